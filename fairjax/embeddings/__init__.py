@@ -1,0 +1,1 @@
+"""Every image through the frozen encoder once, into a content-addressed cache."""

@@ -1,0 +1,1 @@
+"""Pure functions of (scores, labels, weights, groups): discrimination, calibration, disparity."""

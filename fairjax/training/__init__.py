@@ -1,0 +1,1 @@
+"""Heads on cached embeddings, trained by the thousand in one compiled program."""
