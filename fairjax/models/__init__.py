@@ -1,0 +1,1 @@
+"""Foundation models as Flax NNX modules."""

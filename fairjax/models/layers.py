@@ -1,0 +1,161 @@
+"""Parts that all transformers here share: attention, MLP, pre-norm block, patches, and resizing as PyTorch does it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from fairjax.models.architectures import TransformerConfig
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "relu": jax.nn.relu,
+}
+
+Mask = Bool[Array, "#b #h #n n"]  # true where a query (row) may look at a key (column)
+
+KERNEL_INIT = nnx.initializers.xavier_uniform()
+EMBED_INIT = nnx.initializers.truncated_normal(0.02)
+
+
+def linear(n_in: int, n_out: int, *, bias: bool = True, dtype=None, rngs: nnx.Rngs) -> nnx.Linear:
+    """A linear layer, Xavier-initialised, with float32 parameters and computing in `dtype`."""
+    return nnx.Linear(n_in, n_out, use_bias=bias, kernel_init=KERNEL_INIT, dtype=dtype, rngs=rngs)
+
+
+def layer_norm(width: int, eps: float, *, dtype=None, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """LayerNorm by the two-pass variance: the one-pass form loses two digits against PyTorch."""
+    return nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, dtype=dtype, rngs=rngs)
+
+
+class Attention(nnx.Module):
+    """Multi-head self-attention with one fused projection, whose columns are [q | k | v], each (heads, head_dim)."""
+
+    def __init__(self, width: int, heads: int, *, qkv_bias: bool = True, dtype=None, rngs: nnx.Rngs):
+        self.heads = heads
+        self.qkv = linear(width, 3 * width, bias=qkv_bias, dtype=dtype, rngs=rngs)
+        self.proj = linear(width, width, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        x: Float[Array, "b n d"],
+        mask: Mask | None = None,
+        bias: Float[Array, "#b h n n"] | None = None,
+    ) -> Float[Array, "b n d"]:
+        """Attends where `mask` is true, with `bias` added to the scaled scores."""
+        b, n, d = x.shape
+        q, k, v = jnp.moveaxis(self.qkv(x).reshape(b, n, 3, self.heads, d // self.heads), 2, 0)
+        return self.proj(jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask).reshape(b, n, d))
+
+
+class MLP(nnx.Module):
+    """Two linear layers with an activation, chosen by its name in `ACTIVATIONS`, between them."""
+
+    def __init__(self, width: int, hidden: int, activation: str, *, dtype=None, rngs: nnx.Rngs):
+        self.activation = activation
+        self.fc1 = linear(width, hidden, dtype=dtype, rngs=rngs)
+        self.fc2 = linear(hidden, width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        """Maps each vector on its own."""
+        return self.fc2(ACTIVATIONS[self.activation](self.fc1(x)))
+
+
+class LayerScale(nnx.Module):
+    """Multiplies each channel by a learned factor (Touvron et al. 2021, CaiT, eq. 5)."""
+
+    def __init__(self, width: int, initial: float):
+        self.gamma = nnx.Param(jnp.full((width,), initial))
+
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        """Scales the last axis."""
+        return x * self.gamma[...].astype(x.dtype)
+
+
+class Block(nnx.Module):
+    """A pre-norm transformer block, with layer scale if the configuration asks for it."""
+
+    def __init__(self, config: TransformerConfig, *, dtype=None, rngs: nnx.Rngs):
+        c = config
+        self.norm1 = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
+        self.attn = Attention(c.width, c.heads, qkv_bias=c.qkv_bias, dtype=dtype, rngs=rngs)
+        self.ls1 = None if c.layer_scale is None else LayerScale(c.width, c.layer_scale)
+        self.norm2 = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
+        self.mlp = MLP(c.width, c.mlp_dim, c.activation, dtype=dtype, rngs=rngs)
+        self.ls2 = None if c.layer_scale is None else LayerScale(c.width, c.layer_scale)
+
+    def __call__(self, x: Float[Array, "b n d"], mask: Mask | None = None) -> Float[Array, "b n d"]:
+        """Attends where `mask` is true, everywhere without one."""
+        attended = self.attn(self.norm1(x), mask)
+        x = x + (attended if self.ls1 is None else self.ls1(attended))
+        mixed = self.mlp(self.norm2(x))
+        return x + (mixed if self.ls2 is None else self.ls2(mixed))
+
+
+class Transformer(nnx.Module):
+    """A stack of blocks, without a final norm."""
+
+    def __init__(self, config: TransformerConfig, *, dtype=None, rngs: nnx.Rngs):
+        self.blocks = nnx.List([Block(config, dtype=dtype, rngs=rngs) for _ in range(config.depth)])
+
+    def __call__(self, x: Float[Array, "b n d"], mask: Mask | None = None) -> Float[Array, "b n d"]:
+        """The output of the last block."""
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+
+class PatchEmbed(nnx.Module):
+    """Non-overlapping patches through one linear layer: a convolution whose stride is its kernel, without padding.
+
+    Rows and columns of pixels past the last whole patch are dropped, as that convolution does.
+    """
+
+    def __init__(self, patch: int, channels: int, width: int, *, bias: bool = True, dtype=None, rngs: nnx.Rngs):
+        self.patch = patch
+        self.proj = linear(patch * patch * channels, width, bias=bias, dtype=dtype, rngs=rngs)
+
+    def __call__(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:
+        """Pixels -> a grid of patch vectors."""
+        b, height, width, c = images.shape
+        p, h, w = self.patch, height // self.patch, width // self.patch
+        patches = images[:, : h * p, : w * p].reshape(b, h, p, w, p, c)
+        return self.proj(patches.transpose(0, 1, 3, 2, 4, 5).reshape(b, h, w, p * p * c))
+
+
+def bicubic_matrix(n_in: int, n_out: int, offset: float = 0.0) -> np.ndarray:
+    """Weights of PyTorch's bicubic interpolation: a = -0.75, half-pixel centres, clamped edges, no antialiasing.
+
+    `jax.image.resize` differs: its cubic has a = -0.5, antialiases, and takes no scale other than the ratio of sizes.
+
+    Args:
+      n_in: samples there are.
+      n_out: samples wanted.
+      offset: 0.1 for DINOv2, which passes scale_factor = (n_out + 0.1) / n_in; 0 for the exact ratio.
+
+    Returns:
+      A matrix (n_out, n_in) that maps samples to resized samples.
+    """
+    a = -0.75
+    source = (np.arange(n_out) + 0.5) * n_in / (n_out + offset) - 0.5
+    taps = np.floor(source)[:, None] + np.arange(-1, 3)  # (n_out, 4)
+    x = np.abs(source[:, None] - taps)
+    weights = np.where(x <= 1, ((a + 2) * x - (a + 3)) * x * x + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a)
+    matrix = np.zeros((n_out, n_in))
+    np.add.at(matrix, (np.arange(n_out)[:, None], np.clip(taps, 0, n_in - 1).astype(int)), weights)
+    return matrix
+
+
+def resize_bicubic(grid: Float[Array, "m n d"], h: int, w: int, offset: float = 0.0) -> Float[Array, "h w d"]:
+    """Resizes a grid of vectors by `bicubic_matrix` along both axes."""
+    m, n, _ = grid.shape
+    rows, columns = (jnp.asarray(bicubic_matrix(i, o, offset), grid.dtype) for i, o in ((m, h), (n, w)))
+    return jnp.einsum("hm,wn,mnd->hwd", rows, columns, grid, precision="highest")
