@@ -1,0 +1,28 @@
+"""What is a patient, an image, a label, a group: `load(name, root)` gives a `Dataset`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fairjax.datasets.dataset import Dataset
+
+
+def load(name: str, root: str | None = None, **options) -> Dataset:
+    """Reads a dataset's table; images stay on disk until they are asked for.
+
+    Args:
+      name: a row of `fairjax.datasets.catalog.SPECS`, `synthetic`, or `table` (a user's own CSV or Parquet).
+      root: the folder that holds the dataset in its published layout; not needed by `synthetic`.
+      **options: the dataset's own: `cuts` (group boundaries of continuous attributes, e.g. `{"age": (40, 60)}`); for
+        `table` the columns (`fairjax.datasets.table.load`), for `synthetic` the fields of `PhantomConfig`.
+
+    Returns:
+      A `Dataset`: a table of images, patients, labels and groups, and a reader of images.
+
+    Raises:
+      UserError: the name or an option is unknown, a file or column is missing, or a value has no place in the group maps.
+    """
+    from fairjax.datasets import catalog
+
+    return catalog.load(name, root, **options)

@@ -1,0 +1,136 @@
+"""The table of datasets. A new one is one declaration here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fairjax.datasets import synthetic, table
+from fairjax.datasets.dataset import Dataset
+from fairjax.datasets.readers import ImageFiles, existing_root, fingerprint, image_sizes, patients, read_table
+from fairjax.datasets.spec import Bins, Groups, Label, Spec
+from fairjax.errors import UserError, did_you_mean, lookup
+
+SEX = {"female": "female", "male": "male"}
+SEX_LETTERS = {"F": "female", "M": "male"}
+
+SPECS: Mapping[str, Spec] = {
+    "ham10000": Spec(
+        modality="dermoscopy",
+        tables=("HAM10000_metadata.csv", "HAM10000_metadata"),
+        image=(
+            "HAM10000_images/{image_id}.jpg",
+            "HAM10000_images_part_1/{image_id}.jpg",
+            "HAM10000_images_part_2/{image_id}.jpg",
+        ),
+        label=Label(
+            "dx",
+            "malignant or pre-malignant: melanoma or actinic keratosis / intraepithelial carcinoma",
+            positive=("akiec", "mel"),
+            negative=("bcc", "bkl", "df", "nv", "vasc"),
+        ),
+        attributes={"sex": Groups("sex", SEX, missing=("unknown",)), "age": Bins("age")},
+        patient="lesion_id",
+        prompt="a photo of a {}",
+        classes=("benign lesion", "malignant lesion"),
+        citation="Tschandl et al., The HAM10000 dataset, Scientific Data 2018",
+        licence="CC BY-NC 4.0",
+    ),
+    "isic2017": Spec(
+        modality="dermoscopy",
+        tables=("metadata.csv",),
+        image=("images/{image_id}.jpg",),
+        label=Label("melanoma", "melanoma", positive=("1",), negative=("0",)),
+        attributes={
+            "sex": Groups("sex", SEX, missing=("unknown",)),
+            "age": Bins("age_approximate", missing=("unknown",)),
+        },
+        patient=None,
+        prompt="a photo of a {}",
+        classes=("benign lesion", "melanoma"),
+        citation="Codella et al., Skin lesion analysis toward melanoma detection, ISBI 2018",
+        licence="CC0",
+    ),
+    "covid_cxr": Spec(
+        modality="chest radiography",
+        tables=("metadata.csv",),
+        image=("images/{image}",),
+        label=Label("finding", "COVID-19", contains="COVID-19"),
+        attributes={"sex": Groups("sex", SEX_LETTERS), "age": Bins("age")},
+        patient="patientid",
+        prompt="a chest X-ray of a {}",
+        classes=("patient without COVID-19", "patient with COVID-19"),
+        citation="Cohen et al., COVID-19 image data collection, 2020",
+        licence="per image, see the column `license`",
+    ),
+}
+
+LOADERS: Mapping[str, Callable[..., Dataset]] = {"synthetic": synthetic.load, "table": table.load}
+
+
+def names() -> list[str]:
+    """Every name that `load` knows."""
+    return sorted([*LOADERS, *SPECS])
+
+
+def load(name: str, root: str | None = None, **options: Any) -> Dataset:
+    """See `fairjax.datasets.load`."""
+    if name in LOADERS:
+        return LOADERS[name](root, **options)
+    lookup("dataset", name, dict.fromkeys(names()))
+    return load_spec(name, SPECS[name], root, **options)
+
+
+def load_spec(
+    name: str, spec: Spec, root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None = None
+) -> Dataset:
+    """Reads the dataset that `spec` describes from `root`.
+
+    Args:
+      name: the dataset's name.
+      spec: its declaration.
+      root: the folder in the published layout.
+      cuts: cut points per continuous attribute, instead of the spec's.
+
+    Returns:
+      The `Dataset`.
+
+    Raises:
+      UserError: root, table, column missing, or a value without a rule.
+    """
+    folder = existing_root(name, root)
+    path = next((folder / file for file in spec.tables if (folder / file).is_file()), None)
+    if path is None:
+        raise UserError(f"{name}: no {' or '.join(spec.tables)} in {folder}; is --config.dataset.root the dataset's own folder?")
+    frame = read_table(path, spec.columns)
+    rules = recut(name, spec.attributes, cuts or {})
+    labels = spec.label.apply(frame[spec.label.column], str(path))
+    frame, labels = frame[labels >= 0].reset_index(drop=True), labels[labels >= 0].reset_index(drop=True)
+    templates = [[template.format(**row) for row in frame.to_dict("records")] for template in spec.image]
+    images, sizes = image_sizes(folder, templates)
+    columns: dict[str, Any] = {"image": images, "patient": patients(frame, spec.patient, str(path)), "label": labels}
+    columns |= {attribute: rule.apply(frame[rule.column], str(path)) for attribute, rule in rules.items()}
+    info = {
+        "modality": spec.modality,
+        "label": spec.label.meaning,
+        "classes": list(spec.classes),
+        "prompt": spec.prompt,
+        "citation": spec.citation,
+        "licence": spec.licence,
+    }
+    return Dataset(name, pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
+
+
+def recut(name: str, rules: Mapping[str, Groups | Bins], cuts: Mapping[str, Sequence[float]]) -> dict[str, Groups | Bins]:
+    """The rules with the user's cut points in place of the spec's."""
+    continuous = [attribute for attribute, rule in rules.items() if isinstance(rule, Bins)]
+    for attribute in cuts:
+        if attribute not in continuous:
+            raise UserError(f"{name}: cut points for {attribute!r}, which is no continuous attribute{did_you_mean(attribute, continuous)}")
+    return {
+        attribute: dataclasses.replace(rule, cuts=tuple(map(float, cuts[attribute]))) if attribute in cuts else rule
+        for attribute, rule in rules.items()
+    }

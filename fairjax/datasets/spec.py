@@ -1,0 +1,158 @@
+"""Declarative rules: what in a table is the label, and which value belongs to which group.
+
+A value that no rule names is an error that lists it with its count: there is no `else` in a group map.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from fairjax.errors import UserError
+
+
+def canonical(values: pd.Series) -> pd.Series:
+    """Strings without surrounding blanks; whole numbers without a fraction (`1.0` and `1` are one value); missing is ''."""
+    text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
+    return text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+
+
+def listed(values: pd.Series, limit: int = 5) -> str:
+    """`'x' (12 rows), 'y' (1 row)`: distinct values with their counts, the most frequent first."""
+    counts = values.value_counts()
+    shown = ", ".join(f"{value!r} ({count} row{'s' * (count != 1)})" for value, count in counts.head(limit).items())
+    return shown + (f" and {len(counts) - limit} more" if len(counts) > limit else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """The positive class, by value or by a part of the text.
+
+    Attributes:
+      column: where it stands.
+      meaning: what a positive is, in words.
+      positive: values that are positive.
+      negative: values that are negative; None means every other value.
+      contains: instead of `positive`: text that a positive value contains.
+      drop: values whose rows are left out of the dataset (and counted).
+    """
+
+    column: str
+    meaning: str
+    positive: tuple[str, ...] = ()
+    negative: tuple[str, ...] | None = None
+    contains: str | None = None
+    drop: tuple[str, ...] = ()
+
+    def apply(self, values: pd.Series, where: str) -> pd.Series:
+        """Labels 1, 0, or −1 for a row to drop; raises a `UserError` on a value that no rule names."""
+        values = canonical(values)
+        if self.contains is not None:
+            return values.str.contains(self.contains, regex=False).astype(int)
+        known = {value: 1 for value in self.positive} | {value: -1 for value in self.drop}
+        known |= {value: 0 for value in self.negative or set(values) - set(known)}
+        return _mapped(values, known, f"{where}: label column {self.column!r}", "labels are").astype(int)
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """A categorical attribute: value → group.
+
+    Attributes:
+      column: where it stands.
+      groups: value → group; several values may share a group.
+      missing: values that mean "not recorded", besides the empty one.
+    """
+
+    column: str
+    groups: Mapping[str, str]
+    missing: tuple[str, ...] = ()
+
+    def apply(self, values: pd.Series, where: str) -> pd.Categorical:
+        """Groups as a categorical, NaN where missing; raises a `UserError` on a value that the map does not name."""
+        known = dict(self.groups) | dict.fromkeys(("", *self.missing), np.nan)
+        mapped = _mapped(canonical(values), known, f"{where}: attribute column {self.column!r}", "the group map names")
+        return pd.Categorical(mapped, list(dict.fromkeys(self.groups.values())))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bins:
+    """A continuous attribute, cut into half-open intervals: `cuts=(60,)` gives [−∞, 60) and [60, ∞).
+
+    Attributes:
+      column: where it stands.
+      cuts: increasing cut points, in the unit of the column (years for age).
+      missing: values that mean "not recorded", besides the empty one.
+      pattern: a regular expression whose first group is the number, for cells such as `039Y`.
+    """
+
+    column: str
+    cuts: tuple[float, ...] = (60.0,)
+    missing: tuple[str, ...] = ()
+    pattern: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the groups: `<40`, `40-60`, `≥60`."""
+        cuts = [f"{cut:g}" for cut in self.cuts]
+        return [f"<{cuts[0]}", *(f"{a}-{b}" for a, b in zip(cuts, cuts[1:])), f"≥{cuts[-1]}"]
+
+    def apply(self, values: pd.Series, where: str) -> pd.Categorical:
+        """Groups as a categorical, NaN where missing; raises a `UserError` on a cell that is not a number."""
+        if not self.cuts or list(self.cuts) != sorted(set(self.cuts)):
+            raise UserError(f"{where}: cut points of column {self.column!r} must increase, not {self.cuts}")
+        text = canonical(values)
+        blank = text.isin(["", *self.missing])
+        numbers = text.str.extract(self.pattern)[0] if self.pattern else text
+        numbers = pd.to_numeric(numbers.where(~blank), errors="coerce")
+        refused = text[numbers.isna() & ~blank]
+        if len(refused):
+            raise UserError(f"{where}: attribute column {self.column!r} is not a number in {listed(refused)}; correct it, or declare it missing")
+        codes = np.searchsorted(np.asarray(self.cuts), numbers.to_numpy(float), side="right")
+        return pd.Categorical.from_codes(np.where(numbers.isna(), -1, codes), self.names)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """One dataset in its published layout.
+
+    Attributes:
+      modality: what the images are, in words.
+      tables: names the metadata file may have, relative to the root.
+      image: templates of an image's path over the table's columns; the first that exists is taken.
+      label: the rule of the positive class.
+      attributes: name → rule of the groups.
+      patient: column of the unit that must not stand on both sides of a split; None where each image is a unit.
+      prompt, classes: zero-shot template and class names (negative, positive).
+      citation, licence: of the data.
+    """
+
+    modality: str
+    tables: tuple[str, ...]
+    image: tuple[str, ...]
+    label: Label
+    attributes: Mapping[str, Groups | Bins]
+    patient: str | None
+    prompt: str
+    classes: tuple[str, str]
+    citation: str
+    licence: str
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column the spec reads."""
+        fields = [name for template in self.image for name in re.findall(r"{(\w+)}", template)]
+        named = [self.label.column, *(rule.column for rule in self.attributes.values()), *fields]
+        return list(dict.fromkeys(named + ([self.patient] if self.patient else [])))
+
+
+def _mapped(values: pd.Series, known: Mapping, where: str, knows: str) -> pd.Series:
+    refused = values[~values.isin(list(known))]
+    if len(refused):
+        names = ", ".join(repr(value) for value in known if value != "")
+        raise UserError(f"{where} holds {listed(refused)}; {knows} {names}: map the value or declare it missing")
+    return values.map(known)

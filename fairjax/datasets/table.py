@@ -1,0 +1,86 @@
+"""`table`: a user's own CSV or Parquet of image paths, labels, patients and attributes, by configuration alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fairjax.datasets.dataset import Dataset
+from fairjax.datasets.readers import ImageFiles, existing_root, fingerprint, image_sizes, patients, read_table
+from fairjax.datasets.spec import Bins, Groups, Label
+from fairjax.errors import UserError, did_you_mean
+
+MOST_GROUPS = 24
+
+
+def load(
+    root: str | None,
+    *,
+    table: str = "",
+    image: str = "image",
+    label: str = "label",
+    patient: str | None = None,
+    attributes: Sequence[str] = (),
+    positive: Sequence[str] = ("1",),
+    negative: Sequence[str] | None = ("0",),
+    missing: Sequence[str] = ("unknown",),
+    cuts: Mapping[str, Sequence[float]] | None = None,
+) -> Dataset:
+    """Reads a dataset from one table.
+
+    Args:
+      root: the folder that the image paths are relative to.
+      table: the table's path, absolute or relative to `root`.
+      image: column of the image paths.
+      label: column of the labels.
+      patient: column of the patients; None or '' where every image is its own unit.
+      attributes: columns of the attributes, by default all that no other argument names.
+      positive, negative: values of the label; `negative=None` means all others.
+      missing: values of the attributes that mean "not recorded", besides the empty one.
+      cuts: cut points of the continuous attributes; every other attribute has its distinct values as groups.
+
+    Returns:
+      The `Dataset`.
+
+    Raises:
+      UserError: a file or column is missing, a label has another value, a continuous attribute has no cut points.
+    """
+    folder = existing_root("table", root)
+    if not table:
+        raise UserError("dataset 'table' needs its table: give --config.dataset.table=FILE.csv")
+    path = folder / table if (folder / table).is_file() else Path(table)
+    if not path.is_file():
+        raise UserError(f"table {table} is neither in {folder} nor a path of its own; give --config.dataset.table=FILE.csv")
+    named = [column for column in (image, label, patient) if column]
+    frame = read_table(path, [*named, *(column for column in attributes if column not in named)])
+    for attribute in cuts or {}:
+        if attribute not in attributes:
+            raise UserError(f"{path}: cut points for {attribute!r}, which is no attribute{did_you_mean(attribute, attributes)}")
+    labels = Label(label, f"{label} = {', '.join(positive)}", tuple(positive), tuple(negative) if negative is not None else None)
+    images, sizes = image_sizes(folder, [frame[image].tolist()])
+    columns: dict[str, Any] = {
+        "image": images,
+        "patient": patients(frame, patient or None, str(path)),
+        "label": labels.apply(frame[label], str(path)),
+    }
+    for attribute in attributes:
+        rule = _rule(frame[attribute], str(path), tuple(missing), (cuts or {}).get(attribute))
+        columns[attribute] = rule.apply(frame[attribute], str(path))
+    info = {"modality": "", "label": labels.meaning, "classes": ["negative", "positive"], "prompt": "", "citation": "", "licence": ""}
+    return Dataset("table", pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
+
+
+def _rule(values: pd.Series, where: str, missing: tuple[str, ...], cuts: Sequence[float] | None) -> Groups | Bins:
+    attribute = str(values.name)
+    if cuts is not None:
+        return Bins(attribute, tuple(map(float, cuts)), missing)
+    groups = sorted(set(values) - {"", *missing})
+    if len(groups) > MOST_GROUPS:
+        raise UserError(
+            f"{where}: attribute {attribute!r} has {len(groups)} distinct values; "
+            f"give cut points, for example --config.dataset.cuts={attribute}=40,60"
+        )
+    return Groups(attribute, {value: value for value in groups}, missing)

@@ -1,0 +1,105 @@
+"""The cache of embeddings: a folder per content key, a manifest that names the complete shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fairjax.errors import UserError
+from fairjax.io import atomic_write, hash_file, hash_json, locked, read_json, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """What the encoder made of a dataset's images.
+
+    Attributes:
+      features: (n, d) float32, zeros where the image could not be read.
+      valid: (n,) whether the image could be read.
+      quarantined: one `{"row", "image", "reason"}` per image that could not.
+      key: what the features are a function of.
+    """
+
+    features: Float[np.ndarray, "n d"]
+    valid: Bool[np.ndarray, " n"]
+    quarantined: list[dict[str, Any]]
+    key: dict[str, Any]
+
+
+@dataclasses.dataclass
+class Cache:
+    """One dataset × model × preprocessing × precision: shards of consecutive rows, and the manifest of those that are complete.
+
+    A shard counts only once the manifest names it, and the manifest is replaced atomically after the shard, so a
+    process that is killed at any moment leaves a cache that is right as far as it goes.
+
+    Attributes:
+      root: the folder of all caches.
+      key: what the features are a function of; another key, another folder.
+      n: number of rows.
+      shard_rows: rows per shard.
+    """
+
+    root: Path
+    key: dict[str, Any]
+    n: int
+    shard_rows: int
+
+    @property
+    def folder(self) -> Path:
+        """Where this key's shards lie."""
+        return self.root / hash_json(self.key | {"shard_rows": self.shard_rows})[:20]
+
+    @functools.cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The key, and per complete shard its hash and its quarantined images."""
+        path = self.folder / "manifest.json"
+        return read_json(path) if path.exists() else {"key": self.key, "n": self.n, "shards": {}}
+
+    def missing(self) -> list[range]:
+        """The rows of each shard that is not complete."""
+        spans = [range(a, min(a + self.shard_rows, self.n)) for a in range(0, self.n, self.shard_rows)]
+        return [span for span in spans if self._name(span) not in self.manifest["shards"]]
+
+    def lock(self):
+        """Holds this key against other processes."""
+        return locked(self.folder / "lock", f"the embeddings in {self.folder} are being computed by another run; start again when it has ended")
+
+    def add(self, rows: range, features: Float[np.ndarray, "rows d"], quarantined: list[dict[str, Any]]) -> None:
+        """Writes one shard, then names it in the manifest."""
+        path = self.folder / self._name(rows)
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(features, np.float32), allow_pickle=False)
+        atomic_write(path, lambda file: file.write(buffer.getbuffer()))
+        self.manifest["shards"][path.name] = {"sha256": hash_file(path), "quarantined": quarantined}
+        write_json(self.folder / "manifest.json", self.manifest)
+
+    def quarantined(self) -> list[dict[str, Any]]:
+        """Every image that could not be read so far, by row."""
+        return [entry for name in sorted(self.manifest["shards"]) for entry in self.manifest["shards"][name]["quarantined"]]
+
+    def load(self) -> Embeddings:
+        """Reads all shards.
+
+        Raises:
+          UserError: a shard is damaged; it names the folder to delete.
+        """
+        parts = []
+        for name, entry in sorted(self.manifest["shards"].items()):
+            path = self.folder / name
+            if not path.exists() or hash_file(path) != entry["sha256"]:
+                raise UserError(f"the embedding cache is damaged: {path} is missing or not what was written; delete {self.folder} and run again")
+            parts.append(np.load(path, allow_pickle=False))
+        quarantined = self.quarantined()
+        valid = np.ones(self.n, bool)
+        valid[[entry["row"] for entry in quarantined]] = False
+        return Embeddings(np.concatenate(parts), valid, quarantined, self.key)
+
+    def _name(self, rows: range) -> str:
+        return f"rows-{rows.start:09d}-{rows.stop:09d}.npy"

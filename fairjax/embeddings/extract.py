@@ -1,0 +1,188 @@
+"""Extraction: grain reads, decodes and preprocesses; the devices encode batches of one shape; shards go to the cache."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, UInt8
+from tqdm import tqdm
+
+from fairjax.datasets.dataset import Dataset
+from fairjax.embeddings.cache import Cache, Embeddings
+from fairjax.errors import UserError
+
+Example = tuple[int, np.ndarray, str]  # row, pixels (h, w, 3), why it could not be read ('' if it could)
+Batch = tuple[np.ndarray, np.ndarray, list[str]]  # rows (b,), pixels (b, h, w, 3) or features (b, d), reasons (b)
+
+PADDING = -1
+IN_FLIGHT = 2  # batches on the devices before the oldest is fetched
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A frozen tower with its own preprocessing.
+
+    Attributes:
+      module: an NNX module with `probe_features(images)`: (b, h, w, 3) float32 → (b, d).
+      preprocess: uint8 RGB (H, W, 3) → float32 (h, w, 3); picklable, free of jax.
+      image_shape: (h, w, 3), what `preprocess` gives.
+      key: what identifies the features besides the images: weights hash, feature, preprocessing, dtype.
+    """
+
+    module: nnx.Module
+    preprocess: Callable[[UInt8[np.ndarray, "H W 3"]], Float[np.ndarray, "h w 3"]]
+    image_shape: tuple[int, int, int]
+    key: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Load(grain.transforms.Map):
+    """Row → preprocessed pixels, or zeros and the reason why there are none."""
+
+    images: tuple[str, ...]
+    read: Callable[[str], np.ndarray]
+    preprocess: Callable[[np.ndarray], np.ndarray]
+    image_shape: tuple[int, int, int]
+
+    def map(self, row: int) -> Example:
+        nothing = np.zeros(self.image_shape, np.float32)
+        if row == PADDING:
+            return row, nothing, ""
+        try:
+            return row, self.preprocess(self.read(self.images[row])), ""
+        except Exception as error:  # whatever a decoder throws at a broken file, the other images go on
+            return row, nothing, f"{type(error).__name__}: {error}"
+
+
+def _collate(examples: Sequence[Example]) -> Batch:
+    rows, pixels, reasons = zip(*examples)
+    return np.array(rows), np.stack(pixels), list(reasons)
+
+
+def batches(
+    dataset: Dataset, encoder: Encoder, rows: Sequence[int], batch_size: int, *, threads: int, processes: int
+) -> Iterator[Batch]:
+    """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches are held."""
+    load = _Load(tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape)
+    read_ahead = grain.ReadOptions(num_threads=max(threads, 1), prefetch_buffer_size=max(threads, 1) + 1)
+    pipeline = grain.MapDataset.source(np.asarray(rows)).map(load).batch(batch_size, batch_fn=_collate)
+    iterator = pipeline.to_iter_dataset(read_ahead)
+    if processes:
+        iterator = iterator.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))
+    yield from iterator
+
+
+def embed(
+    dataset: Dataset,
+    encoder: Encoder,
+    root: Path,
+    *,
+    batch_size: int = 32,
+    shard_batches: int = 8,
+    threads: int = 4,
+    processes: int = 0,
+    max_unreadable: float = 0.01,
+    progress: bool = True,
+) -> Embeddings:
+    """Embeds every image once; what is in the cache is not touched again.
+
+    Args:
+      dataset: n images.
+      encoder: the frozen tower.
+      root: folder of the caches.
+      batch_size: images per device batch, over all devices (rounded up to a multiple of their number).
+      shard_batches: batches per shard: what a kill can lose.
+      threads: reader threads; with `processes` > 0, threads per reader process.
+      processes: reader processes (0: threads of this process alone).
+      max_unreadable: share of images that may be unreadable.
+      progress: whether to show a bar with images/s and the time left.
+
+    Returns:
+      `Embeddings` in the order of the dataset's rows.
+
+    Raises:
+      UserError: more images than `max_unreadable` cannot be read (what was computed is kept), another process is at it,
+        or the cache is damaged.
+    """
+    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    key = encoder.key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
+    cache = Cache(root, key, len(dataset), batch_size * shard_batches)
+    if not cache.missing():
+        _check_share(dataset, cache.quarantined(), max_unreadable)
+        return cache.load()
+    with cache.lock():
+        cache.__dict__.pop("manifest", None)  # it may have grown before the lock was ours
+        spans = cache.missing()
+        rows = np.concatenate([_padded(span, batch_size) for span in spans] or [np.zeros(0, int)])
+        stream = batches(dataset, encoder, rows, batch_size, threads=threads, processes=processes)
+        encoded = _encode(encoder.module, stream)
+        done = len(dataset) - sum(map(len, spans))
+        with tqdm(total=len(dataset), initial=done, unit="image", desc="embedding", disable=not progress) as bar:
+            for span in spans:
+                features, quarantined = _shard(dataset, itertools.islice(encoded, -(-len(span) // batch_size)), bar)
+                cache.add(span, features, quarantined)
+                _check_share(dataset, cache.quarantined(), max_unreadable)
+    return cache.load()
+
+
+def _padded(span: range, batch_size: int) -> np.ndarray:
+    return np.pad(np.arange(span.start, span.stop), (0, -len(span) % batch_size), constant_values=PADDING)
+
+
+def _shard(dataset: Dataset, encoded: Iterator[Batch], bar: tqdm) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Collects one shard's features (rows, d) and its unreadable images."""
+    images = dataset.table["image"]
+    parts, quarantined = [], []
+    for rows, features, reasons in encoded:
+        real = rows != PADDING
+        parts.append(features[real])
+        quarantined += [{"row": int(row), "image": images.iloc[row], "reason": why} for row, why in zip(rows, reasons) if why]
+        bar.update(int(real.sum()))
+    return np.concatenate(parts), quarantined
+
+
+def _encode(module: nnx.Module, stream: Iterator[Batch]) -> Iterator[Batch]:
+    """Runs batches through the tower, sharded over `data`; keeps the devices busy while the host reads."""
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    graph, state = nnx.split(module)
+    state = jax.device_put(state, whole)
+
+    @functools.partial(jax.jit, in_shardings=(whole, split), out_shardings=split)
+    def probe_features(state: nnx.State, images_bhwc: Float[Array, "b h w 3"]) -> Float[Array, "b d"]:
+        return nnx.merge(graph, state).probe_features(images_bhwc).astype(jnp.float32)
+
+    pending: collections.deque = collections.deque()
+    for rows, pixels, reasons in stream:
+        pending.append((rows, probe_features(state, jax.device_put(pixels, split)), reasons))
+        if len(pending) > IN_FLIGHT:
+            yield _fetch(*pending.popleft())
+    while pending:
+        yield _fetch(*pending.popleft())
+
+
+def _fetch(rows: np.ndarray, features: Array, reasons: list[str]) -> Batch:
+    fetched = np.array(features)
+    fetched[[bool(reason) for reason in reasons]] = 0.0
+    return rows, fetched, reasons
+
+
+def _check_share(dataset: Dataset, quarantined: list[dict[str, Any]], max_unreadable: float) -> None:
+    if len(quarantined) > max_unreadable * len(dataset):
+        first = quarantined[0]
+        raise UserError(
+            f"{len(quarantined)} of {len(dataset)} images of {dataset.name} cannot be read, more than the allowed share {max_unreadable:g}; "
+            f"the first is {first['image']} ({first['reason']}); mend the images or raise --config.embedding.max_unreadable"
+        )
