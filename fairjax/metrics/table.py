@@ -1,0 +1,214 @@
+"""The table of metrics: one row each, and the statistics of which they are made.
+
+A metric is a function of weighted tallies per cell. It names the tallies it `needs`, and only those are computed: from `SUMS`,
+per-sample statistics that need no more than a weighted sum, all in one product; or from `ORDERED`, functions of the weights in
+the order of scores. To add a metric, add a row to `METRICS`, and one to `SUMS` or `ORDERED` if it needs a new tally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fairjax.errors import lookup
+from fairjax.metrics import ordered
+
+N_BINS = 10  # of the calibration error: equal width on [0, 1], the same for every cell
+LOG_CLAMP = -100.0  # as torch.nn.BCELoss: a score of exactly 0 or 1 costs at most 100
+
+
+class Sum(NamedTuple):
+    """A statistic that is summed over the samples of a cell, apart for either label.
+
+    Attributes:
+      of: `(score (...), label, threshold) -> (..., width)` with `label` the Python integer 0 or 1.
+      width: Numbers per sample.
+    """
+
+    of: Callable[[Array, int, Array], Array]
+    width: int = 1
+
+
+class Metric(NamedTuple):
+    """A row of `METRICS`.
+
+    Attributes:
+      label: As written in tables and figures.
+      compute: `(tallies) -> (C, B)`; NaN where a denominator is 0.
+      needs: Names of tallies, from `SUMS` or `ORDERED`.
+      higher_is_better: False for errors and losses, None where neither end is better in itself.
+      bounds: Smallest and largest possible value.
+      source: Formula or reference.
+    """
+
+    label: str
+    compute: Callable[[Tallies], Float[Array, "c b"]]
+    needs: tuple[str, ...]
+    higher_is_better: bool | None
+    bounds: tuple[float, float]
+    source: str
+
+
+class Tallies:
+    """Weighted tallies of each cell (C) in each replicate (B).
+
+    Attributes:
+      sums: Name → (2, C, width, B), by label.
+      ordered: Name → (C, B).
+      threshold: Decision threshold, scalar.
+    """
+
+    def __init__(self, sums: dict[str, Array], ordered: dict[str, Array], threshold: Array):
+        self.sums, self.ordered, self.threshold = sums, ordered, threshold
+        self.negatives, self.positives = sums["weight"][:, :, 0]
+        self.total = self.negatives + self.positives
+
+    @property
+    def fp(self) -> Float[Array, "c b"]:
+        return self.sums["above"][0, :, 0]
+
+    @property
+    def tp(self) -> Float[Array, "c b"]:
+        return self.sums["above"][1, :, 0]
+
+    @property
+    def tn(self) -> Float[Array, "c b"]:
+        return self.negatives - self.fp
+
+    @property
+    def fn(self) -> Float[Array, "c b"]:
+        return self.positives - self.tp
+
+    def mean(self, name: str) -> Float[Array, "c b"]:
+        """Mean of a summed statistic over all samples of the cell."""
+        return divide(self.sums[name].sum(0)[:, 0], self.total)
+
+
+def divide(a: Array, b: Array) -> Array:
+    """`a / b`, NaN where `b` is 0."""
+    return jnp.where(b == 0, jnp.nan, a / jnp.where(b == 0, 1, b))
+
+
+def _column(of: Callable) -> Sum:
+    return Sum(lambda *args: of(*args)[..., None])
+
+
+def _log_loss(score, label, threshold):
+    return -jnp.maximum(jnp.log(score) if label else jnp.log1p(-score), LOG_CLAMP)
+
+
+def _residual_by_bin(score, label, threshold):
+    """s − y in the column of the score's bin; a bin holds its lower edge, the last one also 1."""
+    edges = jnp.asarray(np.arange(1, N_BINS) / N_BINS, score.dtype)
+    index = (score[..., None] >= edges).sum(-1)
+    return jnp.where(index[..., None] == jnp.arange(N_BINS), (score - label)[..., None], 0)
+
+
+SUMS: dict[str, Sum] = {
+    "weight": _column(lambda score, label, threshold: jnp.ones_like(score)),
+    "above": _column(lambda score, label, threshold: score >= threshold),
+    "log_loss": _column(_log_loss),
+    "squared_error": _column(lambda score, label, threshold: (score - label) ** 2),
+    "residual_by_bin": Sum(_residual_by_bin, N_BINS),
+}
+
+ORDERED: dict[str, Callable[[ordered.Entries], Float[Array, "c b"]]] = {
+    "concordance": ordered.concordance,
+    "precision_area": ordered.precision_area,
+}
+
+
+def _calibration_error(t: Tallies):
+    return divide(jnp.abs(t.sums["residual_by_bin"].sum(0)).sum(1), t.total)
+
+
+def _net_benefit(t: Tallies):
+    odds = t.threshold / (1 - t.threshold)
+    return divide(t.tp - t.fp * odds, t.total)
+
+
+_UNIT = (0.0, 1.0)
+METRICS: dict[str, Metric] = {
+    "auc": Metric(
+        "AUC",
+        lambda t: divide(t.ordered["concordance"], t.positives * t.negatives),
+        ("concordance",),
+        True,
+        _UNIT,
+        "Σ w_i w_j (1[s_i > s_j] + ½ 1[s_i = s_j]) / (W₊ W₋), Mann & Whitney 1947",
+    ),
+    "auprc": Metric(
+        "AUPRC",
+        lambda t: divide(t.ordered["precision_area"], t.positives),
+        ("precision_area",),
+        True,
+        _UNIT,
+        "average precision Σ (R_k − R_{k−1}) P_k over distinct scores, as scikit-learn",
+    ),
+    "acc": Metric("Accuracy", lambda t: divide(t.tp + t.tn, t.total), ("above",), True, _UNIT, "(TP + TN) / W"),
+    "balanced_acc": Metric(
+        "Balanced accuracy",
+        lambda t: (divide(t.tp, t.positives) + divide(t.tn, t.negatives)) / 2,
+        ("above",),
+        True,
+        _UNIT,
+        "(TPR + TNR) / 2",
+    ),
+    "f1": Metric("F1", lambda t: divide(2 * t.tp, 2 * t.tp + t.fp + t.fn), ("above",), True, _UNIT, "2 TP / (2 TP + FP + FN)"),
+    "tpr": Metric("Sensitivity (TPR)", lambda t: divide(t.tp, t.positives), ("above",), True, _UNIT, "TP / W₊"),
+    "tnr": Metric("Specificity (TNR)", lambda t: divide(t.tn, t.negatives), ("above",), True, _UNIT, "TN / W₋"),
+    "fpr": Metric("False positive rate", lambda t: divide(t.fp, t.negatives), ("above",), False, _UNIT, "FP / W₋"),
+    "fnr": Metric("False negative rate", lambda t: divide(t.fn, t.positives), ("above",), False, _UNIT, "FN / W₊"),
+    "ppv": Metric("Precision (PPV)", lambda t: divide(t.tp, t.tp + t.fp), ("above",), True, _UNIT, "TP / (TP + FP)"),
+    "npv": Metric("NPV", lambda t: divide(t.tn, t.tn + t.fn), ("above",), True, _UNIT, "TN / (TN + FN)"),
+    "selection_rate": Metric(
+        "Selection rate", lambda t: divide(t.tp + t.fp, t.total), ("above",), None, _UNIT, "(TP + FP) / W"
+    ),
+    "bce": Metric(
+        "Log loss",
+        lambda t: t.mean("log_loss"),
+        ("log_loss",),
+        False,
+        (0.0, -LOG_CLAMP),
+        "mean −[y log s + (1 − y) log(1 − s)], each log at least −100",
+    ),
+    "brier": Metric(
+        "Brier score", lambda t: t.mean("squared_error"), ("squared_error",), False, _UNIT, "mean (s − y)², Brier 1950"
+    ),
+    "ece": Metric(
+        "Calibration error (ECE)",
+        _calibration_error,
+        ("residual_by_bin",),
+        False,
+        _UNIT,
+        "Σ_b (W_b / W) |mean_b s − mean_b y|, 10 bins of equal width, Naeini et al. 2015",
+    ),
+    "net_benefit": Metric(
+        "Net benefit",
+        _net_benefit,
+        ("above",),
+        True,
+        (-np.inf, 1.0),
+        "TP / W − FP / W · t / (1 − t) at the decision threshold t, Vickers & Elkin 2006",
+    ),
+}
+
+DEFAULT = ("auc", "acc", "tpr", "tnr", "bce", "ece")
+
+
+def summed(metrics: Iterable[str]) -> dict[str, slice]:
+    """The columns of the statistics in `SUMS` that `metrics` need, `weight` first."""
+    needed = {name for metric in metrics for name in lookup("metric", metric, METRICS).needs}
+    names = ["weight", *(name for name in SUMS if name in needed)]
+    ends = np.cumsum([SUMS[name].width for name in names]).tolist()
+    return {name: slice(end - SUMS[name].width, end) for name, end in zip(names, ends, strict=True)}
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """The statistics in `ORDERED` that `metrics` need."""
+    needed = {name for metric in metrics for name in METRICS[metric].needs}
+    return [name for name in ORDERED if name in needed]
