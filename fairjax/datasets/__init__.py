@@ -21,7 +21,7 @@ def load(name: str, root: str | None = None, **options) -> Dataset:
       A `Dataset`: a table of images, patients, labels and groups, and a reader of images.
 
     Raises:
-      UserError: the name or an option is unknown, a file or column is missing, or a value has no place in the group maps.
+      UserError: a name or option is unknown, a file or column is missing, or a value has no place in the group maps.
     """
     from fairjax.datasets import catalog
 

@@ -104,7 +104,9 @@ def load_spec(
     folder = existing_root(name, root)
     path = next((folder / file for file in spec.tables if (folder / file).is_file()), None)
     if path is None:
-        raise UserError(f"{name}: no {' or '.join(spec.tables)} in {folder}; is --config.dataset.root the dataset's own folder?")
+        raise UserError(
+            f"{name}: no {' or '.join(spec.tables)} in {folder}; is --config.dataset.root the dataset's own folder?"
+        )
     frame = read_table(path, spec.columns)
     rules = recut(name, spec.attributes, cuts or {})
     labels = spec.label.apply(frame[spec.label.column], str(path))
@@ -124,12 +126,16 @@ def load_spec(
     return Dataset(name, pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
 
 
-def recut(name: str, rules: Mapping[str, Groups | Bins], cuts: Mapping[str, Sequence[float]]) -> dict[str, Groups | Bins]:
+def recut(
+    name: str, rules: Mapping[str, Groups | Bins], cuts: Mapping[str, Sequence[float]]
+) -> dict[str, Groups | Bins]:
     """The rules with the user's cut points in place of the spec's."""
     continuous = [attribute for attribute, rule in rules.items() if isinstance(rule, Bins)]
     for attribute in cuts:
         if attribute not in continuous:
-            raise UserError(f"{name}: cut points for {attribute!r}, which is no continuous attribute{did_you_mean(attribute, continuous)}")
+            raise UserError(
+                f"{name}: cut points for {attribute!r}, no continuous attribute{did_you_mean(attribute, continuous)}"
+            )
     return {
         attribute: dataclasses.replace(rule, cuts=tuple(map(float, cuts[attribute]))) if attribute in cuts else rule
         for attribute, rule in rules.items()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from fairjax.errors import UserError, lookup
 
@@ -23,7 +23,7 @@ class Dataset:
       name: the dataset's name in the catalog.
       table: one row per image; columns `image` (the reader's key), `patient`, `label` (0 or 1), then one categorical
         column per attribute, whose categories are its groups in order and whose missing values are NaN.
-      read: `read(image)` gives uint8 RGB pixels (H, W, 3); picklable, free of jax, so that worker processes can call it.
+      read: `read(image)` gives uint8 RGB pixels (H, W, 3); picklable and free of jax, for worker processes.
       fingerprint: hash of what the pixels depend on; two datasets with equal fingerprints share cached embeddings.
       info: facts for people: modality, label, classes, prompt, citation, licence.
     """
@@ -57,6 +57,15 @@ class Dataset:
         """Codes (n,) of the patients, 0 … number of patients − 1, in the order of their first image."""
         return pd.factorize(self.table["patient"])[0].astype(np.int32)
 
+    @property
+    def n_patients(self) -> int:
+        """Number of patients (units)."""
+        return self.table["patient"].nunique()
+
+    def take(self, rows: Bool[np.ndarray, " n"]) -> Dataset:
+        """The same dataset with only these rows."""
+        return dataclasses.replace(self, table=self.table[rows].reset_index(drop=True))
+
     def cohort(self, split: np.ndarray) -> pd.DataFrame:
         """Counts images and patients per attribute, group (`missing` too), split and label, zeros included."""
         frames = []
@@ -64,7 +73,10 @@ class Dataset:
             codes, names = self.groups(attribute)
             groups = pd.Categorical.from_codes(np.where(codes < 0, len(names), codes), [*names, "missing"])
             frame = self.table[["patient", "label"]].assign(
-                attribute=attribute, group=groups, split=pd.Categorical(split, SPLITS), label=pd.Categorical(self.labels, [0, 1])
+                attribute=attribute,
+                group=groups,
+                split=pd.Categorical(split, SPLITS),
+                label=pd.Categorical(self.labels, [0, 1]),
             )
             counts = frame.groupby(["attribute", "group", "split", "label"], observed=False)["patient"]
             counts = counts.agg(n_images="size", n_patients="nunique").reset_index()
@@ -89,6 +101,6 @@ def require_both_classes(dataset: Dataset, attributes: list[str]) -> None:
             if counts.min() == 0 and counts.sum() > 0:
                 raise UserError(
                     f"{dataset.name}: group {name!r} of attribute {attribute!r} has one class only "
-                    f"({counts[0]} negative, {counts[1]} positive images); merge it with another group, move the cut points, "
+                    f"({counts[0]} negative, {counts[1]} positive images); merge it with another, move the cut points, "
                     f"leave the attribute out of --config.attributes, or set --config.evaluation.one_class=report"
                 )

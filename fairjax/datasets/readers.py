@@ -26,7 +26,7 @@ class ImageFiles:
     root: str
 
     def __call__(self, image: str) -> UInt8[np.ndarray, "h w 3"]:
-        """Decodes one file; grey is repeated over the channels, 16 bits are scaled to 8; raises OSError on a bad file."""
+        """Decodes one file; repeats grey over the channels, scales 16 bits to 8; raises OSError on a bad file."""
         with Image.open(os.path.join(self.root, image)) as opened:
             upright = ImageOps.exif_transpose(opened)
             if upright.mode.startswith("I"):
@@ -40,7 +40,9 @@ def existing_root(name: str, root: str | None) -> Path:
     if not root:
         raise UserError(f"dataset {name!r} needs its folder: give --config.dataset.root=DIR")
     if not Path(root).is_dir():
-        raise UserError(f"dataset {name!r}: image root {root} does not exist or is no folder; give --config.dataset.root=DIR")
+        raise UserError(
+            f"dataset {name!r}: image root {root} does not exist or is no folder; give --config.dataset.root=DIR"
+        )
     return Path(root)
 
 
@@ -72,7 +74,9 @@ def patients(frame: pd.DataFrame, column: str | None, where: str) -> pd.Series:
         return pd.Series([f"row {row}" for row in range(len(frame))], frame.index)
     blank = int((frame[column] == "").sum())
     if blank:
-        raise UserError(f"{where}: patient column {column!r} is empty in {blank} rows; fill it, or no split by patient can be made")
+        raise UserError(
+            f"{where}: patient column {column!r} is empty in {blank} rows; fill it, or no split by patient can be made"
+        )
     return frame[column]
 
 
@@ -84,7 +88,9 @@ def image_sizes(root: Path, candidates: Sequence[Sequence[str]]) -> tuple[list[s
         images.append(found[0])
         sizes.append(found[1])
     if max(sizes) < 0:
-        raise UserError(f"none of the {len(sizes)} images is in {root} (for example {images[0]}); is it the right folder?")
+        raise UserError(
+            f"none of the {len(sizes)} images is in {root} (for example {images[0]}); is it the right folder?"
+        )
     return images, sizes
 
 

@@ -6,6 +6,7 @@ A value that no rule names is an error that lists it with its count: there is no
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -16,7 +17,7 @@ from fairjax.errors import UserError
 
 
 def canonical(values: pd.Series) -> pd.Series:
-    """Strings without surrounding blanks; whole numbers without a fraction (`1.0` and `1` are one value); missing is ''."""
+    """Strings without surrounding blanks, '' where missing; whole numbers without a fraction: `1.0` is `1`."""
     text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
     return text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
 
@@ -53,8 +54,8 @@ class Label:
         values = canonical(values)
         if self.contains is not None:
             return values.str.contains(self.contains, regex=False).astype(int)
-        known = {value: 1 for value in self.positive} | {value: -1 for value in self.drop}
-        known |= {value: 0 for value in self.negative or set(values) - set(known)}
+        known = dict.fromkeys(self.positive, 1) | dict.fromkeys(self.drop, -1)
+        known |= dict.fromkeys(self.negative or set(values) - set(known), 0)
         return _mapped(values, known, f"{where}: label column {self.column!r}", "labels are").astype(int)
 
 
@@ -99,7 +100,7 @@ class Bins:
     def names(self) -> list[str]:
         """Names of the groups: `<40`, `40-60`, `≥60`."""
         cuts = [f"{cut:g}" for cut in self.cuts]
-        return [f"<{cuts[0]}", *(f"{a}-{b}" for a, b in zip(cuts, cuts[1:])), f"≥{cuts[-1]}"]
+        return [f"<{cuts[0]}", *(f"{a}-{b}" for a, b in itertools.pairwise(cuts)), f"≥{cuts[-1]}"]
 
     def apply(self, values: pd.Series, where: str) -> pd.Categorical:
         """Groups as a categorical, NaN where missing; raises a `UserError` on a cell that is not a number."""
@@ -111,7 +112,10 @@ class Bins:
         numbers = pd.to_numeric(numbers.where(~blank), errors="coerce")
         refused = text[numbers.isna() & ~blank]
         if len(refused):
-            raise UserError(f"{where}: attribute column {self.column!r} is not a number in {listed(refused)}; correct it, or declare it missing")
+            raise UserError(
+                f"{where}: attribute column {self.column!r} holds no number in {listed(refused)}; "
+                f"correct it, or declare it missing"
+            )
         codes = np.searchsorted(np.asarray(self.cuts), numbers.to_numpy(float), side="right")
         return pd.Categorical.from_codes(np.where(numbers.isna(), -1, codes), self.names)
 

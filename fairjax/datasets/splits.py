@@ -67,7 +67,9 @@ def split(
     return np.asarray(SPLITS)[side[image_patients]]
 
 
-def _balance(side: Int[np.ndarray, " p"], groups: Int[np.ndarray, " p"], positive: np.ndarray, draw: np.ndarray) -> np.ndarray:
+def _balance(
+    side: Int[np.ndarray, " p"], groups: Int[np.ndarray, " p"], positive: np.ndarray, draw: np.ndarray
+) -> np.ndarray:
     """Sends to train the test patients of unknown group, and those above the smallest group's count in their class."""
     side = np.where((side == 2) & (groups < 0), 0, side)
     for stratum in (False, True):

@@ -1,4 +1,4 @@
-"""`synthetic`: phantoms of patients with a planted, known disparity (`fairjax.datasets.phantoms`), drawn when they are read."""
+"""`synthetic`: phantoms with a planted, known disparity (`fairjax.datasets.phantoms`), drawn when they are read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def load(root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None 
     """
     del root
     for option in options:
-        lookup("option of the synthetic dataset", option, {f.name: f for f in dataclasses.fields(phantoms.PhantomConfig)})
+        lookup(
+            "option of the synthetic dataset", option, {f.name: f for f in dataclasses.fields(phantoms.PhantomConfig)}
+        )
     config = phantoms.PhantomConfig(**options)
     cohort = phantoms.cohort(config)
     rules: dict[str, Groups | Bins] = {
@@ -56,4 +58,6 @@ def load(root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None 
         "planted": config.planted,
     }
     images = list(map(str, cohort["image"]))
-    return Dataset("synthetic", pd.DataFrame(columns), PhantomReader(config), fingerprint(images, [], repr(config)), info)
+    return Dataset(
+        "synthetic", pd.DataFrame(columns), PhantomReader(config), fingerprint(images, [], repr(config)), info
+    )

@@ -53,13 +53,19 @@ def load(
         raise UserError("dataset 'table' needs its table: give --config.dataset.table=FILE.csv")
     path = folder / table if (folder / table).is_file() else Path(table)
     if not path.is_file():
-        raise UserError(f"table {table} is neither in {folder} nor a path of its own; give --config.dataset.table=FILE.csv")
+        raise UserError(
+            f"table {table} is neither in {folder} nor a path of its own; give --config.dataset.table=FILE.csv"
+        )
     named = [column for column in (image, label, patient) if column]
     frame = read_table(path, [*named, *(column for column in attributes if column not in named)])
     for attribute in cuts or {}:
         if attribute not in attributes:
-            raise UserError(f"{path}: cut points for {attribute!r}, which is no attribute{did_you_mean(attribute, attributes)}")
-    labels = Label(label, f"{label} = {', '.join(positive)}", tuple(positive), tuple(negative) if negative is not None else None)
+            raise UserError(
+                f"{path}: cut points for {attribute!r}, which is no attribute{did_you_mean(attribute, attributes)}"
+            )
+    labels = Label(
+        label, f"{label} = {', '.join(positive)}", tuple(positive), tuple(negative) if negative is not None else None
+    )
     images, sizes = image_sizes(folder, [frame[image].tolist()])
     columns: dict[str, Any] = {
         "image": images,
@@ -69,7 +75,14 @@ def load(
     for attribute in attributes:
         rule = _rule(frame[attribute], str(path), tuple(missing), (cuts or {}).get(attribute))
         columns[attribute] = rule.apply(frame[attribute], str(path))
-    info = {"modality": "", "label": labels.meaning, "classes": ["negative", "positive"], "prompt": "", "citation": "", "licence": ""}
+    info = {
+        "modality": "",
+        "label": labels.meaning,
+        "classes": ["negative", "positive"],
+        "prompt": "",
+        "citation": "",
+        "licence": "",
+    }
     return Dataset("table", pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("embed", "Encoder"):
+    if name in ("embed", "open_cache", "Encoder"):
         from fairjax.embeddings import extract
 
         return getattr(extract, name)

@@ -34,7 +34,7 @@ class Embeddings:
 
 @dataclasses.dataclass
 class Cache:
-    """One dataset × model × preprocessing × precision: shards of consecutive rows, and the manifest of those that are complete.
+    """Shards of consecutive rows of one dataset × model × preprocessing × precision, and the manifest of complete ones.
 
     A shard counts only once the manifest names it, and the manifest is replaced atomically after the shard, so a
     process that is killed at any moment leaves a cache that is right as far as it goes.
@@ -69,7 +69,10 @@ class Cache:
 
     def lock(self):
         """Holds this key against other processes."""
-        return locked(self.folder / "lock", f"the embeddings in {self.folder} are being computed by another run; start again when it has ended")
+        return locked(
+            self.folder / "lock",
+            f"the embeddings in {self.folder} are being computed by another run; start again when it has ended",
+        )
 
     def add(self, rows: range, features: Float[np.ndarray, "rows d"], quarantined: list[dict[str, Any]]) -> None:
         """Writes one shard, then names it in the manifest."""
@@ -82,7 +85,9 @@ class Cache:
 
     def quarantined(self) -> list[dict[str, Any]]:
         """Every image that could not be read so far, by row."""
-        return [entry for name in sorted(self.manifest["shards"]) for entry in self.manifest["shards"][name]["quarantined"]]
+        return [
+            entry for name in sorted(self.manifest["shards"]) for entry in self.manifest["shards"][name]["quarantined"]
+        ]
 
     def load(self) -> Embeddings:
         """Reads all shards.
@@ -94,7 +99,10 @@ class Cache:
         for name, entry in sorted(self.manifest["shards"].items()):
             path = self.folder / name
             if not path.exists() or hash_file(path) != entry["sha256"]:
-                raise UserError(f"the embedding cache is damaged: {path} is missing or not what was written; delete {self.folder} and run again")
+                raise UserError(
+                    f"the embedding cache is damaged: {path} is missing or not what was written; "
+                    f"delete {self.folder} and run again"
+                )
             parts.append(np.load(path, allow_pickle=False))
         quarantined = self.quarantined()
         valid = np.ones(self.n, bool)

@@ -1,4 +1,4 @@
-"""Extraction: grain reads, decodes and preprocesses; the devices encode batches of one shape; shards go to the cache."""
+"""Extraction: grain reads and preprocesses, the devices encode batches of one shape, shards go to the cache."""
 
 from __future__ import annotations
 
@@ -84,6 +84,13 @@ def batches(
     yield from iterator
 
 
+def open_cache(dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int) -> Cache:
+    """The cache of a dataset's embeddings, in shards of whole batches of a multiple of the number of devices."""
+    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    key = encoder.key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
+    return Cache(root, key, len(dataset), batch_size * shard_batches)
+
+
 def embed(
     dataset: Dataset,
     encoder: Encoder,
@@ -116,9 +123,8 @@ def embed(
       UserError: more images than `max_unreadable` cannot be read (what was computed is kept), another process is at it,
         or the cache is damaged.
     """
-    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
-    key = encoder.key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
-    cache = Cache(root, key, len(dataset), batch_size * shard_batches)
+    cache = open_cache(dataset, encoder, root, batch_size=batch_size, shard_batches=shard_batches)
+    batch_size = cache.shard_rows // shard_batches
     if not cache.missing():
         _check_share(dataset, cache.quarantined(), max_unreadable)
         return cache.load()
@@ -148,7 +154,9 @@ def _shard(dataset: Dataset, encoded: Iterator[Batch], bar: tqdm) -> tuple[np.nd
     for rows, features, reasons in encoded:
         real = rows != PADDING
         parts.append(features[real])
-        quarantined += [{"row": int(row), "image": images.iloc[row], "reason": why} for row, why in zip(rows, reasons) if why]
+        quarantined += [
+            {"row": int(row), "image": images.iloc[row], "reason": why} for row, why in zip(rows, reasons) if why
+        ]
         bar.update(int(real.sum()))
     return np.concatenate(parts), quarantined
 
@@ -183,6 +191,7 @@ def _check_share(dataset: Dataset, quarantined: list[dict[str, Any]], max_unread
     if len(quarantined) > max_unreadable * len(dataset):
         first = quarantined[0]
         raise UserError(
-            f"{len(quarantined)} of {len(dataset)} images of {dataset.name} cannot be read, more than the allowed share {max_unreadable:g}; "
-            f"the first is {first['image']} ({first['reason']}); mend the images or raise --config.embedding.max_unreadable"
+            f"{len(quarantined)} of {len(dataset)} images of {dataset.name} cannot be read, more than the allowed share "
+            f"{max_unreadable:g}; the first is {first['image']} ({first['reason']}); mend the images or raise "
+            f"--config.embedding.max_unreadable"
         )

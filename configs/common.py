@@ -1,0 +1,78 @@
+"""Every key that a configuration has, with its default. The files beside this one start from here."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from fairjax.errors import UserError, did_you_mean
+
+
+def base() -> ConfigDict:
+    """Returns the defaults; keys of `dataset` beyond these are options of that dataset's loader."""
+    return ConfigDict(
+        {
+            "seed": 0,  # of the experiment: splits, initialisation, order, bootstrap
+            "seeds": 16,  # runs per combination of hyper-parameters
+            "n_boot": 2000,  # bootstrap replicates over patients; 0: no intervals
+            "attributes": ("sex", "age"),
+            "cache_dir": "",  # embeddings and compiled programs; '' is $FAIRJAX_CACHE or ~/.cache/fairjax
+            "memory_gib": 4.0,  # budget of one device
+            "dataset": {
+                "name": "",
+                "root": "",
+                "fractions": (0.6, 0.15, 0.25),  # of the patients: train, validation, test
+                "test": "natural",  # or "balanced" over the groups of `balance_on`
+                "balance_on": "",
+                "cuts": "",  # group boundaries of continuous attributes: "age=40,60"
+            },
+            "model": {
+                "name": "",
+                "checkpoint": "",  # a folder that `python -m converters` wrote; '' for a model that ships with fairjax
+                "image_size": 0,  # pixels; 0 is the model's own
+                "dtype": "float32",  # of the tower's computation; "bfloat16" on accelerators
+            },
+            "embedding": {
+                "batch_size": 32,  # images
+                "shard_batches": 8,  # batches per shard of the cache: what a kill can lose
+                "threads": 4,
+                "processes": 0,  # reader processes; 0 reads in threads
+                "max_unreadable": 0.01,  # share of images
+            },
+            "training": {
+                "learning_rates": (2.5e-4,),
+                "weight_decays": (0.05,),
+                "epochs": 100,
+                "warmup_epochs": 5,
+                "final_lr_fraction": 0.04,
+                "batch_size": 128,
+                "class_weight": "none",  # or "balanced"
+                "standardize": True,
+                "order": "shared",  # or "per_run"
+                "patience": 0,  # epochs; 0 trains to the end
+            },
+            "evaluation": {
+                "policy": "strict",
+                "threshold": "f1",  # chosen on validation: f1, youden, sensitivity=0.9, specificity=0.9, or a number
+                "confidence": 0.95,
+                "min_group": 5,  # patients per class below which a group gets no number
+                "one_class": "error",  # a group with one class in the whole dataset: "error" or "report"
+            },
+        }
+    )
+
+
+def parse_argument(argument: str | None, **defaults: str) -> dict[str, str]:
+    """Reads `a=x,b=y`, the part of `--config=FILE.py:a=x,b=y` after the colon.
+
+    Raises:
+      UserError: a key is not among `defaults`, or has no value.
+    """
+    values = dict(defaults)
+    for part in filter(None, (argument or "").split(",")):
+        key, equals, value = part.partition("=")
+        if key not in defaults:
+            raise UserError(f"unknown config argument {key!r}{did_you_mean(key, defaults)}")
+        if not equals or not value:
+            raise UserError(f"config argument {key!r} needs a value: {key}=…")
+        values[key] = value
+    return values

@@ -1,0 +1,21 @@
+"""The whole way on phantoms with a planted disparity; needs no data, no network and no accelerator.
+
+python -m fairjax.launch --config=configs/quickstart.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config() -> ConfigDict:
+    """Linear probes of the encoder that ships with fairjax on the `synthetic` dataset: 16 seeds × 2 learning rates."""
+    config = common.base()
+    config.dataset.name = "synthetic"
+    config.dataset.n_patients = 3200
+    config.model.name = "phantom_vit"
+    config.embedding.batch_size = 128
+    config.attributes = ("sex", "age", "site")
+    config.training.learning_rates = (1e-3, 4e-3)
+    config.training.epochs = 60
+    return config

@@ -1,0 +1,121 @@
+"""From the words of a configuration to the things they name: dataset, splits, encoder, runs, features."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairjax import datasets, models
+from fairjax.datasets.dataset import SPLITS, Dataset, require_both_classes
+from fairjax.datasets.splits import split
+from fairjax.embeddings import Embeddings, Encoder
+from fairjax.errors import UserError, lookup
+from fairjax.io import hash_arrays
+from fairjax.models import zoo
+from fairjax.models.preprocess import Preprocess
+from fairjax.training.probe import ProbeConfig
+from fairjax.training.runs import Run, expand
+from fairjax.training.sweep import Features
+
+Config = Mapping[str, Any]
+
+SPLIT_KEYS = ("fractions", "test", "balance_on")
+GRID_KEYS = ("learning_rates", "weight_decays")
+POLICIES = ("strict",)
+ONE_CLASS = ("error", "report")
+
+
+def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
+    """The dataset, and the attributes to compare.
+
+    Raises:
+      UserError: an unknown name, file, column or value, or (unless `evaluation.one_class=report`) a group with one class.
+    """
+    options = {
+        key: value for key, value in config["dataset"].items() if key not in ("name", "root", "cuts", *SPLIT_KEYS)
+    }
+    attributes = [name.strip() for part in config["attributes"] for name in part.split(",")]
+    if config["dataset"]["name"] == "table":
+        options["attributes"] = attributes
+    if config["dataset"]["cuts"]:
+        options["cuts"] = parse_cuts(config["dataset"]["cuts"])
+    dataset = datasets.load(config["dataset"]["name"], config["dataset"]["root"], **options)
+    for attribute in attributes:
+        lookup(f"attribute of {dataset.name}", attribute, dict.fromkeys(dataset.attributes))
+    lookup("evaluation.policy", config["evaluation"]["policy"], dict.fromkeys(POLICIES))
+    one_class = config["evaluation"]["one_class"]
+    if lookup("evaluation.one_class", one_class, {name: name for name in ONE_CLASS}) == "error":
+        require_both_classes(dataset, attributes)
+    return dataset, attributes
+
+
+def parse_cuts(text: str) -> dict[str, tuple[float, ...]]:
+    """Reads `age=40,60;bmi=25` into cut points per attribute."""
+    cuts = {}
+    for part in text.split(";"):
+        attribute, _, values = part.partition("=")
+        try:
+            cuts[attribute.strip()] = tuple(float(value) for value in values.split(","))
+        except ValueError:
+            raise UserError(f"cannot read cut points {part!r}; write them as age=40,60") from None
+    return cuts
+
+
+def split_dataset(config: Config, dataset: Dataset) -> np.ndarray:
+    """The side of every image: 'train', 'validation' or 'test'."""
+    words = config["dataset"]
+    return split(
+        dataset, words["fractions"], seed=config["seed"], test=words["test"], balance_on=words["balance_on"] or None
+    )
+
+
+def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
+    """The frozen tower with its preprocessing, and its card.
+
+    Raises:
+      UserError: an unknown model, no checkpoint, one of another model, or a damaged one.
+    """
+    words = config["model"]
+    row = lookup("model", words["name"], zoo.MODELS)
+    folder = Path(words["checkpoint"]) if words["checkpoint"] else models.bundled(row.name)
+    card = models.load_card(folder)
+    if card["model"] != row.name:
+        raise UserError(
+            f"{folder} holds {card['model']}, not {row.name}; give another --config.model.checkpoint or --config.model.name"
+        )
+    if words["dtype"] not in ("float32", "bfloat16"):
+        raise UserError(f"model.dtype must be float32 or bfloat16, not {words['dtype']!r}")
+    preprocess = Preprocess(**card["preprocess"])
+    if words["image_size"]:
+        preprocess = preprocess.replace(size=words["image_size"])
+    key = {
+        "weights": card["weights_sha256"],
+        "architecture": card["architecture"],
+        "preprocess": dataclasses.asdict(preprocess),
+        "dtype": words["dtype"],
+    }
+    module = models.load(folder, dtype=words["dtype"])
+    shape = (preprocess.size, preprocess.size, 3)
+    return Encoder(module, preprocess, shape, key), {**card, "preprocess": dataclasses.asdict(preprocess)}
+
+
+def sweep_settings(config: Config) -> tuple[list[Run], ProbeConfig]:
+    """The runs of the sweep, and how each is trained."""
+    words = dict(config["training"])
+    grid = [words.pop(key) for key in GRID_KEYS]
+    return expand(config["seeds"], *grid), ProbeConfig(**words)
+
+
+def split_features(dataset: Dataset, embedded: Embeddings, side: np.ndarray) -> Features:
+    """The readable images' embeddings and labels, by split."""
+    rows = {name: (side == name) & embedded.valid for name in SPLITS}
+    labels = {name: dataset.labels[mask] for name, mask in rows.items()}
+    key = {
+        "embeddings": embedded.key,
+        "labels": hash_arrays({"labels": dataset.labels, "valid": embedded.valid, **rows}),
+    }
+    return Features({name: embedded.features[mask] for name, mask in rows.items()}, labels, key)

@@ -1,0 +1,169 @@
+"""The data's way, top to bottom: dataset → embeddings → sweep of probes → metrics with intervals → report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fairjax import embeddings, experiment, report, results, workdir
+from fairjax.datasets.dataset import SPLITS, Dataset
+from fairjax.embeddings import Embeddings
+from fairjax.experiment import Config
+from fairjax.training import sweep as training
+
+USAGE, METHOD = "linear_probe", "erm"
+
+
+def run(config: Config, path: Path, cache: Path, *, command: str = "", progress: bool = True) -> Path:
+    """Runs an experiment, or what of it is not done yet.
+
+    Args:
+      config: the resolved configuration (`configs/common.py` has every key).
+      path: the work directory.
+      cache: the folder of embeddings, shared by work directories.
+      command: what reproduces the run, for the report.
+      progress: whether to show bars.
+
+    Returns:
+      The path of the report.
+
+    Raises:
+      UserError: a mistake in the settings or the data, in one line.
+    """
+    with workdir.opened(path, config, command) as work:
+        # ---------------------------------------------------------------------------------------------- dataset
+        with work.stage("dataset") as said:
+            dataset, attributes = experiment.load_dataset(config)
+            side = experiment.split_dataset(config, dataset)
+            runs, probe = experiment.sweep_settings(config)
+            said.update(name=dataset.name, images=len(dataset), units=dataset.n_patients)
+
+        # ------------------------------------------------------------------------------------------- embeddings
+        with work.stage("embeddings") as said:
+            encoder, card = experiment.load_encoder(config)
+            embedded = embeddings.embed(
+                dataset, encoder, cache / "embeddings", **config["embedding"], progress=progress
+            )
+            said.update(model=card["model"], width=embedded.features.shape[1], unreadable=len(embedded.quarantined))
+
+        # ------------------------------------------------------------------------------------------------ probes
+        with work.stage("probes") as said:
+            features = experiment.split_features(dataset, embedded, side)
+            sweep = training.sweep(
+                features,
+                runs,
+                probe,
+                path / "scores",
+                seed=config["seed"],
+                memory_bytes=config["memory_gib"] * 2**30,
+                progress=progress,
+            )
+            samples = dataset.table.assign(split=side, readable=embedded.valid)
+            results.write_parquet(path / "scores" / "samples.parquet", samples)
+            said.update(runs=len(runs), chunks=sweep.plan.chunks)
+
+        # ----------------------------------------------------------------------------------------------- metrics
+        with work.stage("metrics") as said:
+            validation, test = (dataset.take((side == name) & embedded.valid) for name in ("validation", "test"))
+            facts = {"dataset": dataset.name, "model": card["model"], "usage": USAGE, "method": METHOD}
+            tidy, run_table = results.evaluate(
+                sweep, validation, test, attributes, facts, config, path / "evaluation", progress=progress
+            )
+            chosen = results.select(run_table)
+            results.write_parquet(path / "results.parquet", tidy)
+            results.write_parquet(path / "runs.parquet", run_table)
+            said.update(rows=len(tidy), replicates=config["n_boot"])
+
+        # ------------------------------------------------------------------------------------------------ report
+        with work.stage("report") as said:
+            data = report.ReportData(
+                title=f"Linear probes of {card['model']} on {dataset.name}",
+                command=command,
+                config=dict(config),
+                environment=work.environment,
+                dataset=_facts(dataset, embedded),
+                model=card,
+                cohort=dataset.cohort(side),
+                results=tidy,
+                run=chosen["run"],
+                curves=_curves(sweep, chosen["run"], test, attributes),
+                thresholds={"rule": config["evaluation"]["threshold"], "value": float(chosen["threshold"])},
+                notes=_notes(dataset, embedded, tidy, chosen),
+            )
+            summary = report.summary_table(tidy, chosen["run"])
+            results.write_csv(path / "summary.csv", summary)
+            page = report.write(path / "report", data)
+            said.update(page=page)
+    print(report.console_table(data))
+    print(f"report: {page}")
+    return page
+
+
+def describe(config: Config, path: Path, cache: Path) -> str:
+    """Says what `run` would do, without doing it."""
+    dataset, attributes = experiment.load_dataset(config)
+    side = experiment.split_dataset(config, dataset)
+    runs, probe = experiment.sweep_settings(config)
+    encoder, card = experiment.load_encoder(config)
+    options = {name: config["embedding"][name] for name in ("batch_size", "shard_batches")}
+    store = embeddings.open_cache(dataset, encoder, cache / "embeddings", **options)
+    missing = sum(map(len, store.missing()))
+    counts = {name: int((side == name).sum()) for name in SPLITS}
+    cut = training.plan(runs, probe, counts, card["probe_width"], config["memory_gib"] * 2**30)
+    rows = {
+        "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} units; "
+        + ", ".join(f"{name} {count}" for name, count in counts.items()),
+        "attributes": ", ".join(attributes),
+        "model": f"{card['model']}: {card['probe_width']} features",
+        "embeddings": f"{missing} images to embed, {len(dataset) - missing} in the cache {store.folder}",
+        "probes": f"{len(runs)} runs in {cut.chunks} chunks of {cut.width}; {cut.flops / 1e9:,.1f} GFLOP, "
+        f"{cut.bytes_per_chunk / 2**20:,.0f} MiB per device",
+        "metrics": f"{config['n_boot']} bootstrap replicates over units, shared by all runs",
+        "work directory": str(path),
+    }
+    return "\n".join(f"{name:15s} {text}" for name, text in rows.items())
+
+
+def _facts(dataset: Dataset, embedded: Embeddings) -> dict:
+    quarantined = [{"image": entry["image"], "reason": entry["reason"]} for entry in embedded.quarantined]
+    return {
+        "name": dataset.name,
+        **dataset.info,
+        "n_images": len(dataset),
+        "n_patients": dataset.n_patients,
+        "quarantined": quarantined,
+    }
+
+
+def _curves(sweep: training.Sweep, run: str, test: Dataset, attributes: list[str]) -> dict:
+    """Scores and labels of one run on the test split, by attribute and group."""
+    scores, labels, curves = sweep.test_scores(run), test.labels, {}
+    for attribute in attributes:
+        codes, names = test.groups(attribute)
+        curves[attribute] = {name: (scores[codes == code], labels[codes == code]) for code, name in enumerate(names)}
+    return curves
+
+
+def _notes(dataset: Dataset, embedded: Embeddings, tidy: pd.DataFrame, chosen: pd.Series) -> list[str]:
+    """What a reader of the report must know."""
+    notes = [
+        f"The run shown is {chosen['run']}: the hyper-parameters with the highest mean validation AUC over seeds, "
+        f"and of these seeds the one with the median validation AUC. All runs are in results.parquet."
+    ]
+    if dataset.n_patients == len(dataset):
+        notes.append(
+            "Every image is its own unit: splits and intervals assume that images are independent of each other."
+        )
+    if embedded.quarantined:
+        notes.append(f"{len(embedded.quarantined)} images could not be read and are left out.")
+    without = tidy[(tidy["run"] == chosen["run"]) & (tidy["status"] != "ok")]
+    for (attribute, group, status), _ in without.groupby(["attribute", "group", "status"], sort=False):
+        notes.append(f"{attribute}, {group}: no number, because {status}.")
+    worst = int(np.max(tidy.loc[tidy["run"] == chosen["run"], "n_invalid"], initial=0))
+    if worst:
+        notes.append(
+            f"Up to {worst} bootstrap replicates had no value for some group and were left out of its interval."
+        )
+    return notes

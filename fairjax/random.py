@@ -1,0 +1,25 @@
+"""Randomness by name and index, never by position: a stream's draws do not depend on who else draws."""
+
+from __future__ import annotations
+
+import jax
+from jaxtyping import Array, Int, Key
+
+STREAMS = ("init", "order", "dropout", "bootstrap", "prompts", "split")
+
+
+def stream(key: Key[Array, ""], name: str, *indices: int | Int[Array, ""]) -> Key[Array, ""]:
+    """The key of a named stream, and of an index in it: `fold_in(fold_in(key, stream), seed)`.
+
+    Args:
+      key: of the whole experiment.
+      name: one of `STREAMS`.
+      *indices: seed, replicate, epoch, …
+
+    Returns:
+      A key that depends on `key`, `name` and `indices` alone.
+    """
+    key = jax.random.fold_in(key, STREAMS.index(name))
+    for index in indices:
+        key = jax.random.fold_in(key, index)
+    return key

@@ -1,0 +1,49 @@
+"""A run is a seed and hyper-parameters; a sweep is the product of their values."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from fairjax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Run:
+    """One head to train.
+
+    Attributes:
+      seed: of the initialisation (and of the order of samples where `order="per_run"`).
+      learning_rate: peak of the schedule.
+      weight_decay: decoupled, as in AdamW.
+    """
+
+    seed: int
+    learning_rate: float
+    weight_decay: float
+
+    @property
+    def name(self) -> str:
+        """Identifies the run wherever it is swept: `seed=3,lr=0.001,wd=0.05`."""
+        return f"seed={self.seed},lr={self.learning_rate:g},wd={self.weight_decay:g}"
+
+
+def expand(seeds: int | Sequence[int], learning_rates: Sequence[float], weight_decays: Sequence[float]) -> list[Run]:
+    """All combinations, seeds fastest.
+
+    Args:
+      seeds: how many (0 … seeds − 1), or which.
+      learning_rates, weight_decays: the values to combine.
+
+    Raises:
+      UserError: a list is empty or repeats a value, or a value is negative.
+    """
+    seeds = range(seeds) if isinstance(seeds, int) else seeds
+    for name, values in (("seeds", seeds), ("learning_rates", learning_rates), ("weight_decays", weight_decays)):
+        if not len(values) or len(set(values)) < len(values) or min(values) < 0:
+            raise UserError(f"{name} must be distinct numbers ≥ 0, at least one, not {tuple(values)}")
+    return [
+        Run(int(seed), float(rate), float(decay))
+        for rate, decay, seed in itertools.product(learning_rates, weight_decays, seeds)
+    ]

@@ -1,0 +1,96 @@
+"""The work directory: one configuration, one process at a time, and a log of what was done."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fairjax.errors import UserError
+from fairjax.io import locked, read_json, write_json
+
+REPORTED = ("fairjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pandas", "scikit-learn")
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkDir:
+    """An open work directory.
+
+    Attributes:
+      path: the folder.
+      environment: versions, devices and platform of this process.
+    """
+
+    path: Path
+    environment: dict[str, Any]
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Appends one line to `log.jsonl` and says it on the terminal."""
+        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts}
+        with open(self.path / "log.jsonl", "a") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        print(f"{event}: " + ", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Logs what a stage puts into the dict it is given, and the seconds it took."""
+        facts: dict[str, Any] = {}
+        start = time.monotonic()
+        yield facts
+        self.log(name, **facts, seconds=round(time.monotonic() - start, 2))
+
+
+@contextlib.contextmanager
+def opened(path: Path, config: dict[str, Any], command: str) -> Iterator[WorkDir]:
+    """Holds a work directory for this process and writes `config.json` and `environment.json` into it.
+
+    Raises:
+      UserError: another run holds it, it is a file, or it holds results of other settings.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"the work directory {path} is a file; choose another --workdir")
+    with locked(
+        path / ".lock", f"the work directory {path} is in use by another run; wait for it, or choose another --workdir"
+    ):
+        config = json.loads(json.dumps(config))
+        if (path / "config.json").exists():
+            differing = _differences(read_json(path / "config.json"), config)
+            if differing:
+                raise UserError(
+                    f"the work directory {path} holds results of other settings ({'; '.join(differing)}); "
+                    f"choose another --workdir"
+                )
+        write_json(path / "config.json", config)
+        facts = environment(command)
+        write_json(path / "environment.json", facts)
+        yield WorkDir(path, facts)
+
+
+def environment(command: str) -> dict[str, Any]:
+    """What a number was computed with: command, versions, devices, platform."""
+    import jax
+
+    devices = jax.devices()
+    return {
+        "command": command,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "devices": f"{len(devices)} × {devices[0].device_kind}",
+        "backend": jax.default_backend(),
+        "versions": {name: importlib.metadata.version(name) for name in REPORTED},
+    }
+
+
+def _differences(old: Any, new: Any, key: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return [line for k in keys for line in _differences(old.get(k), new.get(k), f"{key}.{k}" if key else k)]
+    return [] if old == new else [f"{key} was {json.dumps(old)}, is {json.dumps(new)}"]
