@@ -1,0 +1,98 @@
+"""What the curves of the report are made of: ROC steps, calibration bins, and clouds of points thinned to what a page holds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+_Z = 1.959963984540054  # standard normal quantile of 0.975
+_ROC_GRID = 512  # a curve is drawn about 400 px wide: finer steps would only cost bytes
+
+
+def roc_steps(
+    scores: Float[np.ndarray, "n"], labels: Num[np.ndarray, "n"]
+) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]] | None:
+    """Returns the corners of the ROC curve, from (0, 0) to (1, 1), to the resolution of a screen.
+
+    Args:
+      scores: positive-class scores; samples of equal score enter together.
+      labels: 0 or 1.
+
+    Returns:
+      False and true positive rates, or None where one class is missing.
+    """
+    positive = np.asarray(labels) > 0
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return None
+    order = np.argsort(-scores, kind="stable")
+    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
+    tpr = np.append(0, np.cumsum(positive[order])[last_of_tie]) / n_positive
+    fpr = np.append(0, np.cumsum(~positive[order])[last_of_tie]) / n_negative
+    points = np.unique(np.round(np.stack([fpr, tpr], 1) * _ROC_GRID), axis=0) / _ROC_GRID
+    before, here, after = points[:-2], points[1:-1], points[2:]
+    straight = np.any((before == here) & (here == after), axis=1)
+    keep = np.concatenate([[True], ~straight, [True]])
+    return points[keep, 0], points[keep, 1]
+
+
+class Bins(NamedTuple):
+    """Calibration bins that hold samples: mean score, share of positives, its interval, and counts of all bins."""
+
+    mean_score: Float[np.ndarray, "k"]
+    frequency: Float[np.ndarray, "k"]
+    low: Float[np.ndarray, "k"]
+    high: Float[np.ndarray, "k"]
+    counts: Int[np.ndarray, "bins"]
+
+
+def calibration_bins(scores: Float[np.ndarray, "n"], labels: Num[np.ndarray, "n"], bins: int = 10) -> Bins:
+    """Bins scores into equal widths on [0, 1], the bins of the strict ECE, with Wilson intervals of the frequency.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    index = np.clip((np.asarray(scores) * bins).astype(int), 0, bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    used = counts > 0
+    n = counts[used].astype(float)
+    mean_score = np.bincount(index, weights=scores, minlength=bins)[used] / n
+    frequency = np.bincount(index, weights=labels, minlength=bins)[used] / n
+    low, high = wilson(frequency, n)
+    return Bins(mean_score, frequency, low, high, counts)
+
+
+def wilson(
+    share: Float[np.ndarray, "k"], n: Float[np.ndarray, "k"]
+) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]]:
+    """Returns the 95 % Wilson interval of a share among `n` independent samples."""
+    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    return centre - half, centre + half
+
+
+def thinned(
+    x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], kind: Int[np.ndarray, "n"], most: int
+) -> Bool[np.ndarray, "n"]:
+    """Marks at most about `most` points that still show the cloud: one per occupied cell of a grid, for each kind.
+
+    Args:
+      x, y: finite coordinates.
+      kind: an integer per point (its colour); points of different kinds do not replace one another.
+      most: all points are kept up to here; beyond it, the finest grid that fits is used.
+    """
+    keep = np.ones(len(x), bool)
+    for cells in (256, 192, 128, 96, 64, 48, 32, 16):
+        if keep.sum() <= most:
+            break
+        grid = np.stack([_cell(x, cells), _cell(y, cells), kind], 1)
+        keep[:] = False
+        keep[np.unique(grid, axis=0, return_index=True)[1]] = True
+    return keep
+
+
+def _cell(values: Float[np.ndarray, "n"], cells: int) -> Int[np.ndarray, "n"]:
+    """Returns the index of the cell that holds each value, over the range of the values."""
+    low, high = values.min(), values.max()
+    return ((values - low) / max(high - low, 1e-12) * (cells - 1)).astype(int)

@@ -1,0 +1,47 @@
+"""What a report is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that the report of one experiment shows.
+
+    Attributes:
+      title: one line, e.g. "Linear probe of mobile_sam on isic2017".
+      command: the command that reproduces the experiment.
+      config: resolved settings, nested.
+      environment: versions, devices, platform.
+      dataset: name, modality, label, class_names, citation, licence, n_images, n_patients, and
+        quarantined: a list of {"image", "reason"}.
+      model: name, family, feature width, source file, weights_sha256, preprocessing, citation, licence.
+      cohort: columns attribute, group ("missing" where unknown), split, label (0/1), n_images, n_patients.
+      results: tidy, every run: run, dataset, model, usage, method, attribute, seed, learning_rate, weight_decay, policy,
+        metric, group, value, ci_low, ci_high, n, n_positive, status ("ok", or why there is no number), n_invalid
+        (bootstrap replicates without a value). Attribute "all" holds group "overall" over all test images; another
+        attribute holds "overall" (its known samples), each group, "gap" and "worst" over groups, and differences "a − b".
+      run: the run that validation selected, a value of the column `run`.
+      curves: attribute → group → (scores, labels), both (n,), of the selected run on the test split.
+      thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value": …}.
+      notes: what a reader must know: small groups, what could not be computed.
+    """
+
+    title: str
+    command: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    cohort: pd.DataFrame
+    results: pd.DataFrame
+    run: str
+    curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
+    thresholds: dict[str, Any]
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,59 @@
+"""The report as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from fairjax import __version__, io
+from fairjax.report import sections, svg
+from fairjax.report.data import ReportData
+from fairjax.report.numbers import count, decimal
+
+
+def write(folder: str | os.PathLike, data: ReportData) -> Path:
+    """Writes `folder`/index.html, whole or not at all; the same data give the same bytes.
+
+    Args:
+      folder: made if it is missing.
+      data: what the report shows.
+
+    Returns:
+      The path of the page.
+
+    Raises:
+      UserError: the results do not hold the selected run.
+    """
+    path = Path(folder) / "index.html"
+    io.write_text(path, render(data))
+    return path
+
+
+def render(data: ReportData) -> str:
+    """Returns the page as HTML; it loads nothing and runs no script."""
+    page = sections.Page(data)
+    environment = _environment()
+    bodies = []
+    for section in sections.SECTIONS:
+        variables = section.build(page)
+        if variables is not None:
+            body = environment.get_template(f"{section.name}.html").render(variables)
+            bodies.append((section.name, section.title, body))
+    template = environment.get_template("page.html")
+    return template.render(sections.header(page), data=data, sections=bodies, tokens=svg.TOKENS, version=__version__)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fairjax.report"),
+        autoescape=True,  # names of groups come from people's own tables
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": count, "decimal": decimal}
+    return environment

@@ -1,0 +1,292 @@
+"""The sections of the report, in order: each a row of a name, a title, and what its template is given.
+
+The template of section `x` is templates/x.html. A builder that returns None leaves its section out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from fairjax.report import figures, svg, verdict
+from fairjax.report.data import ReportData
+from fairjax.report.figures import Look
+from fairjax.report.numbers import ALL, GAP, METRICS, OVERALL, WORST, Selected, count, decimal, finite, metric
+from fairjax.report.tables import distribution, same_settings
+
+SPLITS = ("train", "validation", "test")
+_METRICS_PER_TABLE = 6
+_COLOUR_BY = ("method", "learning_rate", "weight_decay")
+_NEUTRAL = Look("muted", "o", "●", "-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What sections share: the data, the numbers of the selected run, and how each group looks."""
+
+    data: ReportData
+
+    @cached_property
+    def selected(self) -> Selected:
+        """The numbers of the selected run."""
+        return Selected(self.data.results, self.data.run)
+
+    @cached_property
+    def looks(self) -> dict[tuple[str, str], Look]:
+        """The look of each (attribute, group)."""
+        return figures.looks({attribute: self.selected.groups(attribute) for attribute in self.selected.attributes})
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section: anchor and template name, title, and the builder of the template's variables."""
+
+    name: str
+    title: str
+    build: Callable[[Page], dict[str, Any] | None]
+
+
+def _what(page: Page) -> dict[str, Any]:
+    data, row = page.data, page.selected.row
+    results = data.results
+    run = {key: row[key] for key in ("usage", "method", "learning_rate", "weight_decay", "seed") if key in row}
+    run |= {"run": data.run, "selected from": f"{count(results['run'].nunique())} runs, on validation data"}
+    run |= {"threshold": f"{decimal(data.thresholds['value'])} ({data.thresholds['rule']})"} if data.thresholds else {}
+    run |= {"policy": row["policy"]} if "policy" in row else {}
+    dataset = {key: value for key, value in data.dataset.items() if key != "quarantined"}
+    return {
+        "cards": [("Dataset", facts(dataset)), ("Model", facts(data.model)), ("Selected run", facts(run))],
+        "quarantined": data.dataset.get("quarantined") or [],
+        "command": data.command,
+    }
+
+
+def _cohort(page: Page) -> dict[str, Any] | None:
+    cohort = page.data.cohort
+    if cohort.empty:
+        return None
+    splits = [split for split in SPLITS if split in set(cohort["split"])]
+    counts = cohort.groupby(["attribute", "group", "split", "label"], sort=False)[["n_images", "n_patients"]].sum()
+    lookup = {key: (int(images), int(patients)) for key, images, patients in counts.itertuples()}
+    tables = []
+    for attribute, rows in cohort.groupby("attribute", sort=False):
+        groups = sorted(dict.fromkeys(rows["group"]), key=lambda group: group == "missing")
+        lines = [(g, [[lookup.get((attribute, g, s, y), (0, 0)) for y in (0, 1)] for s in splits]) for g in groups]
+        total = rows.groupby(["split", "label"])["n_images"].sum().to_dict()
+        lines.append(("total", [[(int(total.get((s, y), 0)), None) for y in (0, 1)] for s in splits]))
+        tables.append((attribute, lines))
+    names = page.data.dataset.get("class_names") or ["negative", "positive"]
+    return {"splits": splits, "tables": tables, "class_names": names, "looks": page.looks}
+
+
+def _groups(page: Page) -> dict[str, Any] | None:
+    selected = page.selected
+    if not selected.attributes:
+        return None
+    ranges = {
+        name: figures.limits([selected.cell(a, name, g) for a in selected.attributes for g in [OVERALL, *selected.groups(a)]])
+        for name in selected.metrics
+    }
+    blocks = []
+    for place, attribute in enumerate(selected.attributes):
+        panels = []
+        for name in selected.metrics:
+            rows = [(g, page.looks[attribute, g], selected.cell(attribute, name, g)) for g in selected.groups(attribute)]
+            overall = selected.cell(attribute, name, OVERALL)
+            figure = figures.dot_whisker(f"w{place}-{name}", name, rows, overall, ranges[name])
+            panels.append((metric(name), selected.cell(attribute, name, GAP), figure))
+        blocks.append((attribute, panels))
+    return {"blocks": blocks}
+
+
+def _numbers(page: Page) -> dict[str, Any]:
+    selected = page.selected
+    blocks = []
+    for attribute in ([ALL] if selected.has_all else []) + selected.attributes:
+        summaries = [] if attribute == ALL else [WORST, GAP]
+        groups = [OVERALL, *selected.groups(attribute), *summaries]
+        tables = [
+            (names, _lines(selected, attribute, groups, names), _lines(selected, attribute, selected.differences(attribute), names))
+            for names in _pages(selected.metrics, _METRICS_PER_TABLE)
+        ]
+        blocks.append((attribute, tables))
+    return {"blocks": blocks, "looks": page.looks, "metric": metric, "signed": {GAP}}
+
+
+def _pages(items: list[str], most: int) -> list[list[str]]:
+    return [items[start : start + most] for start in range(0, len(items), most)]
+
+
+def _lines(selected: Selected, attribute: str, groups: list[str], names: list[str]) -> list[tuple]:
+    return [
+        (group, selected.sizes(attribute, group), [selected.cell(attribute, name, group) for name in names])
+        for group in groups
+    ]
+
+
+def _roc(page: Page) -> dict[str, Any] | None:
+    blocks = []
+    for place, (attribute, samples) in enumerate(_curves(page)):
+        rows = [
+            (g, page.looks[attribute, g], *(page.selected.cell(attribute, m, g) for m in ("auc", "tpr", "tnr")))
+            for g in samples
+        ]
+        drawn = [(g, look, samples[g], (1 - tnr.value, tpr.value)) for g, look, _, tpr, tnr in rows]
+        overall = page.data.curves[attribute].get(OVERALL) or page.data.curves.get(ALL, {}).get(OVERALL)
+        blocks.append((attribute, figures.roc(f"roc{place}", drawn, overall), rows, overall is not None))
+    return {"blocks": blocks} if blocks else None
+
+
+def _calibration(page: Page) -> dict[str, Any] | None:
+    blocks = []
+    for place, (attribute, samples) in enumerate(_curves(page)):
+        panels = []
+        for number, (group, (scores, labels)) in enumerate(samples.items()):
+            look = page.looks[attribute, group]
+            figure = figures.reliability(f"cal{place}-{number}", group, look, scores, labels) if len(scores) else None
+            panels.append((group, look, page.selected.cell(attribute, "ece", group), len(scores), figure))
+        blocks.append((attribute, panels))
+    return {"blocks": blocks} if blocks else None
+
+
+def _curves(page: Page) -> Iterator[tuple[str, dict]]:
+    """Yields each attribute that has curves, with the samples of its groups in the order of the results."""
+    for attribute in page.selected.attributes:
+        samples = page.data.curves.get(attribute, {})
+        if samples:
+            yield attribute, {group: samples[group] for group in page.selected.groups(attribute) if group in samples}
+
+
+def _runs(page: Page) -> dict[str, Any] | None:
+    results, selected, name = page.data.results, page.selected, page.selected.primary
+    rows = results[(results["metric"] == name) & results["group"].isin([OVERALL, GAP, WORST])]
+    if rows["run"].nunique() < 2:
+        return None
+    by = next((key for key in _COLOUR_BY if key in rows and rows[key].nunique() > 1), None)
+    kind, legend = _kinds(rows.drop_duplicates("run").set_index("run"), by)
+    wide = rows.pivot_table(index="run", columns=["attribute", "group"], values="value", sort=False).reindex(kind.index)
+    label, blocks = metric(name).label, []
+    for place, attribute in enumerate(selected.attributes):
+        x = (attribute, OVERALL)
+        pair = []
+        for group, title in ((GAP, f"{label} gap between groups"), (WORST, f"{label} of the worst group")):
+            if x not in wide or (attribute, group) not in wide:
+                continue
+            cells = selected.cell(attribute, name, OVERALL), selected.cell(attribute, name, group)
+            axes = (f"{label} overall", title)
+            points = (wide[x].to_numpy(), wide[attribute, group].to_numpy(), kind.to_numpy())
+            tokens = [token for token, _ in legend]
+            pair.append((title, figures.runs_scatter(f"runs{place}-{group}", *points, tokens, cells, axes)))
+        if pair:
+            blocks.append((attribute, pair))
+    return {
+        "blocks": blocks,
+        "legend": legend,
+        "by": str(by or "").replace("_", " "),
+        "n_runs": len(kind),
+        "label": label,
+        "spread": _spread(rows, selected),
+    }
+
+
+def _kinds(runs: pd.DataFrame, by: str | None) -> tuple[pd.Series, list[tuple[str, str]]]:
+    """Returns the colour index of each run, and (token, label) of each colour: a ramp for numbers, hues for names."""
+    if by is None:
+        return pd.Series(0, runs.index), [("accent", "all runs")]
+    values = runs[by]
+    levels = sorted(values.dropna().unique())
+    numeric = pd.api.types.is_numeric_dtype(values)
+    tokens = list(svg.RAMP if numeric else svg.GROUPS)
+    if not numeric:
+        labels = {tokens[i % len(tokens)]: str(level) for i, level in enumerate(levels[: len(tokens)])}
+        places = {level: i % len(tokens) for i, level in enumerate(levels)}
+    else:
+        step = max(len(levels) - 1, 1)
+        places = {level: round(i * (len(tokens) - 1) / step) for i, level in enumerate(levels)}
+        labels = {}
+        for i, token in enumerate(tokens):
+            ends = [level for level in levels if places[level] == i]
+            if ends:
+                labels[token] = f"{ends[0]:g}" if len(ends) == 1 else f"{ends[0]:g} – {ends[-1]:g}"
+    used = [token for token in tokens if token in labels]
+    index = {token: i for i, token in enumerate(used)}
+    kind = values.map(lambda level: index[tokens[places[level]]] if pd.notna(level) else 0).astype(int)
+    return kind, [(token, labels[token]) for token in used]
+
+
+def _spread(rows: pd.DataFrame, selected: Selected) -> list[tuple]:
+    """Returns per attribute and number: the selected run's, mean ± std over its seeds, and percentiles over all runs."""
+    over_runs, over_seeds = distribution(rows), distribution(rows[same_settings(rows, selected.row)])
+    lines = []
+    for attribute, name, group in over_runs.index:
+        cell = selected.cell(attribute, name, group)
+        lines.append((attribute, group, cell, over_seeds.loc[attribute, name, group], over_runs.loc[attribute, name, group]))
+    return lines
+
+
+def _reading(page: Page) -> dict[str, Any]:
+    names = page.selected.metrics
+    gaps = sum(page.selected.cell(a, m, GAP).known for a in page.selected.attributes for m in names)
+    return {"metrics": [metric(name) for name in names if name in METRICS], "n_gaps": gaps}
+
+
+def _settings(page: Page) -> dict[str, Any]:
+    return {"tables": [("Settings", flat(page.data.config)), ("Versions and machine", flat(page.data.environment))]}
+
+
+SECTIONS = (
+    Section("what", "What was run", _what),
+    Section("cohort", "Who is in the data", _cohort),
+    Section("groups", "Performance by group", _groups),
+    Section("numbers", "The numbers", _numbers),
+    Section("roc", "ROC curves", _roc),
+    Section("calibration", "Calibration", _calibration),
+    Section("runs", "Utility and fairness over all runs", _runs),
+    Section("reading", "How to read this page", _reading),
+    Section("settings", "Settings and versions", _settings),
+)
+
+
+def header(page: Page) -> dict[str, Any]:
+    """Returns what the top of the page says: the verdict, key figures, and what a reader must know."""
+    selected = page.selected
+    return {
+        "headline": verdict.headline(selected),
+        "findings": verdict.findings(selected),
+        "primary": metric(selected.primary),
+        "overall": selected.overall(selected.primary),
+        "notes": page.data.notes,
+        "without": selected.without_number(),
+    }
+
+
+def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns (label, text) of each value that says something."""
+    found = [(str(key).replace("_", " "), _text(value)) for key, value in values.items()]
+    return [(key, text) for key, text in found if text]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Returns (dotted key, text) of nested settings."""
+    lines: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        lines += flat(value, f"{name}.") if isinstance(value, Mapping) and value else [(name, _text(value) or "–")]
+    return lines
+
+
+def _text(value: Any) -> str:
+    """Returns a setting as a person writes it."""
+    if value is None or (isinstance(value, float) and not finite(value)):
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)
