@@ -1,1 +1,41 @@
-"""Foundation models as Flax NNX modules."""
+"""Foundation models: the table of them (`zoo`), and modules built, saved and loaded; light until one of these is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fairjax.models.checkpoint import (
+        build,
+        bundled,
+        intermediates,
+        load,
+        load_card,
+        load_preprocess,
+        make_card,
+        save,
+        state_dict,
+    )
+
+__all__ = [
+    "build",
+    "bundled",
+    "intermediates",
+    "load",
+    "load_card",
+    "load_preprocess",
+    "make_card",
+    "save",
+    "state_dict",
+]
+
+
+def __getattr__(name: str):
+    if name in __all__:
+        return getattr(import_module("fairjax.models.checkpoint"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

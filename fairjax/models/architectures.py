@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from fairjax.errors import UserError, did_you_mean
 
-Architecture = TypeVar("Architecture")
+Architecture = TypeVar("Architecture")  # or any other frozen dataclass of plain values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,11 @@ class ViTConfig(TransformerConfig):
     resize_offset: float | None = None
 
     @property
+    def probe_width(self) -> int:
+        """Width of the feature that is linear-probed."""
+        return self.width * (2 if self.pool == "cls_mean" else 1)
+
+    @property
     def grid(self) -> int:
         """Patches per side at `image_size`."""
         return self.image_size // self.patch_size
@@ -72,29 +77,90 @@ class CLIPConfig:
     zero_shot_scale: float | None = None
     zero_shot_factor: float = 1.0
 
+    @property
+    def image_size(self) -> int:
+        """The square input, in pixels."""
+        return self.vision.image_size
 
-def override(architecture: Architecture, changes: Mapping[str, Any], where: str = "architecture") -> Architecture:
-    """Returns a copy of `architecture` with fields replaced; nested fields by nested mappings or by dotted names.
+    @property
+    def probe_width(self) -> int:
+        """Width of the feature that is linear-probed."""
+        return self.embed_dim if self.probe == "projected" else self.vision.width
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TinyViTConfig:
+    """TinyViT as MobileSAM uses it: one stage of inverted bottlenecks, then stages of windowed attention, then SAM's neck.
+
+    The tuples have one entry per stage; the first stage has neither heads nor windows, and its entries are ignored.
+    """
+
+    image_size: int
+    embed_dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    windows: tuple[int, ...]  # side of the attention windows, in tokens
+    in_channels: int = 3
+    mlp_ratio: float = 4.0
+    expand_ratio: float = 4.0  # of the inverted bottlenecks
+    local_kernel: int = 3  # of the depthwise convolution in each attention block
+    last_stride: int = 1  # of the last patch merging; the others have 2
+    norm_eps: float = 1e-5
+    batch_norm_eps: float = 1e-5
+    neck_dim: int = 256
+    neck_norm_eps: float = 1e-6
+
+    @property
+    def probe_width(self) -> int:
+        """Width of the feature that is linear-probed."""
+        return self.neck_dim
+
+
+def from_dict(cls: type[Architecture], values: Mapping[str, Any], where: str = "architecture") -> Architecture:
+    """Builds a configuration (of any dataclass here) from JSON values, checking names and types.
 
     Raises:
-      UserError: for names that are no field, each with the nearest one.
+      UserError: names every field that is unknown, missing or of a wrong type.
     """
-    fields = {field.name: getattr(architecture, field.name) for field in dataclasses.fields(architecture)}  # type: ignore[arg-type]
-    flat: dict[str, Any] = {}
-    nested: dict[str, dict[str, Any]] = {}
-    unknown = []
+    types = get_type_hints(cls)
+    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}  # type: ignore[arg-type]
+    faults = [f"{where}.{name} is unknown{did_you_mean(name, types)}" for name in values if name not in types]
+    faults += [f"{where}.{name} is missing" for name in sorted(required - set(values))]
+    built: dict[str, Any] = {}
+    for name in set(values) & set(types):
+        value, kind = values[name], types[name]
+        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+            built[name] = from_dict(kind, value, f"{where}.{name}")  # type: ignore[arg-type]
+            continue
+        built[name] = tuple(value) if isinstance(value, list) else value
+        if not _fits(built[name], kind):
+            faults.append(f"{where}.{name} must be {getattr(kind, '__name__', kind)}, not {value!r}")
+    if faults:
+        raise UserError("; ".join(faults))
+    return cls(**built)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return isinstance(value, tuple) and all(_fits(item, inner) for item in value)
+    if args := get_args(kind):
+        return any(_fits(value, arg) for arg in args)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def override(architecture: Architecture, changes: Mapping[str, Any]) -> Architecture:
+    """Returns a copy of `architecture` with fields replaced, nested ones by nested mappings or by dotted names."""
+    merged = dataclasses.asdict(architecture)  # type: ignore[call-overload]
     for key, value in changes.items():
-        head, _, tail = key.partition(".")
-        if head not in fields or (tail and not dataclasses.is_dataclass(fields[head])):
-            unknown.append(f"{key!r}{did_you_mean(head, fields)}")
-        elif tail:
-            nested.setdefault(head, {})[tail] = value
-        elif isinstance(value, Mapping) and dataclasses.is_dataclass(fields[head]):
-            nested.setdefault(head, {}).update(value)
+        *parents, leaf = key.split(".")
+        inner = merged
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        if isinstance(value, Mapping) and isinstance(inner.get(leaf), dict):
+            inner[leaf].update(value)
         else:
-            flat[key] = tuple(value) if isinstance(value, list) else value
-    if unknown:
-        raise UserError(f"unknown field in {where}: {'; '.join(unknown)}")
-    for key, value in nested.items():
-        flat[key] = override(fields[key], value, f"{where}.{key}")
-    return dataclasses.replace(architecture, **flat)  # type: ignore[type-var]
+            inner[leaf] = value
+    return from_dict(type(architecture), merged)

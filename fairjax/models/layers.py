@@ -22,6 +22,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 Mask = Bool[Array, "#b #h #n n"]  # true where a query (row) may look at a key (column)
 
+PATCH_INIT = nnx.initializers.lecun_normal(in_axis=(0, 1, 2))
 KERNEL_INIT = nnx.initializers.xavier_uniform()
 EMBED_INIT = nnx.initializers.truncated_normal(0.02)
 
@@ -37,10 +38,21 @@ def layer_norm(width: int, eps: float, *, dtype=None, rngs: nnx.Rngs) -> nnx.Lay
 
 
 class Attention(nnx.Module):
-    """Multi-head self-attention with one fused projection, whose columns are [q | k | v], each (heads, head_dim)."""
+    """Multi-head self-attention with one fused projection of queries, keys and values.
 
-    def __init__(self, width: int, heads: int, *, qkv_bias: bool = True, dtype=None, rngs: nnx.Rngs):
-        self.heads = heads
+    Args:
+      width: of the tokens; each head has width / heads channels.
+      heads: how many.
+      qkv_bias: whether the fused projection has a bias.
+      per_head: the projection's columns are (heads, 3, head_dim), as TinyViT has them, in place of (3, heads, head_dim).
+      dtype: of the computation.
+      rngs: for the initial weights.
+    """
+
+    def __init__(
+        self, width: int, heads: int, *, qkv_bias: bool = True, per_head: bool = False, dtype=None, rngs: nnx.Rngs
+    ):
+        self.heads, self.per_head = heads, per_head
         self.qkv = linear(width, 3 * width, bias=qkv_bias, dtype=dtype, rngs=rngs)
         self.proj = linear(width, width, dtype=dtype, rngs=rngs)
 
@@ -52,7 +64,10 @@ class Attention(nnx.Module):
     ) -> Float[Array, "b n d"]:
         """Attends where `mask` is true, with `bias` added to the scaled scores."""
         b, n, d = x.shape
-        q, k, v = jnp.moveaxis(self.qkv(x).reshape(b, n, 3, self.heads, d // self.heads), 2, 0)
+        if self.per_head:
+            q, k, v = jnp.moveaxis(self.qkv(x).reshape(b, n, self.heads, 3, d // self.heads), 3, 0)
+        else:
+            q, k, v = jnp.moveaxis(self.qkv(x).reshape(b, n, 3, self.heads, d // self.heads), 2, 0)
         return self.proj(jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask).reshape(b, n, d))
 
 
@@ -114,21 +129,26 @@ class Transformer(nnx.Module):
 
 
 class PatchEmbed(nnx.Module):
-    """Non-overlapping patches through one linear layer: a convolution whose stride is its kernel, without padding.
+    """Non-overlapping patches through one linear map: a convolution whose stride is its kernel, without padding.
 
-    Rows and columns of pixels past the last whole patch are dropped, as that convolution does.
+    Rows and columns of pixels past the last whole patch are dropped, as that convolution does. On XLA:CPU the
+    contraction below is up to 1.5 times as fast as `lax.conv_general_dilated`.
     """
 
     def __init__(self, patch: int, channels: int, width: int, *, bias: bool = True, dtype=None, rngs: nnx.Rngs):
-        self.patch = patch
-        self.proj = linear(patch * patch * channels, width, bias=bias, dtype=dtype, rngs=rngs)
+        self.dtype = dtype
+        self.kernel = nnx.Param(PATCH_INIT(rngs.params(), (patch, patch, channels, width)))
+        self.bias = nnx.Param(jnp.zeros((width,))) if bias else None
 
     def __call__(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:
         """Pixels -> a grid of patch vectors."""
-        b, height, width, c = images.shape
-        p, h, w = self.patch, height // self.patch, width // self.patch
+        images, kernel, bias = nnx.nn.dtypes.promote_dtype(
+            (images, self.kernel[...], 0.0 if self.bias is None else self.bias[...]), dtype=self.dtype
+        )
+        p, _, c, _ = kernel.shape
+        b, h, w = images.shape[0], images.shape[1] // p, images.shape[2] // p
         patches = images[:, : h * p, : w * p].reshape(b, h, p, w, p, c)
-        return self.proj(patches.transpose(0, 1, 3, 2, 4, 5).reshape(b, h, w, p * p * c))
+        return jnp.einsum("bhpwqc,pqcd->bhwd", patches, kernel) + bias
 
 
 def bicubic_matrix(n_in: int, n_out: int, offset: float = 0.0) -> np.ndarray:

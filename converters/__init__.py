@@ -1,0 +1,1 @@
+"""PyTorch checkpoints -> fairjax model directories: one engine, and one table of rules per published layout."""

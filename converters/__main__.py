@@ -1,0 +1,45 @@
+"""`python -m converters --model=NAME --checkpoint=PATH [--arch=ARCH.json] --out=DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from fairjax.errors import EXIT_USER_ERROR, UserError, lookup
+from fairjax.models.zoo import MODELS
+
+DESCRIPTION = "Converts a published PyTorch checkpoint into a fairjax model directory."
+EPILOG = "The models, and the files they are published in, are listed by: python -m fairjax.models"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message}; see --help")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    try:
+        parser = _Parser(prog="python -m converters", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+        parser.add_argument("--model", required=True, metavar="NAME", help="a name of the zoo")
+        parser.add_argument("--checkpoint", required=True, metavar="PATH", help="the published file, or its directory")
+        parser.add_argument("--arch", metavar="ARCH.json", help="sizes that differ from the published ones")
+        parser.add_argument("--out", required=True, metavar="DIR", help="the model directory to write")
+        args = parser.parse_args(argv)
+        lookup("model", args.model, MODELS)  # before the slow imports
+
+        from converters.convert import convert
+
+        done = convert(args.model, args.checkpoint, args.out, args.arch)
+    except UserError as error:
+        print(f"converters: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    print(f"{args.model}: {done.n_parameters:,} numbers ({done.card['source']['layout']}) -> {args.out}")
+    for reason in sorted(set(done.plan.dropped.values())):
+        names = [name for name, why in done.plan.dropped.items() if why == reason]
+        print(f"  not converted: {len(names)} ({names[0]}{', …' if len(names) > 1 else ''}): {reason}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

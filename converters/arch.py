@@ -1,0 +1,49 @@
+"""ARCH.json: sizes that differ from the published ones, in our names or in those of a layout's own configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from converters.engine import Layout
+from fairjax.errors import UserError, did_you_mean
+from fairjax.models.architectures import override
+
+# A file may hold the fields themselves or, among other things, one of these objects of fields.
+SECTIONS = ("architecture", "constructor", "config")
+
+
+def resolve(published, given: Mapping[str, Any], layout: Layout):
+    """Applies the fields of an ARCH.json to the published architecture.
+
+    Args:
+      published: the zoo row's architecture.
+      given: the file's content: fields, or an object that holds them under a key of `SECTIONS`.
+      layout: of the checkpoint; its `aliases` translate the names of its own configuration.
+
+    Raises:
+      UserError: for unknown fields, with the nearest ones, and for values of a wrong type.
+    """
+    for section in SECTIONS:
+        if section == "architecture" and set(given) >= {"constructor"} or not isinstance(given.get(section), Mapping):
+            continue  # a recording's "architecture" describes in words
+        given = given[section]
+        break
+    ours = dataclasses.asdict(published)
+    dotted = {f"{key}.{inner}" for key, value in ours.items() if isinstance(value, dict) for inner in value}
+    changes: dict[str, Any] = {}
+    unknown = []
+    for name, value in given.items():
+        if name in layout.ignored:
+            continue
+        if name in ours or name in dotted:
+            changes[name] = value
+        elif name in layout.aliases:
+            alias = layout.aliases[name]
+            changes.update({alias: value} if isinstance(alias, str) else alias(value, given))
+        else:
+            unknown.append(f"{name!r}{did_you_mean(name, {*ours, *dotted, *layout.aliases})}")
+    if unknown:
+        raise UserError(f"unknown field in the architecture file: {'; '.join(unknown)}")
+    return override(published, changes)

@@ -1,0 +1,91 @@
+"""A published checkpoint -> a model directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from converters import arch as arch_file
+from converters import readers
+from converters.engine import Layout, Plan, Shapes, detect_layout, make_plan
+from converters.rules import LAYOUTS
+from fairjax.errors import UserError, lookup
+from fairjax.io import read_json
+from fairjax.models.checkpoint import build_abstract, make_card, save, state_dict
+from fairjax.models.zoo import MODELS, FoundationModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What was converted."""
+
+    card: Mapping[str, Any]
+    plan: Plan
+    n_parameters: int
+
+
+def layouts_of(row: FoundationModel) -> list[Layout]:
+    """The layouts that a model is published in.
+
+    Raises:
+      UserError: if it is published in none, being made here.
+    """
+    if not row.layouts:
+        raise UserError(f"{row.name} has no published checkpoint to convert: its weights ship with fairjax")
+    return [LAYOUTS[name] for name in row.layouts]
+
+
+def plan_for(row: FoundationModel, architecture, layout: Layout, sources: Shapes) -> Plan:
+    """The plan for a checkpoint of which only names and shapes are known."""
+    module = build_abstract(row.family, architecture)
+    return make_plan(layout, sources, {name: x.shape for name, x in state_dict(module).items()})
+
+
+def convert(
+    model: str,
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike,
+    arch: Mapping[str, Any] | str | os.PathLike | None = None,
+) -> Conversion:
+    """Converts a checkpoint and writes the model directory `out`, whole or not at all.
+
+    Args:
+      model: name of the zoo's row.
+      checkpoint: file, index of a sharded file, or a directory from Hugging Face.
+      out: directory to be made.
+      arch: sizes that differ from the published ones, or a JSON file that holds them.
+
+    Raises:
+      UserError: for whatever the user can mend.
+    """
+    row = lookup("model", model, MODELS)
+    layouts = layouts_of(row)
+    if arch is not None and not isinstance(arch, Mapping):
+        arch = _read_arch(arch)
+    path = readers.locate(checkpoint)
+    keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
+    prefixes = dict.fromkeys(prefix for layout in layouts for prefix in layout.prefixes)
+    tensors = readers.read(path, keys, prefixes)
+    layout = detect_layout(layouts, tensors)
+    architecture = row.architecture if arch is None else arch_file.resolve(row.architecture, arch, layout)
+    try:
+        plan = plan_for(row, architecture, layout, {name: x.shape for name, x in tensors.items()})
+    except UserError as error:
+        hint = "" if arch is not None else " (if this is a variant of another size, give its sizes by --arch)"
+        raise UserError(f"{path}: {error}{hint}") from None
+    arrays = plan.convert(tensors)
+    source = {"file": path.name, "sha256": readers.fingerprint(path), "layout": layout.name}
+    card = save(out, arrays, make_card(model, architecture, source=source))
+    return Conversion(card, plan, sum(x.size for x in arrays.values()))
+
+
+def _read_arch(path: str | os.PathLike) -> Mapping[str, Any]:
+    if not Path(path).is_file():
+        raise UserError(f"there is no architecture file {path}")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a JSON object of architecture fields")
+    return content

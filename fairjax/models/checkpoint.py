@@ -1,0 +1,221 @@
+"""Model directories: `card.json` says what the model is, `weights/` (Orbax) holds its arrays; and modules built from them.
+
+Arrays are named by their path in the module, joined by dots: `vision.encoder.blocks.0.attn.qkv.kernel`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+
+import fairjax
+from fairjax.errors import UserError, lookup
+from fairjax.io import hash_arrays, read_json, write_json
+from fairjax.models.architectures import from_dict, override
+from fairjax.models.preprocess import Preprocess
+from fairjax.models.zoo import FAMILIES, MODELS
+
+FORMAT = 1
+Card = dict[str, Any]
+
+
+def build(name: str, *, dtype=None, rngs: nnx.Rngs | None = None, **changes) -> nnx.Module:
+    """Builds a model of the zoo with fresh weights.
+
+    Args:
+      name: of the zoo's row.
+      dtype: of the computation, float32 (default) or bfloat16; parameters are float32.
+      rngs: for the initial weights; `nnx.Rngs(0)` by default.
+      **changes: fields of the architecture that differ from the row's; nested ones as `**{"vision.depth": 2}`.
+
+    Raises:
+      UserError: for an unknown name or field.
+    """
+    row = lookup("model", name, MODELS)
+    return _construct(row.family, override(row.architecture, changes), dtype, rngs)
+
+
+def build_abstract(family: str, architecture, dtype=None) -> nnx.Module:
+    """The same module with shapes in place of arrays: nothing is computed or allocated."""
+    return nnx.eval_shape(lambda: _construct(family, architecture, dtype, None))
+
+
+def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | None) -> nnx.Module:
+    module, _, name = lookup("model family", family, FAMILIES).partition(":")
+    return getattr(import_module(module), name)(architecture, dtype=dtype, rngs=nnx.Rngs(0) if rngs is None else rngs)
+
+
+def state_dict(module: nnx.Module) -> dict[str, Any]:
+    """All arrays of a module (or their shapes, of an abstract one) by their dotted names."""
+    return {".".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(nnx.state(module))}
+
+
+def with_arrays(module: nnx.Module, arrays: Mapping[str, Any]) -> nnx.Module:
+    """A module like `module` (which may be abstract) that holds `arrays`, named as in `state_dict`."""
+    graph, state = nnx.split(module)
+    flat = [(path, leaf.replace(arrays[".".join(map(str, path))])) for path, leaf in nnx.to_flat_state(state)]
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+def make_card(
+    name: str, architecture=None, *, preprocess: Preprocess | None = None, source: Mapping[str, str] | None = None
+) -> Card:
+    """The card of a model of the zoo; `save` adds the hash of the weights.
+
+    Args:
+      name: of the zoo's row.
+      architecture: where it differs from the row's.
+      preprocess: where it differs from the row's.
+      source: what the weights were made from: file, sha256, layout.
+    """
+    row = lookup("model", name, MODELS)
+    architecture = row.architecture if architecture is None else architecture
+    return {
+        "format": FORMAT,
+        "model": name,
+        "family": row.family,
+        "architecture": dataclasses.asdict(architecture),
+        "preprocess": dataclasses.asdict(preprocess or row.preprocess_for(architecture)),
+        "probe_feature": row.probe_feature,
+        "probe_width": architecture.probe_width,
+        "source": dict(source or {}),
+        "versions": {"fairjax": fairjax.__version__, "jax": jax.__version__, "flax": flax.__version__},
+    }
+
+
+def save(directory: str | os.PathLike, module: nnx.Module | Mapping[str, Any], card: Card) -> Card:
+    """Writes a model directory, whole or not at all.
+
+    Args:
+      directory: to be made; an earlier model directory there is replaced, anything else is refused.
+      module: or its arrays by dotted names.
+      card: from `make_card`.
+
+    Returns:
+      The card as written, with `weights_sha256`.
+    """
+    directory = Path(directory)
+    if directory.exists() and not _replaceable(directory):
+        raise UserError(f"{directory} exists and is not a model directory: choose another --out, or delete it")
+    arrays = {name: np.asarray(x) for name, x in (module if isinstance(module, Mapping) else state_dict(module)).items()}
+    card = card | {"weights_sha256": hash_arrays(arrays)}
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.", suffix=".tmp"))
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save((staging / "new" / "weights").absolute(), arrays)
+        write_json(staging / "new" / "files.json", _file_sizes(staging / "new"))
+        write_json(staging / "new" / "card.json", card)
+        if directory.exists():
+            directory.rename(staging / "old")
+        (staging / "new").rename(directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return card
+
+
+def _replaceable(directory: Path) -> bool:
+    return directory.is_dir() and ((directory / "card.json").is_file() or not any(directory.iterdir()))
+
+
+def _file_sizes(directory: Path) -> dict[str, int]:
+    weights = sorted(path for path in (directory / "weights").rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.stat().st_size for path in weights}
+
+
+def load_card(directory: str | os.PathLike) -> Card:
+    """Reads the card of a model directory.
+
+    Raises:
+      UserError: if it is none, or was written by a later version.
+    """
+    path = Path(directory) / "card.json"
+    if not path.is_file():
+        raise UserError(
+            f"{directory} holds no converted model (no card.json); make one by "
+            "`python -m converters --model=NAME --checkpoint=FILE --out=DIR`"
+        )
+    card = read_json(path)
+    if not isinstance(card, dict) or card.get("format") != FORMAT or card.get("family") not in FAMILIES:
+        raise UserError(f"{path} is no model card of this version of fairjax; convert the checkpoint again")
+    return card
+
+
+def load_preprocess(card: Card) -> Preprocess:
+    """The preprocessing that a card names."""
+    return from_dict(Preprocess, card["preprocess"], "preprocess")
+
+
+def load(directory: str | os.PathLike, dtype=None, *, sharding: jax.sharding.Sharding | None = None) -> nnx.Module:
+    """Loads a model directory, straight to its devices, without initialising weights first.
+
+    Args:
+      directory: as written by the converters or by `save`.
+      dtype: of the computation, float32 (default) or bfloat16; parameters are float32.
+      sharding: of every array; by default all go to the first local device.
+
+    Raises:
+      UserError: if the directory is missing, incomplete, damaged, or of another version.
+    """
+    directory = Path(directory)
+    card = load_card(directory)
+    row = MODELS.get(card["model"])
+    damaged = UserError(f"the weights in {directory} are incomplete or damaged: convert the checkpoint again")
+    if row is None or not (directory / "files.json").is_file():
+        raise damaged
+    # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure sentence: look first.
+    if _file_sizes(directory) != read_json(directory / "files.json"):
+        raise damaged
+    module = build_abstract(card["family"], from_dict(type(row.architecture), card["architecture"]), dtype)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for name, x in state_dict(module).items()}
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = checkpointer.restore((directory / "weights").absolute(), wanted)
+    except (ValueError, KeyError, OSError):
+        raise damaged from None
+    if all(x.is_fully_addressable for x in arrays.values()):
+        if hash_arrays({name: np.asarray(x) for name, x in arrays.items()}) != card["weights_sha256"]:
+            raise damaged
+    return with_arrays(module, arrays)
+
+
+def bundled(name: str) -> Path:
+    """The directory of a model whose weights ship with the package."""
+    path = Path(str(files("fairjax.models"))) / "weights" / name
+    if not path.is_dir():
+        raise UserError(f"no weights of {name!r} ship with fairjax: convert a checkpoint of it (python -m converters)")
+    return path
+
+
+def intermediates(method, *args) -> dict[str, jax.Array]:
+    """Calls a module's method, and returns the output of every method of every submodule that it called.
+
+    Args:
+      method: a bound method, such as `module.encode_image`.
+      *args: its arguments.
+
+    Returns:
+      Arrays by dotted path: `vision.encoder.blocks.0` for a submodule's `__call__`, `vision.positions` for other methods.
+    """
+    _, captured = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)(*args)
+    outputs = {}
+    for path, leaf in nnx.to_flat_state(captured):
+        name = ".".join(str(part) for part in path if part != "__call__")
+        with contextlib.suppress(IndexError):
+            outputs[name] = leaf.get_value()[-1]
+    return outputs

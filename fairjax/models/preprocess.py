@@ -1,0 +1,77 @@
+"""From an image file's pixels to a model's input, in numpy and PIL alone: it runs in loader processes that never import jax."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+from fairjax.errors import UserError, lookup
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+def _shorter(height: int, width: int, size: int) -> tuple[int, int]:
+    short = min(height, width)
+    return int(size * height / short), int(size * width / short)  # torchvision truncates the longer side
+
+
+def _longest(height: int, width: int, size: int) -> tuple[int, int]:
+    scale = size / max(height, width)
+    return int(height * scale + 0.5), int(width * scale + 0.5)  # segment_anything's ResizeLongestSide
+
+
+# (height, width, size) -> (height, width) after resizing.
+RESIZES = {"shorter": _shorter, "longest": _longest, "squash": lambda height, width, size: (size, size)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """A model's own preprocessing: resize, centre crop, normalise, pad; instances are callable and picklable.
+
+    `resize` is "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`), "longest" (the longer
+    side to `size`, then zeros on the right and at the bottom, after normalising), or "squash" (both sides to `size`).
+    """
+
+    size: int  # pixels per side of the square result
+    resize: str = "shorter"
+    interpolation: str = "bicubic"
+    crop_fraction: float = 1.0
+    scale: float = 1 / 255  # of the pixel values 0..255, before mean and std
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self):
+        lookup("resize rule", self.resize, RESIZES)
+        lookup("interpolation", self.interpolation, INTERPOLATIONS)
+
+    def replace(self, **changes) -> Preprocess:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def resized(self, image: np.ndarray) -> np.ndarray:
+        """The resized (and cropped, not padded) image: uint8 (H, W, 3) -> uint8 (h, w, 3)."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise UserError(f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}")
+        target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
+        h, w = RESIZES[self.resize](*image.shape[:2], target)
+        if (h, w) != image.shape[:2]:
+            image = np.asarray(Image.fromarray(image).resize((w, h), INTERPOLATIONS[self.interpolation]))
+        if self.resize == "shorter":
+            top, left = round((h - self.size) / 2), round((w - self.size) / 2)  # as torchvision's CenterCrop
+            image = image[top : top + self.size, left : left + self.size]
+        return image
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Maps an RGB image, uint8 (H, W, 3), to the model's input, float32 (size, size, 3)."""
+        resized = self.resized(image)
+        h, w, _ = resized.shape
+        pixels = np.zeros((self.size, self.size, 3), np.float32)
+        mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
+        pixels[:h, :w] = (resized * np.float32(self.scale) - mean) / std
+        return pixels
