@@ -22,7 +22,7 @@ IMAGE_SIZES = {"mobile_sam": 256}  # where the model's own size is made for segm
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    """100 epochs, warm-up 5, cosine to 4 % of the peak, batches of 128, weight decay 0.05; 64 seeds × 4 learning rates."""
+    """100 epochs, warm-up 5, cosine to 4 % of the peak, batch 128, weight decay 0.05; 64 seeds × 4 learning rates."""
     chosen = common.parse_argument(argument, dataset="isic2017", model="mobile_sam")
     config = common.base()
     config.dataset.name = chosen["dataset"]

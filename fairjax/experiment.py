@@ -16,7 +16,6 @@ from fairjax.embeddings import Embeddings, Encoder
 from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays
 from fairjax.models import zoo
-from fairjax.models.preprocess import Preprocess
 from fairjax.training.probe import ProbeConfig
 from fairjax.training.runs import Run, expand
 from fairjax.training.sweep import Features
@@ -33,7 +32,7 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
     """The dataset, and the attributes to compare.
 
     Raises:
-      UserError: an unknown name, file, column or value, or (unless `evaluation.one_class=report`) a group with one class.
+      UserError: an unknown name, file, column or value; a group with one class, unless `evaluation.one_class=report`.
     """
     options = {
         key: value for key, value in config["dataset"].items() if key not in ("name", "root", "cuts", *SPLIT_KEYS)
@@ -85,11 +84,11 @@ def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
     card = models.load_card(folder)
     if card["model"] != row.name:
         raise UserError(
-            f"{folder} holds {card['model']}, not {row.name}; give another --config.model.checkpoint or --config.model.name"
+            f"{folder} holds {card['model']}, not {row.name}; give another --config.model.checkpoint or .name"
         )
     if words["dtype"] not in ("float32", "bfloat16"):
         raise UserError(f"model.dtype must be float32 or bfloat16, not {words['dtype']!r}")
-    preprocess = Preprocess(**card["preprocess"])
+    preprocess = models.load_preprocess(card)
     if words["image_size"]:
         preprocess = preprocess.replace(size=words["image_size"])
     key = {

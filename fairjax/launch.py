@@ -1,6 +1,6 @@
 """`python -m fairjax.launch --config=configs/NAME.py[:argument] [--config.key=value …] [--workdir=DIR] [--dry_run]`.
 
-Embeds a dataset with a foundation model, trains many probes on the embeddings, reports utility and fairness with intervals.
+Embeds a dataset with a foundation model, trains many probes on that, and reports utility and fairness with intervals.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def evaluate(
     *,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Evaluates every run on the test split at the threshold its validation scores choose; finished chunks stay on disk.
+    """Evaluates every run on the test split, at the threshold that its validation scores choose.
 
     Args:
       sweep: trained heads with their scores.
@@ -133,8 +133,8 @@ def _auc(scores_rn: Float[np.ndarray, "r n"], split: Dataset) -> Float[np.ndarra
 def select(runs: pd.DataFrame) -> pd.Series:
     """The run that is reported.
 
-    Its hyper-parameters have the highest validation AUC on average over seeds, and its seed has the median validation AUC
-    among theirs: no seed is picked for its luck.
+    Its hyper-parameters have the highest validation AUC on average over seeds, and its seed has the median validation
+    AUC among theirs: no seed is picked for its luck.
     """
     setting = ["learning_rate", "weight_decay"]
     best = runs.groupby(setting)["validation_auc"].mean().idxmax()

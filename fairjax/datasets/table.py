@@ -14,6 +14,7 @@ from fairjax.datasets.spec import Bins, Groups, Label
 from fairjax.errors import UserError, did_you_mean
 
 MOST_GROUPS = 24
+MOST_NUMBERS = 6  # distinct numbers that may be groups of their own; more are a continuous attribute
 
 
 def load(
@@ -91,7 +92,8 @@ def _rule(values: pd.Series, where: str, missing: tuple[str, ...], cuts: Sequenc
     if cuts is not None:
         return Bins(attribute, tuple(map(float, cuts)), missing)
     groups = sorted(set(values) - {"", *missing})
-    if len(groups) > MOST_GROUPS:
+    numeric = pd.to_numeric(pd.Series(groups), errors="coerce").notna().all()
+    if len(groups) > (MOST_NUMBERS if numeric else MOST_GROUPS):
         raise UserError(
             f"{where}: attribute {attribute!r} has {len(groups)} distinct values; "
             f"give cut points, for example --config.dataset.cuts={attribute}=40,60"

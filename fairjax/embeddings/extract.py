@@ -6,11 +6,10 @@ import collections
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,12 +20,9 @@ from tqdm import tqdm
 
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.cache import Cache, Embeddings
+from fairjax.embeddings.read import PADDING, Batch, Load, batches
 from fairjax.errors import UserError
 
-Example = tuple[int, np.ndarray, str]  # row, pixels (h, w, 3), why it could not be read ('' if it could)
-Batch = tuple[np.ndarray, np.ndarray, list[str]]  # rows (b,), pixels (b, h, w, 3) or features (b, d), reasons (b)
-
-PADDING = -1
 IN_FLIGHT = 2  # batches on the devices before the oldest is fetched
 
 
@@ -45,43 +41,6 @@ class Encoder:
     preprocess: Callable[[UInt8[np.ndarray, "H W 3"]], Float[np.ndarray, "h w 3"]]
     image_shape: tuple[int, int, int]
     key: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Load(grain.transforms.Map):
-    """Row → preprocessed pixels, or zeros and the reason why there are none."""
-
-    images: tuple[str, ...]
-    read: Callable[[str], np.ndarray]
-    preprocess: Callable[[np.ndarray], np.ndarray]
-    image_shape: tuple[int, int, int]
-
-    def map(self, row: int) -> Example:
-        nothing = np.zeros(self.image_shape, np.float32)
-        if row == PADDING:
-            return row, nothing, ""
-        try:
-            return row, self.preprocess(self.read(self.images[row])), ""
-        except Exception as error:  # whatever a decoder throws at a broken file, the other images go on
-            return row, nothing, f"{type(error).__name__}: {error}"
-
-
-def _collate(examples: Sequence[Example]) -> Batch:
-    rows, pixels, reasons = zip(*examples)
-    return np.array(rows), np.stack(pixels), list(reasons)
-
-
-def batches(
-    dataset: Dataset, encoder: Encoder, rows: Sequence[int], batch_size: int, *, threads: int, processes: int
-) -> Iterator[Batch]:
-    """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches are held."""
-    load = _Load(tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape)
-    read_ahead = grain.ReadOptions(num_threads=max(threads, 1), prefetch_buffer_size=max(threads, 1) + 1)
-    pipeline = grain.MapDataset.source(np.asarray(rows)).map(load).batch(batch_size, batch_fn=_collate)
-    iterator = pipeline.to_iter_dataset(read_ahead)
-    if processes:
-        iterator = iterator.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))
-    yield from iterator
 
 
 def open_cache(dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int) -> Cache:
@@ -132,7 +91,8 @@ def embed(
         cache.__dict__.pop("manifest", None)  # it may have grown before the lock was ours
         spans = cache.missing()
         rows = np.concatenate([_padded(span, batch_size) for span in spans] or [np.zeros(0, int)])
-        stream = batches(dataset, encoder, rows, batch_size, threads=threads, processes=processes)
+        load = Load(tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape)
+        stream = batches(load, rows, batch_size, threads=threads, processes=processes)
         encoded = _encode(encoder.module, stream)
         done = len(dataset) - sum(map(len, spans))
         with tqdm(total=len(dataset), initial=done, unit="image", desc="embedding", disable=not progress) as bar:
@@ -191,7 +151,7 @@ def _check_share(dataset: Dataset, quarantined: list[dict[str, Any]], max_unread
     if len(quarantined) > max_unreadable * len(dataset):
         first = quarantined[0]
         raise UserError(
-            f"{len(quarantined)} of {len(dataset)} images of {dataset.name} cannot be read, more than the allowed share "
-            f"{max_unreadable:g}; the first is {first['image']} ({first['reason']}); mend the images or raise "
+            f"{len(quarantined)} of {len(dataset)} images of {dataset.name} cannot be read, more than the allowed "
+            f"share {max_unreadable:g}; the first is {first['image']} ({first['reason']}); mend the images or raise "
             f"--config.embedding.max_unreadable"
         )

@@ -1,8 +1,8 @@
 """The linear probe of many runs as one program.
 
 A head is a plain dict of arrays whose first axis is the run: `kernel` (r, d), `bias` (r,). In the shared order one step
-of all runs is one (r, d) × (d, b) matmul forward and one (r, b) × (b, d) backward; learning rates, weight decays and the
-early-stopping mask are vectors over runs, so nothing is compiled twice.
+of all runs is one (r, d) × (d, b) matmul forward and one (r, b) × (b, d) backward; learning rates, weight decays and
+the early-stopping mask are vectors over runs, so nothing is compiled twice.
 """
 
 from __future__ import annotations

@@ -1,0 +1,60 @@
+"""The reader's side of extraction: grain decodes and preprocesses ahead of the devices; in worker processes too."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import grain
+import numpy as np
+from absl import flags
+
+Example = tuple[int, np.ndarray, str]  # row, pixels (h, w, 3), why it could not be read ('' if it could)
+Batch = tuple[np.ndarray, np.ndarray, list[str]]  # rows (b,), pixels (b, h, w, 3) or features (b, d), reasons (b)
+
+PADDING = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Load(grain.transforms.Map):
+    """Row → preprocessed pixels, or zeros and the reason why there are none."""
+
+    images: tuple[str, ...]
+    read: Callable[[str], np.ndarray]
+    preprocess: Callable[[np.ndarray], np.ndarray]
+    image_shape: tuple[int, int, int]
+
+    def map(self, row: int) -> Example:
+        """Reads one row."""
+        nothing = np.zeros(self.image_shape, np.float32)
+        if row == PADDING:
+            return row, nothing, ""
+        try:
+            return row, self.preprocess(self.read(self.images[row])), ""
+        except Exception as error:  # whatever a decoder throws at a broken file, the other images go on
+            return row, nothing, f"{type(error).__name__}: {error}"
+
+
+def _collate(examples: Sequence[Example]) -> Batch:
+    rows, pixels, reasons = zip(*examples)
+    return np.array(rows), np.stack(pixels), list(reasons)
+
+
+def batches(load: Load, rows: Sequence[int], batch_size: int, *, threads: int, processes: int) -> Iterator[Batch]:
+    """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches are held.
+
+    Args:
+      load: row → example.
+      rows: which to read; `PADDING` reads nothing.
+      batch_size: rows per batch; it divides their number.
+      threads: reader threads, per process.
+      processes: reader processes; 0 reads in threads of this one.
+    """
+    if processes and not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # grain reads its flags, also where nobody has parsed any
+    read_ahead = grain.ReadOptions(num_threads=max(threads, 1), prefetch_buffer_size=max(threads, 1) + 1)
+    pipeline = grain.MapDataset.source(np.asarray(rows)).map(load).batch(batch_size, batch_fn=_collate)
+    iterator = pipeline.to_iter_dataset(read_ahead)
+    if processes:
+        iterator = iterator.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))
+    yield from iterator

@@ -1,0 +1,166 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from flax import nnx
+from PIL import Image
+
+from fairjax import datasets
+from fairjax.embeddings import Encoder, embed, open_cache
+from fairjax.errors import UserError
+
+
+class Projection(nnx.Module):
+    """Mean colour of each image quarter, through a fixed matrix."""
+
+    def __init__(self):
+        self.kernel = nnx.Param(jnp.linspace(-1, 1, 12 * 5).reshape(12, 5))
+
+    def probe_features(self, images):
+        b, h, w, c = images.shape
+        quarters = images.reshape(b, 2, h // 2, 2, w // 2, c).mean((2, 4)).reshape(b, 12)
+        return quarters @ self.kernel[...]
+
+
+def to_float(image):
+    return image[:4, :4].astype(np.float32) / 255
+
+
+@pytest.fixture
+def encoder():
+    return Encoder(Projection(), to_float, (4, 4, 3), {"weights": "w"})
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(37):
+        Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    rows = pd.DataFrame({"image": [f"{i}.png" for i in range(37)], "label": [0, 1] * 18 + [0]})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    return datasets.load("table", tmp_path, table="t.csv")
+
+
+OPTIONS = {"batch_size": 4, "shard_batches": 2, "progress": False}
+
+
+def expected(data):
+    pixels = np.stack([to_float(data.read(image)) for image in data.table["image"]])
+    return np.asarray(Projection().probe_features(pixels))
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_features_are_in_the_order_of_the_table(data, encoder, tmp_path, threads):
+    embedded = embed(data, encoder, tmp_path / "cache", threads=threads, **OPTIONS)
+    np.testing.assert_allclose(embedded.features, expected(data), rtol=1e-5, atol=1e-6)
+    assert embedded.valid.all()
+
+
+def test_a_second_run_touches_no_image(data, encoder, tmp_path):
+    first = embed(data, encoder, tmp_path / "cache", **OPTIONS)
+    for path in tmp_path.glob("*.png"):
+        path.unlink()
+    second = embed(data, encoder, tmp_path / "cache", **OPTIONS)
+    assert (first.features == second.features).all()
+
+
+def test_other_weights_or_images_are_another_key(data, encoder, tmp_path):
+    folders = {open_cache(data, encoder, tmp_path, batch_size=4, shard_batches=2).folder}
+    other = Encoder(encoder.module, to_float, (4, 4, 3), {"weights": "v"})
+    folders.add(open_cache(data, other, tmp_path, batch_size=4, shard_batches=2).folder)
+    Image.new("RGB", (50, 50)).save(tmp_path / "3.png")
+    changed = datasets.load("table", tmp_path, table="t.csv")
+    folders.add(open_cache(changed, encoder, tmp_path, batch_size=4, shard_batches=2).folder)
+    assert len(folders) == 3
+
+
+def test_unreadable_images_are_quarantined_named_and_counted(data, encoder, tmp_path):
+    (tmp_path / "5.png").write_bytes(b"not an image")
+    (tmp_path / "36.png").unlink()
+    embedded = embed(data, encoder, tmp_path / "cache", max_unreadable=0.1, **OPTIONS)
+    assert [(entry["row"], entry["image"]) for entry in embedded.quarantined] == [(5, "5.png"), (36, "36.png")]
+    assert "UnidentifiedImageError" in embedded.quarantined[0]["reason"]
+    assert np.flatnonzero(~embedded.valid).tolist() == [5, 36]
+    assert (embedded.features[[5, 36]] == 0).all()
+    assert (embedded.features[:5] != 0).any()
+
+
+def test_too_many_unreadable_images_fail_and_lose_nothing(data, encoder, tmp_path):
+    for i in range(20, 25):
+        (tmp_path / f"{i}.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"[1-5] of 37 images of table cannot be read.*20\.png"):
+        embed(data, encoder, tmp_path / "cache", max_unreadable=0.02, **OPTIONS)
+    store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
+    assert sum(map(len, store.missing())) <= 37 - 16
+
+
+def test_a_damaged_shard_is_named(data, encoder, tmp_path):
+    embed(data, encoder, tmp_path / "cache", **OPTIONS)
+    store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
+    shard = sorted(store.folder.glob("*.npy"))[1]
+    shard.write_bytes(shard.read_bytes()[:-8])
+    with pytest.raises(UserError, match=f"damaged: .*{shard.name}"):
+        embed(data, encoder, tmp_path / "cache", **OPTIONS)
+
+
+def test_a_cache_in_use_is_not_written_by_two(data, encoder, tmp_path):
+    store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
+    with store.lock(), pytest.raises(UserError, match="being computed by another run"):
+        embed(data, encoder, tmp_path / "cache", **OPTIONS)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_extract import Encoder, Projection, datasets, embed, to_float, OPTIONS
+
+def slow(image):
+    time.sleep(0.05)
+    return to_float(image)
+
+root = Path({root!r})
+embed(datasets.load("table", root, table="t.csv"), Encoder(Projection(), slow, (4, 4, 3), {{"weights": "w"}}), root / "cache", threads=1, **OPTIONS)
+"""
+
+
+def test_a_killed_extraction_resumes_to_the_same_bits(data, encoder, tmp_path):
+    script = SLOW.format(tests=os.path.dirname(__file__), root=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", script])
+    store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
+    deadline = time.monotonic() + 60
+    while len(list(store.folder.glob("rows-*.npy"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = 37 - sum(map(len, store.missing()))
+    assert 0 < done < 37
+    resumed = embed(data, encoder, tmp_path / "cache", **OPTIONS)
+    undisturbed = embed(data, encoder, tmp_path / "other", **OPTIONS)
+    assert (resumed.features == undisturbed.features).all()
+
+
+def test_reader_processes_give_the_same_features(tmp_path, encoder):
+    """In a process of its own, as workers import the main module; slower than threads to start, so once."""
+    script = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_extract import Encoder, Projection, datasets, embed, to_float, OPTIONS
+import numpy as np
+if __name__ == "__main__":
+    data = datasets.load("synthetic", n_patients=12)
+    encoder = Encoder(Projection(), to_float, (4, 4, 3), {{"weights": "w"}})
+    threads = embed(data, encoder, Path({root!r}) / "a", **OPTIONS)
+    processes = embed(data, encoder, Path({root!r}) / "b", processes=1, **OPTIONS)
+    assert (threads.features == processes.features).all() and threads.features.any()
+"""
+    path = tmp_path / "main.py"
+    path.write_text(script.format(tests=os.path.dirname(__file__), root=str(tmp_path)))
+    subprocess.run([sys.executable, str(path)], check=True, timeout=180)
