@@ -158,7 +158,9 @@ METRICS: dict[str, Metric] = {
         _UNIT,
         "(TPR + TNR) / 2",
     ),
-    "f1": Metric("F1", lambda t: divide(2 * t.tp, 2 * t.tp + t.fp + t.fn), ("above",), True, _UNIT, "2 TP / (2 TP + FP + FN)"),
+    "f1": Metric(
+        "F1", lambda t: divide(2 * t.tp, 2 * t.tp + t.fp + t.fn), ("above",), True, _UNIT, "2 TP / (2 TP + FP + FN)"
+    ),
     "tpr": Metric("Sensitivity (TPR)", lambda t: divide(t.tp, t.positives), ("above",), True, _UNIT, "TP / W₊"),
     "tnr": Metric("Specificity (TNR)", lambda t: divide(t.tn, t.negatives), ("above",), True, _UNIT, "TN / W₋"),
     "fpr": Metric("False positive rate", lambda t: divide(t.fp, t.negatives), ("above",), False, _UNIT, "FP / W₋"),

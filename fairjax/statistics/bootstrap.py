@@ -1,0 +1,104 @@
+"""The bootstrap as weights: a replicate is how often each patient was drawn."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.random import threefry_2x32
+from jaxtyping import Array, Float, Int, Shaped, UInt32
+
+_STREAM = zlib.crc32(b"bootstrap") & 0x7FFFFFFF
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Resampling:
+    """Who is drawn from whom; a pytree, the same for all replicates.
+
+    Attributes:
+      cluster: (n,) cluster of each sample, clusters of one stratum in sequence.
+      first: (clusters,) for each draw, the first cluster of the stratum it draws from.
+      size: (clusters,) for each draw, the number of clusters in that stratum.
+      identity: Whether every sample is its own cluster, in order.
+    """
+
+    cluster: Int[Array, " n"]
+    first: UInt32[Array, " k"]
+    size: UInt32[Array, " k"]
+    identity: bool = field(metadata={"static": True})
+
+    @classmethod
+    def build(
+        cls, n: int, clusters: Shaped[np.ndarray, " n"] | None = None, strata: Int[np.ndarray, " n"] | None = None
+    ) -> Resampling:
+        """Numbers clusters by stratum, on the host.
+
+        Args:
+          n: Samples.
+          clusters: (n,) identity of each sample's cluster (the patient), of any sortable type; None: each sample is one.
+          strata: (n,) codes; as many clusters are drawn from a stratum as it has. A cluster whose samples have several codes
+            belongs to the stratum of clusters with the same set of codes.
+        """
+        code = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+        n_clusters = int(code.max(initial=-1)) + 1
+        stratum = np.zeros(n_clusters, np.int64) if strata is None else _cluster_strata(code, n_clusters, strata)
+        sizes = np.bincount(stratum)
+        new_code = np.empty(n_clusters, np.int32)
+        new_code[np.argsort(stratum, kind="stable")] = np.arange(n_clusters)
+        cluster = new_code[code]
+        return cls(
+            cluster=cluster,
+            first=np.repeat(np.cumsum(sizes) - sizes, sizes).astype(np.uint32),
+            size=np.repeat(sizes, sizes).astype(np.uint32),
+            identity=bool(np.array_equal(cluster, np.arange(n))),
+        )
+
+
+def replicate_weights(resampling: Resampling, seed: int | Array, replicates: Int[Array, " b"]) -> Float[Array, "n b"]:
+    """Draws clusters with replacement, as many as there are, and counts how often each sample is in.
+
+    Replicate b depends on the seed and on b alone, never on which others are drawn with it.
+
+    Args:
+      resampling: From `Resampling.build`.
+      seed: Seed.
+      replicates: (B,) numbers of the replicates.
+
+    Returns:
+      (n, B) multiplicities.
+
+    Source: Efron 1979; for clusters Field & Welsh 2007 (the randomised cluster bootstrap).
+    """
+    n_draws, n_replicates = resampling.size.shape[0], replicates.shape[0]
+    stream = jax.random.fold_in(jax.random.key(_STREAM, impl="threefry2x32"), seed)
+    keys = jax.vmap(lambda b: jax.random.key_data(jax.random.fold_in(stream, b)))(replicates)
+    # Threefry gives two words per block; `jax.random.bits` keeps one of them, and bits are most of the cost of a draw.
+    counters = jnp.arange(n_draws + n_draws % 2, dtype=jnp.uint32)
+    words = jax.vmap(threefry_2x32, (0, None), out_axes=1)(keys, counters)[:n_draws]
+    drawn = resampling.first[:, None] + _high_word(words, resampling.size[:, None])
+    flat = drawn.astype(jnp.int32) * n_replicates + jnp.arange(n_replicates)
+    counts = jnp.zeros(n_draws * n_replicates).at[flat.reshape(-1)].add(1.0, mode="promise_in_bounds")
+    counts = counts.reshape(n_draws, n_replicates)
+    return counts if resampling.identity else counts.at[resampling.cluster].get(mode="promise_in_bounds")
+
+
+def _high_word(a: UInt32[Array, "..."], b: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """⌊a·b / 2³²⌋ in 32-bit arithmetic: a uniform word `a` becomes a uniform index below `b`."""
+    a_high, a_low, b_high, b_low = a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF
+    cross_1, cross_2 = a_high * b_low, a_low * b_high
+    carry = (cross_1 & 0xFFFF) + (cross_2 & 0xFFFF) + ((a_low * b_low) >> 16)
+    return a_high * b_high + (cross_1 >> 16) + (cross_2 >> 16) + (carry >> 16)
+
+
+def _cluster_strata(code: np.ndarray, n_clusters: int, strata: np.ndarray) -> np.ndarray:
+    """Stratum of each cluster: clusters with the same set of codes share one."""
+    stratum_code = np.unique(strata, return_inverse=True)[1].reshape(-1)
+    pairs = np.unique(np.stack([code, stratum_code], 1), axis=0)
+    token = np.random.default_rng(0).integers(1, 2**63, stratum_code.max() + 1, dtype=np.int64)
+    signature = np.zeros(n_clusters, np.int64)
+    np.bitwise_xor.at(signature, pairs[:, 0], token[pairs[:, 1]])
+    return np.unique(signature, return_inverse=True)[1].reshape(-1)
