@@ -81,8 +81,8 @@ class Plan:
     def convert(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Source tensors -> our arrays, in float32."""
         return {
-            step.target: np.ascontiguousarray(
-                step.transform.forward([np.asarray(tensors[name]) for name in step.sources]), dtype=np.float32
+            step.target: np.asarray(
+                step.transform.forward([tensors[name] for name in step.sources]), dtype=np.float32, order="C"
             )
             for step in self.steps
         }
@@ -90,7 +90,7 @@ class Plan:
     def invert(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Our arrays -> source tensors, without the dropped ones."""
         return {
-            name: np.ascontiguousarray(tensor)
+            name: np.asarray(tensor, order="C")
             for step in self.steps
             for name, tensor in zip(
                 step.sources, step.transform.inverse(arrays[step.target], len(step.sources)), strict=True

@@ -5,7 +5,6 @@ Arrays are named by their path in the module, joined by dots: `vision.encoder.bl
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -202,20 +201,20 @@ def bundled(name: str) -> Path:
     return path
 
 
-def intermediates(method, *args) -> dict[str, jax.Array]:
-    """Calls a module's method, and returns the output of every method of every submodule that it called.
+def intermediates(method, *args) -> dict[str, Any]:
+    """Calls a module's method, and returns what every method of every submodule returned on the way.
 
     Args:
       method: a bound method, such as `module.encode_image`.
       *args: its arguments.
 
     Returns:
-      Arrays by dotted path: `vision.encoder.blocks.0` for a submodule's `__call__`, `vision.positions` for other methods.
+      Outputs by dotted path, the last one where a method is called repeatedly: `encode_image` for the method itself,
+      `vision.encoder.blocks.0` for a submodule's `__call__`, `vision.positions` for another method of it.
     """
-    _, captured = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)(*args)
-    outputs = {}
-    for path, leaf in nnx.to_flat_state(captured):
-        name = ".".join(str(part) for part in path if part != "__call__")
-        with contextlib.suppress(IndexError):
-            outputs[name] = leaf.get_value()[-1]
-    return outputs
+    result, captured = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)(*args)
+    outputs = {
+        ".".join(str(part) for part in path if part != "__call__"): leaf.get_value()[-1]
+        for path, leaf in nnx.to_flat_state(captured)
+    }
+    return outputs | {method.__name__: result}
