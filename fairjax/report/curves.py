@@ -1,19 +1,19 @@
-"""What the curves of the report are made of: ROC steps, calibration bins, and clouds of points thinned to what a page holds."""
+"""What the curves of the report are made of: ROC steps, calibration bins, thinned clouds of points."""
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-_Z = 1.959963984540054  # standard normal quantile of 0.975
 _ROC_GRID = 512  # a curve is drawn about 400 px wide: finer steps would only cost bytes
 
 
 def roc_steps(
-    scores: Float[np.ndarray, "n"], labels: Num[np.ndarray, "n"]
-) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]] | None:
+    scores: Float[np.ndarray, " n"], labels: Num[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]] | None:
     """Returns the corners of the ROC curve, from (0, 0) to (1, 1), to the resolution of a screen.
 
     Args:
@@ -41,17 +41,23 @@ def roc_steps(
 class Bins(NamedTuple):
     """Calibration bins that hold samples: mean score, share of positives, its interval, and counts of all bins."""
 
-    mean_score: Float[np.ndarray, "k"]
-    frequency: Float[np.ndarray, "k"]
-    low: Float[np.ndarray, "k"]
-    high: Float[np.ndarray, "k"]
-    counts: Int[np.ndarray, "bins"]
+    mean_score: Float[np.ndarray, " k"]
+    frequency: Float[np.ndarray, " k"]
+    low: Float[np.ndarray, " k"]
+    high: Float[np.ndarray, " k"]
+    counts: Int[np.ndarray, " bins"]
 
 
-def calibration_bins(scores: Float[np.ndarray, "n"], labels: Num[np.ndarray, "n"], bins: int = 10) -> Bins:
+def calibration_bins(
+    scores: Float[np.ndarray, " n"], labels: Num[np.ndarray, " n"], confidence: float, bins: int = 10
+) -> Bins:
     """Bins scores into equal widths on [0, 1], the bins of the strict ECE, with Wilson intervals of the frequency.
 
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    Args:
+      scores: positive-class probabilities.
+      labels: 0 or 1.
+      confidence: level of the intervals, e.g. 0.95.
+      bins: their number.
     """
     index = np.clip((np.asarray(scores) * bins).astype(int), 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
@@ -59,22 +65,26 @@ def calibration_bins(scores: Float[np.ndarray, "n"], labels: Num[np.ndarray, "n"
     n = counts[used].astype(float)
     mean_score = np.bincount(index, weights=scores, minlength=bins)[used] / n
     frequency = np.bincount(index, weights=labels, minlength=bins)[used] / n
-    low, high = wilson(frequency, n)
+    low, high = wilson(frequency, n, confidence)
     return Bins(mean_score, frequency, low, high, counts)
 
 
 def wilson(
-    share: Float[np.ndarray, "k"], n: Float[np.ndarray, "k"]
-) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "k"]]:
-    """Returns the 95 % Wilson interval of a share among `n` independent samples."""
-    centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    share: Float[np.ndarray, " k"], n: Float[np.ndarray, " k"], confidence: float
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """Returns the interval of a share among `n` independent samples.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return centre - half, centre + half
 
 
 def thinned(
-    x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], kind: Int[np.ndarray, "n"], most: int
-) -> Bool[np.ndarray, "n"]:
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], kind: Int[np.ndarray, " n"], most: int
+) -> Bool[np.ndarray, " n"]:
     """Marks at most about `most` points that still show the cloud: one per occupied cell of a grid, for each kind.
 
     Args:
@@ -92,7 +102,7 @@ def thinned(
     return keep
 
 
-def _cell(values: Float[np.ndarray, "n"], cells: int) -> Int[np.ndarray, "n"]:
+def _cell(values: Float[np.ndarray, " n"], cells: int) -> Int[np.ndarray, " n"]:
     """Returns the index of the cell that holds each value, over the range of the values."""
     low, high = values.min(), values.max()
     return ((values - low) / max(high - low, 1e-12) * (cells - 1)).astype(int)

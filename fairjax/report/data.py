@@ -23,10 +23,11 @@ class ReportData:
         quarantined: a list of {"image", "reason"}.
       model: name, family, feature width, source file, weights_sha256, preprocessing, citation, licence.
       cohort: columns attribute, group ("missing" where unknown), split, label (0/1), n_images, n_patients.
-      results: tidy, every run: run, dataset, model, usage, method, attribute, seed, learning_rate, weight_decay, policy,
-        metric, group, value, ci_low, ci_high, n, n_positive, status ("ok", or why there is no number), n_invalid
-        (bootstrap replicates without a value). Attribute "all" holds group "overall" over all test images; another
-        attribute holds "overall" (its known samples), each group, "gap" and "worst" over groups, and differences "a − b".
+      results: tidy, every run: run, dataset, model, usage, method, attribute, seed, learning_rate, weight_decay,
+        policy, metric, group, value, ci_low, ci_high, n, n_positive, status ("ok", or why there is no number),
+        n_invalid (bootstrap replicates without a value). Attribute "all" holds group "overall" over all test images;
+        another attribute holds "overall" (its known samples), each group, "gap" and "worst" over groups, and
+        differences "a − b".
       run: the run that validation selected, a value of the column `run`.
       curves: attribute → group → (scores, labels), both (n,), of the selected run on the test split.
       thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value": …}.

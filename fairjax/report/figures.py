@@ -15,12 +15,13 @@ from matplotlib.path import Path
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from fairjax.report import curves, svg
-from fairjax.report.numbers import Cell, decimal, finite, metric
+from fairjax.report.cells import Cell, decimal, finite, metric, short
 from fairjax.report.svg import colour
 
 _MARKERS = "osD^vPX"
 _GLYPHS = "●■◆▲▼✚✖"
 _MOST_DOTS = 1500
+_WIDE = 3.0  # an interval this many times wider than the median one may leave the axis
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Look:
 
 
 def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
-    """Returns the look of each (attribute, group); colours run on from one attribute to the next, so that few are shared."""
+    """Returns the look of each (attribute, group); colours run on over attributes, so that few are shared."""
     found: dict[tuple[str, str], Look] = {}
     tokens = list(svg.GROUPS)
     for attribute, names in groups.items():
@@ -45,19 +46,19 @@ def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
     return found
 
 
-def short(name: str, most: int = 20) -> str:
-    """Returns a label of at most `most` printable characters."""
-    name = "".join(letter if letter.isprintable() else "�" for letter in str(name))
-    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
-
-
 def limits(cells: Sequence[Cell]) -> tuple[float, float]:
-    """Returns an axis range that holds all values and intervals, at least 0.1 wide, and within [0, 1] where they are."""
-    numbers = [number for cell in cells for number in (cell.value, cell.low, cell.high) if finite(number)]
+    """Returns the axis range of a metric: at least 0.1 wide, and within [0, 1] where the numbers are.
+
+    It holds all values, and all intervals but those of a few tiny groups, which would squeeze the others to dots.
+    """
+    widths = [cell.high - cell.low for cell in cells if cell.has_interval]
+    widest = _WIDE * float(np.median(widths)) if widths else 0.0
+    shown = [(c.low, c.high) if c.has_interval and c.high - c.low <= widest else () for c in cells]
+    numbers = [c.value for c in cells if c.known] + [end for pair in shown for end in pair]
     if not numbers:
         return 0.0, 1.0
     low, high = min(numbers), max(numbers)
-    pad = max(0.06 * (high - low), (0.1 - (high - low)) / 2, 0)
+    pad = max(0.06 * (high - low), (0.1 - (high - low)) / 2)
     return (max(low - pad, 0) if low >= 0 else low - pad), (min(high + pad, 1) if high <= 1 else high + pad)
 
 
@@ -77,16 +78,16 @@ def dot_whisker(
       overall: the value over all samples whose group is known.
       range_: of the x axis; the same for every attribute, so that panels can be compared.
     """
-    width, row_height, top, bottom = 350, 25, 4, 24
-    label_width = min(max(len(short(label)) for label, _, _ in rows) * 6.4 + 12, 128)
-    left, right = label_width, width - 138
+    width, row_height, top, bottom = 352, 26, 4, 21
+    label_width = min(max(len(short(label)) for label, _, _ in rows) * 6.8 + 12, 132)
+    left, right = label_width, width - 142
     height = top + bottom + row_height * len(rows)
     with svg.figure(width, height) as fig:
         axes = _axes(fig, left, bottom, right - left, row_height * len(rows))
         axes.set(xlim=range_, ylim=(len(rows) - 0.5, -0.5))
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.grid(axis="x")
         chance = metric(metric_name).chance
         if chance is not None and range_[0] <= chance <= range_[1]:
@@ -98,14 +99,22 @@ def dot_whisker(
             middle = bottom + row_height * (len(rows) - y - 0.5) - 4
             _text(fig, left - 10, middle, short(label), ha="right")
             if not cell.known:
-                _text(fig, left + 4, middle, short(cell.reason, 44), color=colour("muted"), fontstyle="italic", fontsize=10.5)
+                _text(
+                    fig,
+                    left + 4,
+                    middle,
+                    short(cell.reason, 44),
+                    color=colour("muted"),
+                    fontstyle="italic",
+                    fontsize=11,
+                )
                 continue
             tint = colour(look.token)
             if cell.has_interval:
-                axes.plot([cell.low, cell.high], [y, y], color=tint, linewidth=2, solid_capstyle="round", clip_on=False)
+                _whisker(axes, cell, y, tint, range_)
             _dot(axes, cell.value, y, look)
             _text(fig, right + 44, middle, decimal(cell.value), ha="right", fontweight="bold")
-            _text(fig, right + 49, middle, cell.interval(), color=colour("muted"), fontsize=10.5)
+            _text(fig, right + 49, middle, cell.interval(), color=colour("muted"), fontsize=11)
         said = "; ".join(f"{label} {cell.text() if cell.known else cell.reason}" for label, _, cell in rows)
         return svg.inline(fig, name, f"{metric(metric_name).label} by group: {said}; overall {overall.text()}")
 
@@ -122,7 +131,7 @@ def roc(
       groups: label, look, (scores, labels), and (false positive rate, true positive rate) at the threshold.
       overall: (scores, labels) of all samples, for a reference curve.
     """
-    side, left, bottom = 400, 46, 40
+    side, left, bottom = 400, 54, 42
     with svg.figure(side, side) as fig:
         axes = _axes(fig, left, bottom, side - left - 10, side - bottom - 10)
         _unit_square(axes, "False positive rate (1 − specificity)", "True positive rate (sensitivity)")
@@ -140,16 +149,24 @@ def roc(
         return svg.inline(fig, name, f"ROC curves of {names}; markers show the operating threshold")
 
 
-def reliability(name: str, label: str, look: Look, scores: Float[np.ndarray, "n"], labels: Num[np.ndarray, "n"]) -> Markup:
+def reliability(
+    name: str,
+    label: str,
+    look: Look,
+    scores: Float[np.ndarray, " n"],
+    labels: Num[np.ndarray, " n"],
+    confidence: float,
+) -> Markup:
     """Observed frequency against predicted probability of one group, over a histogram of its predictions.
 
     Args:
       name: unique within the page.
       label, look: of the group.
       scores, labels: of its samples.
+      confidence: level of the intervals.
     """
-    side, left, strip = 216, 38, 34
-    bins = curves.calibration_bins(scores, labels)
+    side, left, strip = 216, 52, 34
+    bins = curves.calibration_bins(scores, labels, confidence)
     tint = colour(look.token)
     with svg.figure(side + left, side + strip + 42) as fig:
         counts = _axes(fig, left, 36, side - 8, strip)
@@ -173,9 +190,9 @@ def reliability(name: str, label: str, look: Look, scores: Float[np.ndarray, "n"
 
 def runs_scatter(
     name: str,
-    x: Float[np.ndarray, "runs"],
-    y: Float[np.ndarray, "runs"],
-    kind: Int[np.ndarray, "runs"],
+    x: Float[np.ndarray, " runs"],
+    y: Float[np.ndarray, " runs"],
+    kind: Int[np.ndarray, " runs"],
     tokens: Sequence[str],
     selected: tuple[Cell, Cell],
     labels: tuple[str, str],
@@ -190,15 +207,15 @@ def runs_scatter(
       selected: utility and fairness of the selected run.
       labels: of the axes.
     """
-    width, height, left, bottom = 520, 330, 54, 42
+    width, height, left, bottom = 520, 330, 62, 44
     finite_ = np.isfinite(x) & np.isfinite(y)
     x, y, kind = x[finite_], y[finite_], kind[finite_]
     with svg.figure(width, height) as fig:
         axes = _axes(fig, left, bottom, width - left - 12, height - bottom - 10)
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.grid()
-        axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         if len(x):
             keep = curves.thinned(x, y, kind, _MOST_DOTS)
             for index, token in enumerate(tokens):
@@ -215,7 +232,12 @@ def runs_scatter(
                 axes.plot([across.value, across.value], [up.low, up.high], **ink)
             star = {"marker": "*", "markersize": 17, "markeredgewidth": 1.4}
             axes.plot(
-                across.value, up.value, markerfacecolor=colour("accent"), markeredgecolor=colour("paper"), zorder=5, **star
+                across.value,
+                up.value,
+                markerfacecolor=colour("accent"),
+                markeredgecolor=colour("paper"),
+                zorder=5,
+                **star,
             )
         axes.autoscale_view()
         said = f"{labels[0]} {across.text()}, {labels[1]} {up.text()}"
@@ -240,6 +262,15 @@ def _dot(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> None:
     axes.plot(x, y, marker=look.marker, markersize=size, color=colour(look.token), clip_on=False, zorder=4, **edge)
 
 
+def _whisker(axes: Axes, cell: Cell, y: float, tint: str, range_: tuple[float, float]) -> None:
+    """Draws an interval; an arrowhead where it leaves the axis."""
+    ends = np.clip([cell.low, cell.high], *range_)
+    axes.plot(ends, [y, y], color=tint, linewidth=2, solid_capstyle="round", clip_on=False)
+    for end, true, marker in zip(ends, (cell.low, cell.high), "<>"):
+        if end != true:
+            axes.plot(end, y, marker=marker, markersize=6, color=tint, markeredgewidth=0, clip_on=False)
+
+
 def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:
     """Makes both axes [0, 1], with a grid and the diagonal."""
     ticks = [0, 0.25, 0.5, 0.75, 1]
@@ -251,8 +282,8 @@ def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.plot([0, 1], [0, 1], color=colour("line"), linewidth=1.2)
 
 
-def _cloud(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], tint: str) -> PathPatch:
+def _cloud(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], tint: str) -> PathPatch:
     """Returns dots as one path of zero-length strokes with round caps: 20 bytes a dot, where a marker takes 100."""
     points = np.repeat(np.stack([x, y], 1), 2, axis=0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(x))
-    return PathPatch(Path(points, codes), facecolor="none", edgecolor=tint, linewidth=5, alpha=0.7, capstyle="round")
+    return PathPatch(Path(points, codes), facecolor="none", edgecolor=tint, linewidth=6.5, alpha=0.75, capstyle="round")

@@ -10,8 +10,8 @@ import jinja2
 
 from fairjax import __version__, io
 from fairjax.report import sections, svg
+from fairjax.report.cells import count, decimal
 from fairjax.report.data import ReportData
-from fairjax.report.numbers import count, decimal
 
 
 def write(folder: str | os.PathLike, data: ReportData) -> Path:
@@ -36,14 +36,16 @@ def render(data: ReportData) -> str:
     """Returns the page as HTML; it loads nothing and runs no script."""
     page = sections.Page(data)
     environment = _environment()
+    shared = {"level": f"{100 * page.confidence:g}\N{NO-BREAK SPACE}%"}
     bodies = []
     for section in sections.SECTIONS:
         variables = section.build(page)
         if variables is not None:
-            body = environment.get_template(f"{section.name}.html").render(variables)
+            body = environment.get_template(f"{section.name}.html").render(variables, **shared)
             bodies.append((section.name, section.title, body))
     template = environment.get_template("page.html")
-    return template.render(sections.header(page), data=data, sections=bodies, tokens=svg.TOKENS, version=__version__)
+    shared |= {"data": data, "sections": bodies, "tokens": svg.TOKENS, "version": __version__}
+    return template.render(sections.header(page), **shared)
 
 
 @cache

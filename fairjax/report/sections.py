@@ -13,15 +13,31 @@ from typing import Any
 import pandas as pd
 
 from fairjax.report import figures, svg, verdict
+from fairjax.report.cells import (
+    ALL,
+    CONFIDENCE,
+    GAP,
+    METRICS,
+    OVERALL,
+    WORST,
+    Selected,
+    count,
+    decimal,
+    finite,
+    metric,
+)
 from fairjax.report.data import ReportData
-from fairjax.report.figures import Look
-from fairjax.report.numbers import ALL, GAP, METRICS, OVERALL, WORST, Selected, count, decimal, finite, metric
 from fairjax.report.tables import distribution, same_settings
 
 SPLITS = ("train", "validation", "test")
 _METRICS_PER_TABLE = 6
 _COLOUR_BY = ("method", "learning_rate", "weight_decay")
-_NEUTRAL = Look("muted", "o", "●", "-")
+_LABELS = {
+    "n_images": "images",
+    "n_patients": "patients",
+    "class_names": "classes",
+    "weights_sha256": "SHA-256 of weights",
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +51,13 @@ class Page:
         """The numbers of the selected run."""
         return Selected(self.data.results, self.data.run)
 
+    @property
+    def confidence(self) -> float:
+        """Level of the intervals."""
+        return self.data.config.get("evaluation", {}).get("confidence", CONFIDENCE)
+
     @cached_property
-    def looks(self) -> dict[tuple[str, str], Look]:
+    def looks(self) -> dict[tuple[str, str], figures.Look]:
         """The look of each (attribute, group)."""
         return figures.looks({attribute: self.selected.groups(attribute) for attribute in self.selected.attributes})
 
@@ -88,14 +109,18 @@ def _groups(page: Page) -> dict[str, Any] | None:
     if not selected.attributes:
         return None
     ranges = {
-        name: figures.limits([selected.cell(a, name, g) for a in selected.attributes for g in [OVERALL, *selected.groups(a)]])
+        name: figures.limits(
+            [selected.cell(a, name, g) for a in selected.attributes for g in [OVERALL, *selected.groups(a)]]
+        )
         for name in selected.metrics
     }
     blocks = []
     for place, attribute in enumerate(selected.attributes):
         panels = []
         for name in selected.metrics:
-            rows = [(g, page.looks[attribute, g], selected.cell(attribute, name, g)) for g in selected.groups(attribute)]
+            rows = [
+                (g, page.looks[attribute, g], selected.cell(attribute, name, g)) for g in selected.groups(attribute)
+            ]
             overall = selected.cell(attribute, name, OVERALL)
             figure = figures.dot_whisker(f"w{place}-{name}", name, rows, overall, ranges[name])
             panels.append((metric(name), selected.cell(attribute, name, GAP), figure))
@@ -110,11 +135,15 @@ def _numbers(page: Page) -> dict[str, Any]:
         summaries = [] if attribute == ALL else [WORST, GAP]
         groups = [OVERALL, *selected.groups(attribute), *summaries]
         tables = [
-            (names, _lines(selected, attribute, groups, names), _lines(selected, attribute, selected.differences(attribute), names))
+            (
+                names,
+                _lines(selected, attribute, groups, names),
+                _lines(selected, attribute, selected.differences(attribute), names),
+            )
             for names in _pages(selected.metrics, _METRICS_PER_TABLE)
         ]
         blocks.append((attribute, tables))
-    return {"blocks": blocks, "looks": page.looks, "metric": metric, "signed": {GAP}}
+    return {"blocks": blocks, "looks": page.looks, "metric": metric}
 
 
 def _pages(items: list[str], most: int) -> list[list[str]]:
@@ -137,6 +166,7 @@ def _roc(page: Page) -> dict[str, Any] | None:
         ]
         drawn = [(g, look, samples[g], (1 - tnr.value, tpr.value)) for g, look, _, tpr, tnr in rows]
         overall = page.data.curves[attribute].get(OVERALL) or page.data.curves.get(ALL, {}).get(OVERALL)
+        rows.append((OVERALL, None, *(page.selected.cell(attribute, m, OVERALL) for m in ("auc", "tpr", "tnr"))))
         blocks.append((attribute, figures.roc(f"roc{place}", drawn, overall), rows, overall is not None))
     return {"blocks": blocks} if blocks else None
 
@@ -147,9 +177,12 @@ def _calibration(page: Page) -> dict[str, Any] | None:
         panels = []
         for number, (group, (scores, labels)) in enumerate(samples.items()):
             look = page.looks[attribute, group]
-            figure = figures.reliability(f"cal{place}-{number}", group, look, scores, labels) if len(scores) else None
+            figure = None
+            if len(scores):
+                figure = figures.reliability(f"cal{place}-{number}", group, look, scores, labels, page.confidence)
             panels.append((group, look, page.selected.cell(attribute, "ece", group), len(scores), figure))
-        blocks.append((attribute, panels))
+        columns = len(panels) if len(panels) <= 4 else min((4, 3), key=lambda wide: -len(panels) % wide)
+        blocks.append((attribute, panels, columns))
     return {"blocks": blocks} if blocks else None
 
 
@@ -180,7 +213,7 @@ def _runs(page: Page) -> dict[str, Any] | None:
             axes = (f"{label} overall", title)
             points = (wide[x].to_numpy(), wide[attribute, group].to_numpy(), kind.to_numpy())
             tokens = [token for token, _ in legend]
-            pair.append((title, figures.runs_scatter(f"runs{place}-{group}", *points, tokens, cells, axes)))
+            pair.append(figures.runs_scatter(f"runs{place}-{group}", *points, tokens, cells, axes))
         if pair:
             blocks.append((attribute, pair))
     return {
@@ -219,12 +252,14 @@ def _kinds(runs: pd.DataFrame, by: str | None) -> tuple[pd.Series, list[tuple[st
 
 
 def _spread(rows: pd.DataFrame, selected: Selected) -> list[tuple]:
-    """Returns per attribute and number: the selected run's, mean ± std over its seeds, and percentiles over all runs."""
+    """Returns attribute, group, the selected run's cell, and the distributions over its seeds and over all runs."""
     over_runs, over_seeds = distribution(rows), distribution(rows[same_settings(rows, selected.row)])
     lines = []
     for attribute, name, group in over_runs.index:
         cell = selected.cell(attribute, name, group)
-        lines.append((attribute, group, cell, over_seeds.loc[attribute, name, group], over_runs.loc[attribute, name, group]))
+        lines.append(
+            (attribute, group, cell, over_seeds.loc[attribute, name, group], over_runs.loc[attribute, name, group])
+        )
     return lines
 
 
@@ -242,10 +277,10 @@ SECTIONS = (
     Section("what", "What was run", _what),
     Section("cohort", "Who is in the data", _cohort),
     Section("groups", "Performance by group", _groups),
-    Section("numbers", "The numbers", _numbers),
+    Section("numbers", "Numbers", _numbers),
     Section("roc", "ROC curves", _roc),
     Section("calibration", "Calibration", _calibration),
-    Section("runs", "Utility and fairness over all runs", _runs),
+    Section("runs", "Utility and fairness", _runs),
     Section("reading", "How to read this page", _reading),
     Section("settings", "Settings and versions", _settings),
 )
@@ -266,7 +301,7 @@ def header(page: Page) -> dict[str, Any]:
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns (label, text) of each value that says something."""
-    found = [(str(key).replace("_", " "), _text(value)) for key, value in values.items()]
+    found = [(_LABELS.get(key, str(key).replace("_", " ")), _text(value)) for key, value in values.items()]
     return [(key, text) for key, text in found if text]
 
 

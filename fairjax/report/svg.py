@@ -1,20 +1,21 @@
-"""From a matplotlib figure to SVG that lives inside an HTML page: themed by CSS variables, small, the same bytes each time."""
+"""From a matplotlib figure to SVG inside an HTML page: themed by CSS variables, small, the same bytes each time."""
 
 from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import matplotlib
+from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from markupsafe import Markup, escape
 
-# Colours as CSS variables: name → (on light, on dark). A figure is drawn in the light colour, which then becomes var(--name);
-# so every light colour occurs once.
+# Colours as CSS variables: name → (on light, on dark). A figure is drawn in the light colour, which then becomes
+# var(--name); so every light colour occurs once.
 THEME = {
     "ink": ("#1b2430", "#e6eaf0"),
     "muted": ("#5b6776", "#9eabba"),
@@ -40,21 +41,21 @@ GROUPS = {
     "g10": ("#cc6677", "#f09aa8"),
     "g11": ("#6b7280", "#b4bcc8"),
 }
-# An ordered scale for hyper-parameters (cividis-like: light and dark ends both readable).
+# An ordered scale for hyper-parameters: viridis, darkened so that its light end is seen on white.
 RAMP = {
-    "r0": ("#123a74", "#5f8fd6"),
-    "r1": ("#3a5f8a", "#7fa3c4"),
-    "r2": ("#5f7d8c", "#9bb3ab"),
-    "r3": ("#878f7c", "#b6bd8e"),
-    "r4": ("#b09d5c", "#d3c66f"),
-    "r5": ("#dba52f", "#f4d35e"),
+    "r0": ("#3d2a83", "#9a86f0"),
+    "r1": ("#31688e", "#5fa0d8"),
+    "r2": ("#1f9a8a", "#35c4b0"),
+    "r3": ("#46ad5c", "#6fd47f"),
+    "r4": ("#8fb92c", "#b9dd4c"),
+    "r5": ("#d3b100", "#f2dc4a"),
 }
 TOKENS = THEME | GROUPS | RAMP
 
 _STYLE = {
     "svg.fonttype": "none",  # text stays text: selectable, in the page's font, a tenth of the size
     "text.parse_math": False,  # a group may be called "$50k"
-    "font.size": 11,
+    "font.size": 12,
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same layout on every machine
     "path.simplify": False,
     "axes.linewidth": 1,
@@ -64,7 +65,7 @@ _STYLE = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.labelsize": 11,
+    "axes.labelsize": 12,
     "grid.color": THEME["faint"][0],
     "grid.linewidth": 1,
     "text.color": THEME["ink"][0],
@@ -72,8 +73,8 @@ _STYLE = {
     "ytick.color": THEME["line"][0],
     "xtick.labelcolor": THEME["muted"][0],
     "ytick.labelcolor": THEME["muted"][0],
-    "xtick.labelsize": 10.5,
-    "ytick.labelsize": 10.5,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
     "xtick.major.size": 3,
     "ytick.major.size": 3,
 }
@@ -106,25 +107,26 @@ def inline(fig: Figure, name: str, description: str) -> Markup:
       description: what the figure shows, for those who do not see it.
     """
     buffer = io.BytesIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser chooses the font, and will have one
         FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None})
     root = ET.fromstring(buffer.getvalue())
     width, height = root.attrib["viewBox"].split()[2:]
-    used = {match for element in root.iter() for value in element.attrib.values() for _, match in _REFERENCE.findall(value)}
+    used = {
+        match for element in root.iter() for value in element.attrib.values() for _, match in _REFERENCE.findall(value)
+    }
     for element in root.iter():
         _clean(element, name, used)
     for metadata in root.findall("metadata"):
         root.remove(metadata)
     body = "".join(ET.tostring(child, encoding="unicode") for child in root)
     body = re.sub(r">\s+<", "><", body).strip()
-    return Markup(
-        f'<svg viewBox="0 0 {float(width):g} {float(height):g}" style="max-width:{float(width) * 1.15:.0f}px" role="img" '
-        f'aria-label="{escape(description)}">{body}</svg>'
-    )
+    size = f'viewBox="0 0 {float(width):g} {float(height):g}" style="max-width:{float(width) * 1.15:.0f}px"'
+    return Markup(f'<svg {size} role="img" aria-label="{escape(description)}">{body}</svg>')
 
 
 def _clean(element: ET.Element, name: str, used: set[str]) -> None:
-    """Strips namespaces and unused ids, makes ids unique in the page, rounds coordinates, and lets CSS choose colours."""
+    """Strips namespaces and unused ids, makes ids unique in the page, rounds coordinates, leaves colours to CSS."""
     element.tag = _NAMESPACE.sub("", element.tag)
     attributes = {}
     for key, value in element.attrib.items():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 
 import pandas as pd
 
+from fairjax.report.cells import ALL, GAP, HYPER_PARAMETERS, OVERALL, WORST, Selected, count, metric, short
 from fairjax.report.data import ReportData
-from fairjax.report.numbers import ALL, GAP, HYPER_PARAMETERS, OVERALL, WORST, Selected, count, metric
 
 _LONGEST_LABEL = 18
 _MARK = "*"
@@ -41,18 +42,18 @@ def console_table(
     if selected.has_all:
         table.append(_row(selected, ALL, OVERALL, "all images", shown, reasons))
     for attribute in selected.attributes:
-        table.append([_clip(attribute), *[""] * (len(shown) + 2)])
+        table.append([short(attribute, _LONGEST_LABEL), *[""] * (len(shown) + 2)])
         groups = [OVERALL, *selected.groups(attribute), GAP]
         table += [_row(selected, attribute, group, f"  {group}", shown, reasons) for group in groups]
 
-    widths = [max(map(len, column)) for column in zip(*table)]
+    widths = [max(map(_columns, column)) for column in zip(*table)]
     widths[0] += 1
     while len(widths) > 4 and sum(widths) + len(widths) - 1 > width:
         widths.pop()
     lines = []
     for label, *cells in table:
         numbers = " ".join(cell.rjust(wide) for cell, wide in zip(cells, widths[1:]))
-        lines.append(f"{label.ljust(widths[0])} {numbers}".rstrip())
+        lines.append(f"{_padded(label, widths[0])} {numbers}".rstrip())
     lines.insert(1, "─" * (sum(widths) + len(widths) - 1))
     notes = ["[ ] 95 % interval over patients; gap: highest − lowest group; * the interval of the gap excludes 0"]
     notes += [f"({number}) no number: {reason}" for reason, number in reasons.items()]
@@ -71,13 +72,17 @@ def _row(
             texts.append(cell.text() + (_MARK if group == GAP and cell.excludes_zero else " "))
         else:
             texts.append(f"({reasons.setdefault(cell.reason, len(reasons) + 1)}) ")
-    return [_clip(label), *sizes, *texts]
+    return [short(label, _LONGEST_LABEL), *sizes, *texts]
 
 
-def _clip(label: str) -> str:
-    """Returns a label that fits its column, on one line."""
-    label = "".join(letter if letter.isprintable() else "�" for letter in label)
-    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+def _padded(text: str, wide: int) -> str:
+    """Returns text filled up to `wide` columns of a terminal, where East Asian letters take two."""
+    return text + " " * (wide - _columns(text))
+
+
+def _columns(text: str) -> int:
+    """Returns how many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def summary_table(results: pd.DataFrame, run: str) -> pd.DataFrame:
@@ -132,7 +137,7 @@ def same_settings(results: pd.DataFrame, row: pd.Series) -> pd.Series:
 
 
 def distribution(results: pd.DataFrame) -> pd.DataFrame:
-    """Returns mean, std (ddof 1), p5, p50, p95 and count over runs; index attribute, metric, group (overall, worst, gap)."""
+    """Returns mean, std (ddof 1), p5, p50, p95 and count over runs, by attribute, metric and summary (overall, …)."""
     rows = results[results["group"].isin([OVERALL, WORST, GAP])]
     grouped = rows.groupby(["attribute", "metric", "group"], sort=False, observed=True)["value"]
     table = grouped.agg(["mean", "std", "count"])

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fairjax.report.numbers import GAP, Cell, Selected, comma_list, decimal, metric
+from fairjax.report.cells import GAP, Cell, Selected, comma_list, count, decimal, metric
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What can be said of one attribute: `kind` is "shown" (the gap's interval excludes 0), "not shown" or "unknown"."""
+    """What can be said of an attribute's gap: `kind` is "shown" (its interval excludes 0), "not shown" or "unknown"."""
 
     attribute: str
     kind: str
     gap: Cell
+    digits: int
     sentence: str
     elsewhere: str
 
 
 def headline(selected: Selected) -> str:
-    """Returns the sentence on the overall value, e.g. "AUC 0.84 [0.80, 0.88] overall."."""
+    """Returns the sentence on the overall value, with the size of the sample."""
     label, cell = metric(selected.primary).label, selected.overall(selected.primary)
-    return f"{label} {cell.text(2)} overall." if cell.known else f"No overall {label}: {cell.reason}."
+    if not cell.known:
+        return f"No overall {label}: {cell.reason}."
+    sample = f"{count(cell.n)} test images of which {count(cell.n_positive)} are positive"
+    return f"{label} {cell.text(2)} overall, on {sample}."
 
 
 def findings(selected: Selected) -> list[Finding]:
@@ -31,32 +35,38 @@ def findings(selected: Selected) -> list[Finding]:
 
 def _finding(selected: Selected, attribute: str) -> Finding:
     gap = selected.cell(attribute, selected.primary, GAP)
-    elsewhere = _elsewhere(selected, attribute)
-    if not gap.known:
-        return Finding(attribute, "unknown", gap, f"By {attribute} no gap could be computed: {gap.reason}.", elsewhere)
     digits = gap_digits(gap)
-    if not gap.excludes_zero:
-        sentence = f"By {attribute} no gap could be shown: {gap.text(digits)}"
-        if gap.has_interval:
-            sentence += f"; one of up to {decimal(gap.high, digits)} remains compatible with the data"
-        return Finding(attribute, "not shown", gap, f"{sentence}.", elsewhere)
+    number = f"{gap.text(digits)} ({gap.remark})" if gap.remark else gap.text(digits)
+    if not gap.known:
+        kind, sentence = "unknown", f"By {attribute} no gap could be computed: {gap.reason}."
+    elif not gap.has_interval:
+        kind, sentence = "unknown", f"By {attribute} the gap is {number}, and nothing says how sure it is."
+    elif gap.excludes_zero:
+        kind, sentence = "shown", f"By {attribute} the gap is {number}: {_ends(selected, attribute, digits)}."
+    else:
+        most = f"one of up to {decimal(gap.high, digits)} remains compatible with the data"
+        kind, sentence = "not shown", f"By {attribute} no gap could be shown: {number}; {most}."
+    return Finding(attribute, kind, gap, digits, sentence, _elsewhere(selected, attribute))
+
+
+def _ends(selected: Selected, attribute: str, digits: int) -> str:
+    """Returns the groups with the lowest and the highest value, e.g. "female 0.79, male 0.88"."""
     cells = {group: selected.cell(attribute, selected.primary, group) for group in selected.groups(attribute)}
     order = sorted((group for group in cells if cells[group].known), key=lambda group: cells[group].value)
-    ends = [f"{group} {decimal(cells[group].value, digits)}" for group in (order[0], order[-1])]
-    if len(order) > 2:
-        ends = [f"lowest {ends[0]}", f"highest {ends[1]}"]
-    sentence = f"By {attribute} the gap is {gap.text(digits)}: {', '.join(ends)}."
-    return Finding(attribute, "shown", gap, sentence, elsewhere)
+    words = ("lowest ", "highest ") if len(order) > 2 else ("", "")
+    return ", ".join(
+        f"{word}{group} {decimal(cells[group].value, digits)}" for word, group in zip(words, (order[0], order[-1]))
+    )
 
 
 def _elsewhere(selected: Selected, attribute: str) -> str:
     """Returns a sentence on the other metrics whose gap excludes 0, or "" where there is none."""
     found = [
-        f"{metric(name).label} ({gap.text(gap_digits(gap))})"
+        f"{metric(name).label} {gap.text(gap_digits(gap))}"
         for name in selected.metrics
         if name != selected.primary and (gap := selected.cell(attribute, name, GAP)).excludes_zero
     ]
-    return f"The interval of the gap also excludes 0 in {comma_list(found)}." if found else ""
+    return f"Also above 0 with its interval: the gap in {comma_list(found)}." if found else ""
 
 
 def gap_digits(gap: Cell) -> int:

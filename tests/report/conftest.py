@@ -46,12 +46,29 @@ def make_results(attributes, groups_of, runs, threshold, all_metrics_of="run-000
         if bounded and " − " not in group:
             low, high = max(low, 0), min(high, 1)
         n_invalid = 3 if n and n_positive < 12 else 0
-        rows.append({**run, "metric": metric, "attribute": attribute, "group": group, "value": value, "ci_low": low,
-                     "ci_high": high, "n": n, "n_positive": n_positive, "status": status, "n_invalid": n_invalid})  # fmt: skip
+        rows.append(
+            {
+                **run,
+                "metric": metric,
+                "attribute": attribute,
+                "group": group,
+                "value": value,
+                "ci_low": low,
+                "ci_high": high,
+                "n": n,
+                "n_positive": n_positive,
+                "status": status,
+                "n_invalid": n_invalid,
+            }
+        )
 
     for run in runs:
         names = METRICS if run["run"] == all_metrics_of else ("auc",)
-        shift = 0.0 if run["run"] == all_metrics_of else rng.normal(0, 0.008) - 0.01 * abs(np.log10(run["learning_rate"]) + 3)
+        shift = (
+            0.0
+            if run["run"] == all_metrics_of
+            else rng.normal(0, 0.008) - 0.01 * abs(np.log10(run["learning_rate"]) + 3)
+        )
         blocks = {"all": {"overall": groups_of["all"]["overall"]}} | {a: groups_of[a] for a in attributes}
         for attribute, samples in blocks.items():
             numbers = {}
@@ -63,8 +80,12 @@ def make_results(attributes, groups_of, runs, threshold, all_metrics_of="run-000
                 for metric in names:
                     value, status = _CACHE[key][metric]
                     value = value + shift + (rng.normal(0, 0.006) if shift else 0)
-                    few = {"auc": min(n_positive, n - n_positive), "tpr": n_positive, "tnr": n - n_positive}.get(metric, n)
-                    half = 0.98 * np.sqrt(max(value * (1 - value), 0.02) / max(few, 1)) if np.isfinite(value) else np.nan
+                    few = {"auc": min(n_positive, n - n_positive), "tpr": n_positive, "tnr": n - n_positive}.get(
+                        metric, n
+                    )
+                    half = (
+                        0.98 * np.sqrt(max(value * (1 - value), 0.02) / max(few, 1)) if np.isfinite(value) else np.nan
+                    )
                     add(run, attribute, metric, group, value, half, n, n_positive, status)
                     if group != "overall" and np.isfinite(value):
                         numbers.setdefault(metric, {})[group] = (value, half)
@@ -78,7 +99,16 @@ def make_results(attributes, groups_of, runs, threshold, all_metrics_of="run-000
                     for a in by_group:
                         for b in list(by_group)[list(by_group).index(a) + 1 :]:
                             spread = np.hypot(by_group[a][1], by_group[b][1])
-                            add(run, attribute, metric, f"{a} − {b}", by_group[a][0] - by_group[b][0], spread, np.nan, np.nan)
+                            add(
+                                run,
+                                attribute,
+                                metric,
+                                f"{a} − {b}",
+                                by_group[a][0] - by_group[b][0],
+                                spread,
+                                np.nan,
+                                np.nan,
+                            )
     return pd.DataFrame(rows)
 
 
@@ -130,24 +160,47 @@ def make_report_data(strengths=None, n=1800, n_runs=64, sparse=None) -> ReportDa
         title="Linear probe of mobile_sam on isic2017",
         command="python -m fairjax.launch --config=configs/linear_probe.py:dataset=isic2017,model=mobile_sam "
         "--config.dataset.root=data/isic2017 --config.model.checkpoint=checkpoints/mobile_sam",
-        config={"dataset": {"name": "isic2017", "root": "data/isic2017"}, "seeds": 64, "n_boot": 2000,
-                "sweep": {"learning_rate": list(rates), "weight_decay": [0.05], "epochs": 100}},  # fmt: skip
-        environment={"python": "3.12.3", "fairjax": "0.1.0", "jax": "0.10.2", "devices": ["cpu:0"], "platform": "Linux"},
-        dataset={"name": "isic2017", "modality": "dermoscopy", "label": "melanoma", "class_names": ["other", "melanoma"],
-                 "n_images": 2750, "n_patients": 2750, "licence": "CC0",
-                 "citation": "Codella et al., Skin lesion analysis toward melanoma detection, ISBI 2018",
-                 "quarantined": [{"image": "ISIC_0000123.jpg", "reason": "truncated file"}]},  # fmt: skip
-        model={"name": "mobile_sam", "family": "TinyViT", "feature_width": 256, "source_file": "mobile_sam.safetensors",
-               "weights_sha256": "5b2f6c0f3c3a7d5be0b6b2c8f0a1d94e7e6a5d1c9b8a7f6e5d4c3b2a19080706",
-               "preprocessing": {"size": 256, "mean": [0.485, 0.456, 0.406], "interpolation": "bilinear"},
-               "citation": "Zhang et al., Faster Segment Anything, 2023", "licence": "Apache-2.0"},  # fmt: skip
+        config={
+            "dataset": {"name": "isic2017", "root": "data/isic2017"},
+            "seeds": 64,
+            "n_boot": 2000,
+            "sweep": {"learning_rate": list(rates), "weight_decay": [0.05], "epochs": 100},
+        },
+        environment={
+            "python": "3.12.3",
+            "fairjax": "0.1.0",
+            "jax": "0.10.2",
+            "devices": ["cpu:0"],
+            "platform": "Linux",
+        },
+        dataset={
+            "name": "isic2017",
+            "modality": "dermoscopy",
+            "label": "melanoma",
+            "class_names": ["other", "melanoma"],
+            "n_images": 2750,
+            "n_patients": 2750,
+            "licence": "CC0",
+            "citation": "Codella et al., Skin lesion analysis toward melanoma detection, ISBI 2018",
+            "quarantined": [{"image": "ISIC_0000123.jpg", "reason": "truncated file"}],
+        },
+        model={
+            "name": "mobile_sam",
+            "family": "TinyViT",
+            "feature_width": 256,
+            "source_file": "mobile_sam.safetensors",
+            "weights_sha256": "5b2f6c0f3c3a7d5be0b6b2c8f0a1d94e7e6a5d1c9b8a7f6e5d4c3b2a19080706",
+            "preprocessing": {"size": 256, "mean": [0.485, 0.456, 0.406], "interpolation": "bilinear"},
+            "citation": "Zhang et al., Faster Segment Anything, 2023",
+            "licence": "Apache-2.0",
+        },
         cohort=pd.DataFrame(cohort, columns=["attribute", "group", "split", "label", "n_images", "n_patients"]),
         results=make_results(list(strengths), groups_of, runs, threshold=0.31),
         run="run-0000",
         curves=groups_of,
         thresholds={"rule": "best F1 on validation", "value": 0.31},
         notes=["The interval of a group with fewer than 20 positives is rough."],
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Numbers as the report shows them: what each metric is called, its cell with the interval, and where cells are found."""
+"""What each metric is called, a number with its interval and sample, and where such cells are found."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALL, OVERALL, GAP, WORST = "all", "overall", "gap", "worst"
-# Values of the column `group` that summarise the groups of an attribute; any other value is a group or a difference of two.
+# Values of the column `group` that summarise an attribute's groups; any other is a group or a difference of two.
 SUMMARIES = frozenset({OVERALL, GAP, WORST, "ratio", "std", "es_std", "es_dev"})
 DIFFERENCE = " − "
+CONFIDENCE = 0.95  # where the settings do not say
 HYPER_PARAMETERS = ("dataset", "model", "usage", "method", "learning_rate", "weight_decay", "policy")
 
 
@@ -112,6 +113,11 @@ class Cell:
         return self.known and self.has_interval and (self.low > 0 or self.high < 0)
 
     @property
+    def remark(self) -> str:
+        """What the status says of a number that is there, e.g. that a gap is "without other"; or nothing."""
+        return self.status if self.known and self.status != "ok" else ""
+
+    @property
     def reason(self) -> str:
         """Why there is no number."""
         return self.status if self.status != "ok" else "no number was recorded"
@@ -144,7 +150,9 @@ class Selected:
     def __init__(self, results: pd.DataFrame, run: str):
         rows = results[results["run"] == run]
         if rows.empty:
-            raise UserError(f"the results hold no run {run!r}; choose one of the {results['run'].nunique()} in column `run`")
+            raise UserError(
+                f"the results hold no run {run!r}; choose one of the {results['run'].nunique()} in column `run`"
+            )
         self.name = run
         self.row = rows.iloc[0]
         self._cells: dict[tuple[str, str, str], Cell] = {}
@@ -190,11 +198,11 @@ class Selected:
         return [name for name in self._names.get(attribute, []) if name not in skip]
 
     def cell(self, attribute: str, name: str, group: str) -> Cell:
-        """Returns the number of metric `name` in `group`; a cell without a number where the results have no such row."""
+        """Returns metric `name` in `group`; a cell without a number where the results have no such row."""
         return self._cells.get((attribute, name, group), _ABSENT)
 
     def overall(self, name: str) -> Cell:
-        """Returns metric `name` over all test images, or over the first attribute's known samples if that is all there is."""
+        """Returns metric `name` over all test images; without such a row, over the first attribute's known samples."""
         for attribute in self._names:
             if (attribute, name, OVERALL) in self._cells and (attribute == ALL or not self.has_all):
                 return self._cells[attribute, name, OVERALL]
@@ -206,8 +214,8 @@ class Selected:
         known = next((cell for cell in cells if finite(cell.n)), _ABSENT)
         return known.n, known.n_positive
 
-    def without_number(self) -> list[tuple[str, str, list[str], str]]:
-        """Returns (attribute, group, labels of metrics, reason) of what could not be computed, differences apart."""
+    def without_number(self) -> list[tuple[str, str, str, str]]:
+        """Returns (attribute, group, which numbers, reason) of what could not be computed, differences apart."""
         found: dict[tuple[str, str, str], list[str]] = {}
         for attribute in self._names:
             skip = set(self.differences(attribute))
@@ -216,7 +224,18 @@ class Selected:
                     cell = self._cells.get((attribute, name, group))
                     if cell is not None and not cell.known:
                         found.setdefault((attribute, group, cell.reason), []).append(metric(name).label)
-        return [(attribute, group, labels, reason) for (attribute, group, reason), labels in found.items()]
+        every = len(self.metrics)
+        return [
+            (attribute, group, "numbers" if len(labels) == every else comma_list(labels), reason)
+            for (attribute, group, reason), labels in found.items()
+        ]
+
+
+def short(name: str, most: int = 20) -> str:
+    """Returns a label of at most `most` printable characters, cut in its middle: names often differ at the end."""
+    name = "".join(letter if letter.isprintable() else "�" for letter in name)
+    head = most // 2
+    return name if len(name) <= most else f"{name[:head].rstrip()}…{name[head + 1 - most :].lstrip()}"
 
 
 def comma_list(items: Iterable[str]) -> str:
