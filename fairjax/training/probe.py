@@ -130,7 +130,9 @@ def init(key: Key[Array, ""], rates: Rates, d: int) -> State:
     params = {"kernel": draw[:, :d], "bias": draw[:, d]}
     r = len(rates.seed)
     zeros = jnp.zeros(r, jnp.int32)
-    return State(params, ADAM.init(params), params, jnp.full(r, jnp.inf), zeros, zeros, jnp.zeros((), jnp.int32))
+    return State(
+        params, ADAM.init(params), params, jnp.full(r, jnp.inf, jnp.float32), zeros, zeros, jnp.zeros((), jnp.int32)
+    )
 
 
 def logits(params: dict[str, Array], x: Float[Array, "*r b d"]) -> Float[Array, "r b"]:

@@ -207,8 +207,10 @@ class _Engine:
             in_specs=(state.params, all_),
             out_specs=runs,
         )
-        self.init, self.scores = jax.jit(init), jax.jit(scores)
-        self.epoch = jax.jit(epoch, donate_argnums=3)
+        held = jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), state)
+        self.init = jax.jit(init, out_shardings=held)
+        self.epoch = jax.jit(epoch, donate_argnums=3, out_shardings=held)
+        self.scores = jax.jit(scores)
 
     def train(self, runs: list[Run], width: int, bar: tqdm) -> dict[str, np.ndarray]:
         """Trains one chunk, padded to `width` by repeating its last run."""

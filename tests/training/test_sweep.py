@@ -1,0 +1,242 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from fairjax.errors import UserError
+from fairjax.random import stream
+from fairjax.training import probe, sweep
+from fairjax.training.objectives import binary_cross_entropy
+from fairjax.training.probe import ProbeConfig
+from fairjax.training.runs import Run, expand
+from fairjax.training.sweep import RUN_MULTIPLE, Features, plan
+
+D = 12
+SHORT = ProbeConfig(epochs=6, warmup_epochs=2, batch_size=32)
+
+
+def features(n=150, m=60, seed=0):
+    rng = np.random.default_rng(seed)
+    direction = rng.normal(size=D)
+
+    def part(k):
+        x = rng.normal(size=(k, D)).astype(np.float32)
+        return x, (rng.random(k) < 1 / (1 + np.exp(-x @ direction))).astype(np.int32)
+
+    parts = {"train": part(n), "validation": part(m), "test": part(m)}
+    return Features({k: v[0] for k, v in parts.items()}, {k: v[1] for k, v in parts.items()}, {"data": seed})
+
+
+def scores(swept):
+    return {run.name: row for runs, arrays in swept for run, row in zip(runs, arrays["test_scores"])}
+
+
+RUNS = expand(10, (1e-2, 3e-2), (0.0, 0.05))
+
+
+def train_alone(run, config, data, seed=0):
+    """The same probe by optax.adamw, one run at a time, in plain Python."""
+    data = data.standardized() if config.standardize else data
+    x, y = data.x["train"], data.y["train"].astype(np.float32)
+    weights = probe.sample_weights(y, config.class_weight)
+    n, steps = len(y), -(-len(y) // config.batch_size)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0,
+        run.learning_rate,
+        config.warmup_epochs * steps,
+        config.epochs * steps,
+        run.learning_rate * config.final_lr_fraction,
+    )
+    optimizer = optax.adamw(schedule, weight_decay=run.weight_decay)
+    key = jax.random.key(seed)
+    draw = jax.random.uniform(stream(key, "init", run.seed), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5)
+    params = {"kernel": draw[None, :D], "bias": draw[None, D]}
+    state = optimizer.init(params)
+    best, best_loss, stale = params, np.inf, 0
+    order = stream(key, "order") if config.order == "shared" else stream(key, "order", run.seed)
+
+    def loss(params, x, y, weights):
+        return binary_cross_entropy(probe.logits(params, x), y, weights)[0]
+
+    for epoch in range(config.epochs):
+        rows = np.asarray(jax.random.permutation(jax.random.fold_in(order, epoch), n))
+        for step in range(steps):
+            batch = rows[step * config.batch_size : (step + 1) * config.batch_size]
+            gradient = jax.grad(loss)(params, x[batch], y[batch], weights[batch])
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        validation = loss(params, data.x["validation"], data.y["validation"], np.ones(len(data.y["validation"])))
+        if validation < best_loss:
+            best, best_loss, stale = params, validation, 0
+        else:
+            stale += 1
+        if config.patience and stale >= config.patience:
+            break
+    return np.asarray(jax.nn.sigmoid(probe.logits(best, data.x["test"])))[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"order": "per_run"},
+        {"class_weight": "balanced"},
+        {"standardize": False},
+        {"epochs": 25, "patience": 2},
+        {"batch_size": 150},
+    ],
+    ids=str,
+)
+def test_a_swept_run_equals_the_same_probe_trained_alone_by_optax_adamw(tmp_path, change):
+    config, data = dataclasses.replace(SHORT, **change), features()
+    together = scores(sweep.sweep(data, RUNS, config, tmp_path, progress=False))
+    for run in (RUNS[0], RUNS[17], RUNS[39]):
+        np.testing.assert_allclose(together[run.name], train_alone(run, config, data), rtol=2e-5)
+
+
+def test_a_run_does_not_depend_on_its_company(tmp_path):
+    data = features()
+    together = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", progress=False))
+    reordered = [RUNS[17], *RUNS[::-1][:39]]  # as wide a chunk, other places in it
+    same_width = scores(sweep.sweep(data, reordered, SHORT, tmp_path / "b", progress=False))
+    assert all((same_width[name] == together[name]).all() for name in same_width)
+    alone = scores(sweep.sweep(data, [RUNS[17]], SHORT, tmp_path / "c", progress=False))
+    np.testing.assert_allclose(alone[RUNS[17].name], together[RUNS[17].name], rtol=1e-6, atol=1e-7)
+
+
+def test_chunks_change_nothing(tmp_path):
+    data = features()
+    whole = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", progress=False))
+    sizes = {split: len(y) for split, y in data.y.items()}
+    small = next(b for b in range(10_000, 10**7, 1_000) if _fits(data, sizes, b))
+    swept = sweep.sweep(data, RUNS, SHORT, tmp_path / "b", memory_bytes=small, progress=False)
+    assert swept.plan.chunks == 3
+    for name, row in scores(swept).items():
+        np.testing.assert_allclose(row, whole[name], rtol=1e-6, atol=1e-7)
+
+
+def _fits(data, sizes, memory_bytes):
+    try:
+        return plan(RUNS, SHORT, sizes, D, memory_bytes).width == RUN_MULTIPLE
+    except UserError:
+        return False
+
+
+def test_too_little_memory_is_said_in_one_line():
+    with pytest.raises(UserError, match=r"more than --config\.memory_gib="):
+        plan(RUNS, SHORT, {"train": 150, "validation": 60, "test": 60}, D, 5_000)
+
+
+def test_the_planned_memory_covers_what_is_held(tmp_path):
+    """The plan counts at least the arrays of the state and the scores of a chunk."""
+    data, config = features(), SHORT
+    sizes = {split: len(y) for split, y in data.y.items()}
+    cut = plan(RUNS, config, sizes, D, 2**30)
+    held = cut.width * ((D + 1) * 4 + 3) * 4 + cut.width * (sizes["validation"] + sizes["test"]) * 4
+    assert cut.bytes_per_chunk >= held
+
+
+def test_finished_chunks_are_not_trained_again_and_damaged_ones_are(tmp_path):
+    data = features()
+    first = sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False)
+    path = next(first.folder.glob("chunk-*.safetensors"))
+    before, expected = path.stat().st_mtime_ns, scores(first)
+    sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False)
+    assert path.stat().st_mtime_ns == before
+    path.write_bytes(path.read_bytes()[:-40])
+    again = scores(sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False))
+    assert all((again[name] == expected[name]).all() for name in expected)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 7}, {"class_weight": "balanced"}])
+def test_other_settings_are_another_sweep(tmp_path, change):
+    data = features()
+    first = sweep.sweep(data, RUNS[:2], SHORT, tmp_path, progress=False)
+    second = sweep.sweep(data, RUNS[:2], dataclasses.replace(SHORT, **change), tmp_path, progress=False)
+    third = sweep.sweep(features(seed=1), RUNS[:2], SHORT, tmp_path, progress=False)
+    assert len({first.folder, second.folder, third.folder}) == 3
+
+
+def test_seeds_differ_and_the_same_seed_repeats(tmp_path):
+    data = features()
+    a = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "a", progress=False))
+    b = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "b", progress=False))
+    c = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "c", seed=1, progress=False))
+    names = list(a)
+    assert all((a[name] == b[name]).all() for name in names)
+    assert not np.allclose(a[names[0]], a[names[1]])
+    assert not np.allclose(a[names[0]], c[names[0]])
+
+
+def test_training_reaches_what_logistic_regression_reaches(tmp_path):
+    data, run = features(n=600, m=300), Run(0, 0.02, 0.0)
+    config = ProbeConfig(epochs=30, warmup_epochs=2, batch_size=64)
+    ours = sweep.sweep(data, [run], config, tmp_path, progress=False).test_scores(run.name)
+    reference = LogisticRegression(C=np.inf).fit(data.x["train"], data.y["train"])
+    theirs = reference.predict_proba(data.x["test"])[:, 1]
+    assert roc_auc_score(data.y["test"], ours) > roc_auc_score(data.y["test"], theirs) - 0.01
+
+
+def test_bad_grids_are_refused():
+    for arguments in ((0, (1e-3,), (0.0,)), (2, (1e-3, 1e-3), (0.0,)), (2, (1e-3,), (-1.0,)), (2, (), (0.0,))):
+        with pytest.raises(UserError, match="distinct numbers"):
+            expand(*arguments)
+    with pytest.raises(UserError, match="training.order"):
+        ProbeConfig(order="random")
+
+
+DEVICES = """
+import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
+import jax, numpy as np
+from test_sweep import *
+assert jax.local_device_count() == 8
+swept = sweep.sweep(features(), RUNS, SHORT, Path({out!r}), progress=False)
+assert swept.plan.width % 8 == 0
+np.save(Path({out!r}) / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
+"""
+
+
+def test_eight_devices_give_the_scores_of_one(tmp_path):
+    script = DEVICES.format(tests=os.path.dirname(__file__), out=str(tmp_path))
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=300)
+    one = scores(sweep.sweep(features(), RUNS, SHORT, tmp_path / "one", progress=False))
+    np.testing.assert_allclose(
+        np.load(tmp_path / "scores.npy"), np.stack([one[run.name] for run in RUNS]), rtol=1e-6, atol=1e-7
+    )
+
+
+KILLED = """
+import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
+from test_sweep import *
+sweep.LARGEST_CHUNK = 16
+sweep.sweep(features(), RUNS, ProbeConfig(epochs=300, batch_size=16), Path({out!r}), progress=False)
+"""
+
+
+def test_a_killed_sweep_resumes_to_the_same_bits(tmp_path, monkeypatch):
+    script = KILLED.format(tests=os.path.dirname(__file__), out=str(tmp_path / "killed"))
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 120
+    while not list(Path(tmp_path / "killed").glob("*/chunk-*.json")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = len(list(Path(tmp_path / "killed").glob("*/chunk-*.json")))
+    assert 1 <= finished <= 2
+    monkeypatch.setattr(sweep, "LARGEST_CHUNK", 16)
+    config = ProbeConfig(epochs=300, batch_size=16)
+    resumed = scores(sweep.sweep(features(), RUNS, config, tmp_path / "killed", progress=False))
+    undisturbed = scores(sweep.sweep(features(), RUNS, config, tmp_path / "whole", progress=False))
+    assert all((resumed[name] == undisturbed[name]).all() for name in undisturbed)
