@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from fairjax import embeddings, experiment, report, results, workdir
@@ -16,7 +15,7 @@ from fairjax.training import sweep as training
 USAGE, METHOD = "linear_probe", "erm"
 
 
-def run(config: Config, path: Path, cache: Path, *, command: str = "", progress: bool = True) -> Path:
+def run(config: Config, path: Path, cache: Path, *, command: str = "", show_progress: bool = True) -> Path:
     """Runs an experiment, or what of it is not done yet.
 
     Args:
@@ -24,7 +23,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", progress:
       path: the work directory.
       cache: the folder of embeddings, shared by work directories.
       command: what reproduces the run, for the report.
-      progress: whether to show bars.
+      show_progress: whether to show bars.
 
     Returns:
       The path of the report.
@@ -44,7 +43,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", progress:
         with work.stage("embeddings") as said:
             encoder, card = experiment.load_encoder(config)
             embedded = embeddings.embed(
-                dataset, encoder, cache / "embeddings", **config["embedding"], progress=progress
+                dataset, encoder, cache / "embeddings", **config["embedding"], show_progress=show_progress
             )
             said.update(model=card["model"], width=embedded.features.shape[1], unreadable=len(embedded.quarantined))
 
@@ -58,7 +57,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", progress:
                 path / "scores",
                 seed=config["seed"],
                 memory_bytes=config["memory_gib"] * 2**30,
-                progress=progress,
+                show_progress=show_progress,
             )
             samples = dataset.table.assign(split=side, readable=embedded.valid)
             results.write_parquet(path / "scores" / "samples.parquet", samples)
@@ -69,7 +68,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", progress:
             validation, test = (dataset.take((side == name) & embedded.valid) for name in ("validation", "test"))
             facts = {"dataset": dataset.name, "model": card["model"], "usage": USAGE, "method": METHOD}
             tidy, run_table = results.evaluate(
-                sweep, validation, test, attributes, facts, config, path / "evaluation", progress=progress
+                sweep, validation, test, attributes, facts, config, path / "evaluation", show_progress=show_progress
             )
             chosen = results.select(run_table)
             results.write_parquet(path / "results.parquet", tidy)
@@ -95,7 +94,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", progress:
             summary = report.summary_table(tidy, chosen["run"])
             results.write_csv(path / "summary.csv", summary)
             page = report.write(path / "report", data)
-            said.update(page=page)
+            said.update(page=str(page))
     print(report.console_table(data))
     print(f"report: {page}")
     return page
@@ -161,7 +160,7 @@ def _notes(dataset: Dataset, embedded: Embeddings, tidy: pd.DataFrame, chosen: p
     without = tidy[(tidy["run"] == chosen["run"]) & (tidy["status"] != "ok")]
     for (attribute, group, status), _ in without.groupby(["attribute", "group", "status"], sort=False):
         notes.append(f"{attribute}, {group}: no number, because {status}.")
-    worst = int(np.max(tidy.loc[tidy["run"] == chosen["run"], "n_invalid"], initial=0))
+    worst = tidy.loc[tidy["run"] == chosen["run"], "n_invalid"].max()
     if worst:
         notes.append(
             f"Up to {worst} bootstrap replicates had no value for some group and were left out of its interval."

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from tqdm import tqdm
 
+from fairjax import progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.io import atomic_write, hash_arrays, hash_json, write_text
-from fairjax.statistics import choose_threshold, evaluate_runs
+from fairjax.metrics.threshold import choose_threshold
+from fairjax.statistics.evaluation import evaluate_runs
 from fairjax.training.runs import Run
 from fairjax.training.sweep import Sweep
 
@@ -50,7 +51,7 @@ def evaluate(
     config: Mapping[str, Any],
     folder: Path,
     *,
-    progress: bool = True,
+    show_progress: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Evaluates every run on the test split, at the threshold that its validation scores choose.
 
@@ -61,7 +62,7 @@ def evaluate(
       facts: constant columns: dataset, model, usage, method.
       config: the experiment's; `n_boot`, `seed` and `evaluation` count here.
       folder: where finished chunks are kept.
-      progress: whether to show a bar.
+      show_progress: whether to show a bar.
 
     Returns:
       The tidy results (`COLUMNS`), and one row per run: its name, hyper-parameters, threshold and validation AUC.
@@ -72,16 +73,17 @@ def evaluate(
     names = {name: group_names for name, (_, group_names) in groups.items()}
     folder = folder / hash_json([sweep.folder.name, dict(facts), settings, names, hash_arrays(cohort)])[:12]
     tidy, runs = [], []
-    with tqdm(total=len(sweep.plan.runs), unit="run", desc="evaluating", disable=not progress) as bar:
+    with progress.bar("evaluating", "run", len(sweep.plan.runs), show=show_progress) as bar:
         for index, (chunk, arrays) in enumerate(sweep):
             paths = [folder / f"{kind}-{index:05d}.parquet" for kind in ("results", "runs")]
             if not all(path.exists() for path in paths):
-                tables = _evaluate_chunk(chunk, arrays, validation, test, groups, facts, settings)
+                tables = _evaluate_chunk(chunk, arrays, validation, test, groups, facts, settings, bar.update)
                 for path, table in zip(paths, tables):
                     write_parquet(path, table)
+            else:
+                bar.update(len(chunk))
             tidy.append(pd.read_parquet(paths[0]))
             runs.append(pd.read_parquet(paths[1]))
-            bar.update(len(chunk))
     return pd.concat(tidy, ignore_index=True), pd.concat(runs, ignore_index=True)
 
 
@@ -93,10 +95,13 @@ def _evaluate_chunk(
     groups: dict[str, tuple[np.ndarray, list[str]]],
     facts: Mapping[str, str],
     settings: Mapping[str, Any],
+    advance: Callable[[int], object],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     thresholds = np.asarray(choose_threshold(arrays["validation_scores"], validation.labels, settings["threshold"]))
     options = {name: settings[name] for name in ("n_boot", "seed", "confidence", "min_group")}
-    columns = evaluate_runs(arrays["test_scores"], test.labels, groups, thresholds, test.patients(), **options)
+    columns = evaluate_runs(
+        arrays["test_scores"], test.labels, groups, thresholds, test.patients(), progress=advance, **options
+    )
     runs = pd.DataFrame(
         {
             "run": [run.name for run in chunk],

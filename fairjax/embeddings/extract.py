@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, UInt8
 from tqdm import tqdm
 
+from fairjax import progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.read import PADDING, Batch, Load, batches
@@ -60,7 +61,7 @@ def embed(
     threads: int = 4,
     processes: int = 0,
     max_unreadable: float = 0.01,
-    progress: bool = True,
+    show_progress: bool = True,
 ) -> Embeddings:
     """Embeds every image once; what is in the cache is not touched again.
 
@@ -73,7 +74,7 @@ def embed(
       threads: reader threads; with `processes` > 0, threads per reader process.
       processes: reader processes (0: threads of this process alone).
       max_unreadable: share of images that may be unreadable.
-      progress: whether to show a bar with images/s and the time left.
+      show_progress: whether to show a bar with images/s and the time left.
 
     Returns:
       `Embeddings` in the order of the dataset's rows.
@@ -95,7 +96,7 @@ def embed(
         stream = batches(load, rows, batch_size, threads=threads, processes=processes)
         encoded = _encode(encoder.module, stream)
         done = len(dataset) - sum(map(len, spans))
-        with tqdm(total=len(dataset), initial=done, unit="image", desc="embedding", disable=not progress) as bar:
+        with progress.bar("embedding", "image", len(dataset), done=done, show=show_progress) as bar:
             for span in spans:
                 features, quarantined = _shard(dataset, itertools.islice(encoded, -(-len(span) // batch_size)), bar)
                 cache.add(span, features, quarantined)

@@ -123,7 +123,7 @@ def sample_weights(y: np.ndarray, class_weight: str) -> Float[np.ndarray, " n"]:
 
 
 def init(key: Key[Array, ""], rates: Rates, d: int) -> State:
-    """Fresh heads: uniform in ±1/√d, as `torch.nn.Linear`; the draw depends on the run's seed alone."""
+    """Fresh heads: uniform in ±1/√d, as `torch.nn.Linear`, drawn from the seed alone."""
     bound = d**-0.5
     keys = jax.vmap(lambda seed: stream(key, "init", seed))(rates.seed)
     draw = jax.vmap(lambda key: jax.random.uniform(key, (d + 1,), jnp.float32, -bound, bound))(keys)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
+from fairjax import progress
 from fairjax.errors import UserError
 from fairjax.io import atomic_write, hash_arrays, hash_json, read_json, write_json
 from fairjax.training import probe
@@ -132,7 +133,7 @@ def sweep(
     *,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    progress: bool = True,
+    show_progress: bool = True,
 ) -> Sweep:
     """Trains every run; a chunk that is on disk is not trained again.
 
@@ -146,7 +147,7 @@ def sweep(
       folder: where chunks are kept, below a folder named by the hash of all that they depend on.
       seed: of the experiment, from which every run's streams are folded.
       memory_bytes: budget per device.
-      progress: whether to show a bar with runs/s and the time left.
+      show_progress: whether to show a bar with runs/s and the time left.
 
     Returns:
       A `Sweep`.
@@ -170,7 +171,7 @@ def sweep(
     if missing:
         engine = _Engine(features.standardized() if config.standardize else features, config, jax.random.key(seed))
         done = len(runs) - sum(len(cut.chunk(index)) for index in missing)
-        with tqdm(total=len(runs), initial=done, unit="run", desc="training", disable=not progress) as bar:
+        with progress.bar("training", "run", len(runs), done=done, show=show_progress) as bar:
             for index in missing:
                 arrays = engine.train(cut.chunk(index), cut.width, bar)
                 path = _path(folder, index)

@@ -47,7 +47,7 @@ def data(tmp_path):
     return datasets.load("table", tmp_path, table="t.csv")
 
 
-OPTIONS = {"batch_size": 4, "shard_batches": 2, "progress": False}
+OPTIONS = {"batch_size": 4, "shard_batches": 2, "show_progress": False}
 
 
 def expected(data):
