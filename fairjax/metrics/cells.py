@@ -1,11 +1,11 @@
 """Cells: the sets of people for which a metric is computed, laid out so that each costs only its own size.
 
 A *cell* is any subset of the samples (everybody, a group, an intersection); cells may overlap. Cells and labels are the
-same for every run and every bootstrap replicate, so what can be laid out from them alone is laid out once, here, on the host.
+same for every run and every bootstrap replicate, so what depends on them alone is laid out once, here, on the host.
 
-The layout is ragged: for either label, the members of cell 0, then those of cell 1, and so on, so that the work is the sum of
-the cells' sizes and not cells × samples. It is cut into blocks of `BLOCK` entries, of which each belongs to one cell; the last
-block of a cell is filled up with padding, at least one entry of it, which a gather reads as weight 0.
+The layout is ragged: for either label, the members of cell 0, then those of cell 1, and so on, so that the work is the
+sum of the cells' sizes and not cells × samples. It is cut into blocks of `BLOCK` entries, of which each belongs to one
+cell; the last block of a cell is filled up with padding, at least one entry of it, which a gather reads as weight 0.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
@@ -45,7 +46,7 @@ class Cells:
           membership: (C, n) in {0, 1}; a sample that is in no cell costs nothing.
 
         Returns:
-          The cells, as NumPy arrays.
+          The cells.
 
         Raises:
           ValueError: A shape or a label is wrong, or cells × samples overflows a 32-bit sort key.
@@ -58,8 +59,8 @@ class Cells:
             raise ValueError("labels must be 0 or 1")
         if n_cells * (n + 1) >= 2**31:
             raise ValueError(f"{n_cells} cells of {n} samples are too many for one layout; evaluate fewer at a time")
-        sides = [_ragged_blocks(membership & (labels == label)) for label in (0, 1)]
-        return cls(rows=(sides[0][0], sides[1][0]), cell=(sides[0][1], sides[1][1]), n_samples=n, n_cells=n_cells)
+        (rows_0, cell_0), (rows_1, cell_1) = (_ragged_blocks(membership & (labels == label)) for label in (0, 1))
+        return cls(rows=(rows_0, rows_1), cell=(cell_0, cell_1), n_samples=n, n_cells=n_cells)
 
     @property
     def n_entries(self) -> int:
@@ -67,7 +68,7 @@ class Cells:
         return sum(rows.size for rows in self.rows)
 
 
-def _ragged_blocks(member_cn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ragged_blocks(member_cn: np.ndarray) -> tuple[Array, Array]:
     """Members of each cell in blocks of one cell each: `(rows_kt, cell_k)`."""
     n_cells, n = member_cn.shape
     sizes = member_cn.sum(1)
@@ -77,4 +78,4 @@ def _ragged_blocks(member_cn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     within = np.arange(cell.size) - (np.cumsum(sizes) - sizes)[cell]
     rows = np.full(blocks.sum() * BLOCK, n, np.int32)
     rows[first_entry[cell] + within] = row
-    return rows.reshape(-1, BLOCK), np.repeat(np.arange(n_cells, dtype=np.int32), blocks)
+    return jnp.asarray(rows.reshape(-1, BLOCK)), jnp.asarray(np.repeat(np.arange(n_cells, dtype=np.int32), blocks))

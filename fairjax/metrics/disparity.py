@@ -29,12 +29,12 @@ class Disparity(NamedTuple):
     bias_corrected: bool = False
 
 
-def gap(groups: Float[np.ndarray, "g *n"], higher_is_better: bool | None = None) -> Float[np.ndarray, "*n"]:
+def gap(groups: Float[np.ndarray, " g *n"], higher_is_better: bool | None = None) -> Float[np.ndarray, " *n"]:
     """Largest difference between two groups."""
     return groups.max(0) - groups.min(0)
 
 
-def worst(groups: Float[np.ndarray, "g *n"], higher_is_better: bool | None) -> Float[np.ndarray, "*n"]:
+def worst(groups: Float[np.ndarray, " g *n"], higher_is_better: bool | None) -> Float[np.ndarray, " *n"]:
     """Value of the group that fares worst; NaN for a metric of which neither end is better."""
     if higher_is_better is None:
         return np.full(groups.shape[1:], np.nan)

@@ -1,11 +1,11 @@
-"""Every metric of every cell as a pure function of per-sample weights: `prepare` once per run, `evaluate` per replicate.
+"""Metrics of every cell as a pure function of per-sample weights: `prepare` once per run, `evaluate` per replicate.
 
-A bootstrap replicate changes weights and never scores, so `prepare` does all that depends on scores (sorting, tie blocks,
-thresholding, logarithms) and `evaluate` is left with a gather of the weights, one product weights × statistics and, for what
-depends on order, a cumulative sum within cells that is read at the edges of tie blocks.
+A bootstrap replicate changes weights and never scores, so `prepare` does all that depends on scores (sorting, tie
+blocks, thresholding, logarithms) and `evaluate` is left with a gather of the weights, one product weights × statistics
+and, for what depends on order, a cumulative sum within cells that is read at the edges of tie blocks.
 
-Both are pure and may be jitted and vmapped over runs: `jax.vmap(prepare, (None, 0, 0))`, `jax.vmap(evaluate, (None, 0, None))`.
-Replicates are the *last* axis of the weights, because then a gathered row is contiguous: on a CPU that is most of the speed.
+Both may be jitted, and vmapped over runs: `jax.vmap(prepare, (None, 0, 0))` and `jax.vmap(evaluate, (None, 0, None))`.
+Replicates are the *last* axis of the weights, because then a gathered row is contiguous: on a CPU, most of the speed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from fairjax.metrics.cells import BLOCK, Cells
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Layout:
-    """What one run's scores contribute. Where there is a pair it is for label 0 and label 1; entry t of block k is at [t, k].
+    """What one run's scores contribute; pairs are for label 0 and label 1, entry t of block k is at [t, k].
 
     Attributes:
       rows: (BLOCK, k) sample index of each entry, each cell in ascending order of score; `n_samples` for padding.
       columns: (k, BLOCK, j) the per-sample statistics of `table.SUMS` that the metrics need.
-      below: For each entry of label 1, position among the flattened entries of label 0 of the cell's first negative whose score
-        is not lower: all before it are lower.
+      below: For each entry of label 1, position among the flattened entries of label 0 of the cell's first negative
+        whose score is not lower: all before it are lower.
       upto: The same, of the first negative whose score is higher.
       own: For each entry of label 1, position of the first positive of the cell with the same score.
       threshold: Decision threshold.
@@ -54,7 +54,8 @@ def prepare(
 ) -> Layout:
     """Sorts one run's scores within cells and computes its per-sample statistics.
 
-    Scores are compared in their own precision: under `jax.enable_x64()`, float64 scores are ordered and thresholded as such.
+    Scores are compared in their own precision: under `jax.enable_x64()`, float64 scores are ordered and thresholded as
+    such.
 
     Args:
       cells: From `Cells.build`.
@@ -95,13 +96,14 @@ def evaluate(cells: Cells, layout: Layout, weights: Float[Array, "n b"]) -> dict
     Args:
       cells: From `Cells.build`.
       layout: From `prepare` with the same cells.
-      weights: (n, B) non-negative; column b is one replicate. Multiplicities, sample weights or their product; float32 sums of
-        integers are exact below 2²⁴.
+      weights: (n, B) non-negative; column b is one replicate. Multiplicities, sample weights or their product; float32
+        sums of integers are exact below 2²⁴.
 
     Returns:
-      Metric → (C, B), NaN where it is undefined; also `n` and `n_positive`, the weight of each cell and of its positives.
+      Metric → (C, B), NaN where it is undefined; also `n` and `n_positive`, the weight of each cell and of its
+      positives.
     """
-    gathered = tuple(ordered.take(weights, rows) for rows in layout.rows)
+    gathered = ordered.take(weights, layout.rows[0]), ordered.take(weights, layout.rows[1])
     sums = jnp.stack(
         [
             ordered.combine_blocks(

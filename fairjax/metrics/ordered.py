@@ -38,13 +38,7 @@ class Entries:
     @cached_property
     def lower(self) -> tuple[Float[Array, "e0 b"], Float[Array, "e1 b"]]:
         """For either label, the weight of all earlier entries of the same cell, [t, k] flattened."""
-        before = np.tril(np.ones((BLOCK + 1, BLOCK), np.float32), -1)  # its last row gives the block's total
-
-        def cumulate(weights, cell):
-            within = jnp.einsum("st,tkb->skb", before, weights, precision=EXACT)
-            return (within[:BLOCK] + _earlier_blocks(within[BLOCK], cell)).reshape(-1, weights.shape[-1])
-
-        return cumulate(self.weights[0], self.cells.cell[0]), cumulate(self.weights[1], self.cells.cell[1])
+        return _cumulate(self.weights[0], self.cells.cell[0]), _cumulate(self.weights[1], self.cells.cell[1])
 
     @cached_property
     def negatives_below(self) -> Float[Array, "t k1 b"]:
@@ -58,14 +52,26 @@ class Entries:
 
 
 def take(values: Float[Array, "n b"], index: Int[Array, "*e"]) -> Float[Array, "*e b"]:
-    """Gathers rows; an index past the end reads 0."""
-    return values.at[index].get(mode="fill", fill_value=0)
+    """Gathers rows; an index past the end reads 0.
+
+    The barrier keeps XLA from fusing the gather into what reads it, where on a CPU it would be done element by element.
+    """
+    return lax.optimization_barrier(values.at[index].get(mode="fill", fill_value=0))
 
 
-def combine_blocks(blocks: Float[Array, "k *b"], cell: Int[Array, " k"], n_cells: int) -> Float[Array, "c *b"]:
+def combine_blocks(blocks: Float[Array, " k *b"], cell: Int[Array, " k"], n_cells: int) -> Float[Array, " c *b"]:
     """Sums per-block values over the blocks of each cell, as a product, which is faster than a scatter."""
     is_of_cell = (cell == jnp.arange(n_cells)[:, None]).astype(blocks.dtype)
     return jnp.tensordot(is_of_cell, blocks, 1, precision=EXACT)
+
+
+def _cumulate(weights: Float[Array, "t k b"], cell: Int[Array, " k"]) -> Float[Array, "e b"]:
+    """Exclusive cumulative sum within cells: a triangular product within blocks, which takes in the earlier blocks."""
+    totals = jnp.einsum("t,tkb->kb", np.ones(BLOCK, np.float32), weights, precision=EXACT)
+    with_earlier = jnp.concatenate([weights, _earlier_blocks(totals, cell)[None]])
+    lower = np.concatenate([np.tril(np.ones((BLOCK, BLOCK), np.float32), -1), np.ones((BLOCK, 1), np.float32)], axis=1)
+    cumulative = jnp.einsum("st,tkb->skb", lower, with_earlier, precision=EXACT)
+    return cumulative.reshape(-1, weights.shape[-1])
 
 
 def _earlier_blocks(totals: Float[Array, "k b"], cell: Int[Array, " k"]) -> Float[Array, "k b"]:

@@ -1,8 +1,9 @@
 """The table of metrics: one row each, and the statistics of which they are made.
 
-A metric is a function of weighted tallies per cell. It names the tallies it `needs`, and only those are computed: from `SUMS`,
-per-sample statistics that need no more than a weighted sum, all in one product; or from `ORDERED`, functions of the weights in
-the order of scores. To add a metric, add a row to `METRICS`, and one to `SUMS` or `ORDERED` if it needs a new tally.
+A metric is a function of weighted tallies per cell. It names the tallies it `needs`, and only those are computed: from
+`SUMS`, per-sample statistics that need no more than a weighted sum, all in one product; or from `ORDERED`, functions of
+the weights in the order of scores. To add a metric, add a row to `METRICS`, and one to `SUMS` or `ORDERED` if it needs
+a new tally.
 """
 
 from __future__ import annotations
@@ -69,18 +70,22 @@ class Tallies:
 
     @property
     def fp(self) -> Float[Array, "c b"]:
+        """False positives."""
         return self.sums["above"][0, :, 0]
 
     @property
     def tp(self) -> Float[Array, "c b"]:
+        """True positives."""
         return self.sums["above"][1, :, 0]
 
     @property
     def tn(self) -> Float[Array, "c b"]:
+        """True negatives."""
         return self.negatives - self.fp
 
     @property
     def fn(self) -> Float[Array, "c b"]:
+        """False negatives."""
         return self.positives - self.tp
 
     def mean(self, name: str) -> Float[Array, "c b"]:

@@ -17,8 +17,8 @@ class Rule(NamedTuple):
     """A row of `RULES`.
 
     Attributes:
-      score: `(tp, fp, positives, negatives, target)` → what is to be largest, -inf where a threshold is not allowed. Exact in
-        integers or in one division, so that ties are ties.
+      score: `(tp, fp, positives, negatives, target)` → what is to be largest, -inf where a threshold is not allowed.
+        Exact in integers or in one division, so that ties are ties.
       has_target: Whether the rule is written `name=target`.
       label: As written in reports; `{}` is the target.
     """
@@ -47,7 +47,8 @@ RULES: dict[str, Rule] = {
 
 
 def parse_rule(rule: str | float) -> tuple[str | None, float]:
-    """Splits `f1`, `sensitivity=0.9` or a number into the name of a rule (None: fixed) and its target (or the threshold).
+    """Splits `f1`, `sensitivity=0.9` or a number into the name of a rule (None: fixed) and its target (or the
+    threshold).
 
     Raises:
       UserError: The rule is unknown, or its target is missing or not in [0, 1].
@@ -61,7 +62,7 @@ def parse_rule(rule: str | float) -> tuple[str | None, float]:
         value = float(target) if has_target else np.nan
     except ValueError:
         value = -1.0
-    if has_target and not 0 <= value <= 1 or (target and not has_target):
+    if (has_target and not 0 <= value <= 1) or (target and not has_target):
         wanted = f"{name}=0.9, with a target in [0, 1]" if has_target else f"{name}, without a target"
         raise UserError(f"threshold rule {rule!r}: write {wanted}")
     return name, value
@@ -70,13 +71,14 @@ def parse_rule(rule: str | float) -> tuple[str | None, float]:
 def choose_threshold(
     scores: Float[np.ndarray, "r n"], labels: Int[np.ndarray, " n"], rule: str | float = "f1"
 ) -> Float[np.ndarray, " r"]:
-    """Chooses each run's threshold among its distinct scores, and one just above them all; of equally good ones the lowest.
+    """Chooses each run's threshold among its distinct scores, and one just above them all; of equally good ones the
+    lowest.
 
     Args:
       scores: (R, n) probabilities of the positive class on the validation split.
       labels: (n,) in {0, 1}.
-      rule: `f1`, `youden`, `sensitivity=TARGET` (the highest threshold that reaches it), `specificity=TARGET` (the lowest that
-        does), or the threshold itself.
+      rule: `f1`, `youden`, `sensitivity=TARGET` (the highest threshold that reaches it), `specificity=TARGET` (the
+        lowest that does), or the threshold itself.
 
     Returns:
       (R,) thresholds in the precision of the scores; NaN for a run with scores that are not finite.
@@ -92,8 +94,8 @@ def choose_threshold(
     negatives = labels.size - positives
     if not positives or not negatives:
         raise UserError(
-            f"threshold rule {rule!r} needs both classes; the validation split has {positives} positives and {negatives} "
-            "negatives: use another split, or a fixed threshold"
+            f"threshold rule {rule!r} needs both classes, and the validation split has {positives} positives and "
+            f"{negatives} negatives: use another split, or a fixed threshold"
         )
     thresholds = np.empty(len(scores), scores.dtype)
     step = max(1, _CHUNK // labels.size)

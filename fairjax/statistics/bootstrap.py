@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, Int, Shaped, UInt32
 
-_STREAM = zlib.crc32(b"bootstrap") & 0x7FFFFFFF
+from fairjax.random import stream
 
 
 @jax.tree_util.register_dataclass
@@ -39,9 +38,10 @@ class Resampling:
 
         Args:
           n: Samples.
-          clusters: (n,) identity of each sample's cluster (the patient), of any sortable type; None: each sample is one.
-          strata: (n,) codes; as many clusters are drawn from a stratum as it has. A cluster whose samples have several codes
-            belongs to the stratum of clusters with the same set of codes.
+          clusters: (n,) identity of each sample's cluster (the patient), of any sortable type; None: each sample is
+            one.
+          strata: (n,) codes; as many clusters are drawn from a stratum as it has. A cluster whose samples have several
+            codes belongs to the stratum of clusters with the same set of codes.
         """
         code = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
         n_clusters = int(code.max(initial=-1)) + 1
@@ -51,9 +51,9 @@ class Resampling:
         new_code[np.argsort(stratum, kind="stable")] = np.arange(n_clusters)
         cluster = new_code[code]
         return cls(
-            cluster=cluster,
-            first=np.repeat(np.cumsum(sizes) - sizes, sizes).astype(np.uint32),
-            size=np.repeat(sizes, sizes).astype(np.uint32),
+            cluster=jnp.asarray(cluster),
+            first=jnp.asarray(np.repeat(np.cumsum(sizes) - sizes, sizes), jnp.uint32),
+            size=jnp.asarray(np.repeat(sizes, sizes), jnp.uint32),
             identity=bool(np.array_equal(cluster, np.arange(n))),
         )
 
@@ -74,8 +74,8 @@ def replicate_weights(resampling: Resampling, seed: int | Array, replicates: Int
     Source: Efron 1979; for clusters Field & Welsh 2007 (the randomised cluster bootstrap).
     """
     n_draws, n_replicates = resampling.size.shape[0], replicates.shape[0]
-    stream = jax.random.fold_in(jax.random.key(_STREAM, impl="threefry2x32"), seed)
-    keys = jax.vmap(lambda b: jax.random.key_data(jax.random.fold_in(stream, b)))(replicates)
+    key = jax.random.key(seed, impl="threefry2x32")
+    keys = jax.vmap(lambda b: jax.random.key_data(stream(key, "bootstrap", b)))(replicates)
     # Threefry gives two words per block; `jax.random.bits` keeps one of them, and bits are most of the cost of a draw.
     counters = jnp.arange(n_draws + n_draws % 2, dtype=jnp.uint32)
     words = jax.vmap(threefry_2x32, (0, None), out_axes=1)(keys, counters)[:n_draws]
@@ -86,7 +86,7 @@ def replicate_weights(resampling: Resampling, seed: int | Array, replicates: Int
     return counts if resampling.identity else counts.at[resampling.cluster].get(mode="promise_in_bounds")
 
 
-def _high_word(a: UInt32[Array, "..."], b: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+def _high_word(a: UInt32[Array, " ..."], b: UInt32[Array, " ..."]) -> UInt32[Array, " ..."]:
     """⌊a·b / 2³²⌋ in 32-bit arithmetic: a uniform word `a` becomes a uniform index below `b`."""
     a_high, a_low, b_high, b_low = a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF
     cross_1, cross_2 = a_high * b_low, a_low * b_high

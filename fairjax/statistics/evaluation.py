@@ -32,7 +32,8 @@ def evaluate_runs(
     memory_bytes: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Evaluates runs that scored the same samples, with bootstrap intervals over clusters, the same draws for every run.
+    """Evaluates runs that scored the same samples, with bootstrap intervals over clusters, the same draws for every
+    run.
 
     A run's numbers do not depend on the other runs, nor on how the work is cut into chunks.
 
@@ -49,16 +50,16 @@ def evaluate_runs(
       seed: Of the draws.
       confidence: Of the intervals.
       min_group: Fewest patients with either label for a group to have numbers.
-      memory_bytes: Bound on the temporaries of one step, beside the inputs and the replicates' values of a few runs; None: by
-        the kind of device.
+      memory_bytes: Bound on the temporaries of one step, beside the inputs and the replicates' values of a few runs;
+        None: by the kind of device.
       progress: Called with the number of runs that were finished since the last call.
 
     Returns:
-      Columns of equal length, one row for each run, metric, attribute and group: `run` (index), `attribute`, `metric`, `group`,
-      `value`, `ci_low`, `ci_high`, `n`, `n_positive` (samples), `status` (`ok`, or what is missing and why) and `n_invalid`
-      (replicates in which the value is undefined). Attribute `all` has the group `overall`; every other has `overall` (where
-      the attribute is known), its groups, the rows of `fairjax.metrics.disparity.DISPARITIES`, and differences `a − b`.
-      Intervals are percentile intervals; those of disparities are named in their table.
+      Columns of equal length, one row for each run, metric, attribute and group: `run` (index), `attribute`, `metric`,
+      `group`, `value`, `ci_low`, `ci_high`, `n`, `n_positive` (samples), `status` (`ok`, or what is missing and why)
+      and `n_invalid` (replicates in which the value is undefined). Attribute `all` has the group `overall`; every other
+      has `overall` (where the attribute is known), its groups, the rows of `fairjax.metrics.disparity.DISPARITIES`, and
+      differences `a − b`. Intervals are percentile intervals; those of disparities are named in their table.
 
     Raises:
       UserError: The input is not what it should be.
@@ -69,7 +70,7 @@ def evaluate_runs(
     finite = np.isfinite(scores).all(1) & np.isfinite(thresholds)
     _check(scores[finite], labels, attributes, metrics)
     resampling = Resampling.build(labels.size, clusters, strata)
-    plan = RowPlan.build(labels, attributes, resampling.cluster, min_group)
+    plan = RowPlan.build(labels, attributes, np.asarray(resampling.cluster), min_group)
     cells = Cells.build(labels, np.stack(plan.members))
     base = np.ones(labels.size, np.float32) if weights is None else np.asarray(weights, np.float32)
     chunks = plan_chunks(cells.n_entries, len(scores), n_boot, memory_bytes)

@@ -1,7 +1,8 @@
 """Bootstrap intervals from replicates: percentile, and simultaneous ones for extremes over groups.
 
-Arrays are NumPy, float32 or float64; groups (G) are the first axis where there are any, replicates (B) the last. A replicate in
-which a value is undefined is NaN, is left out, and is counted by `invalid`; where fewer than half are left there is no interval.
+Arrays are NumPy, float32 or float64; groups (G) are the first axis where there are any, replicates (B) the last. A
+replicate in which a value is undefined is NaN, is left out, and is counted by `invalid`; where fewer than half are left
+there is no interval.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ MIN_VALID = 0.5  # share of replicates that must be defined for an interval
 Interval = tuple[np.ndarray, np.ndarray]
 
 
-def quantiles(replicates: Float[np.ndarray, "*n b"], probabilities: tuple[float, ...]) -> list[Float[np.ndarray, "*n"]]:
-    """Quantiles over the defined replicates, interpolated linearly; NaN where fewer than `MIN_VALID` of them are defined."""
+def quantiles(
+    replicates: Float[np.ndarray, " *n b"], probabilities: tuple[float, ...]
+) -> list[Float[np.ndarray, " *n"]]:
+    """Quantiles over the defined replicates, interpolated linearly; NaN where too few are defined."""
     n_replicates = replicates.shape[-1]
     if n_replicates == 0:
         return [np.full(replicates.shape[:-1], np.nan)] * len(probabilities)
@@ -33,36 +36,36 @@ def quantiles(replicates: Float[np.ndarray, "*n b"], probabilities: tuple[float,
     return result
 
 
-def invalid(replicates: Float[np.ndarray, "*n b"]) -> Int[np.ndarray, "*n"]:
+def invalid(replicates: Float[np.ndarray, " *n b"]) -> Int[np.ndarray, " *n"]:
     """Counts the replicates in which the value is undefined."""
     return np.isnan(replicates).sum(-1)
 
 
-def mean(replicates: Float[np.ndarray, "*n b"]) -> Float[np.ndarray, "*n"]:
+def mean(replicates: Float[np.ndarray, " *n b"]) -> Float[np.ndarray, " *n"]:
     """Mean over the defined replicates; NaN where there is none."""
     n_valid = replicates.shape[-1] - invalid(replicates)
     return np.where(n_valid > 0, np.nansum(replicates, -1, dtype=np.float64) / np.maximum(n_valid, 1), np.nan)
 
 
-def percentile(replicates: Float[np.ndarray, "*n b"], confidence: float) -> Interval:
+def percentile(replicates: Float[np.ndarray, " *n b"], confidence: float) -> Interval:
     """Equal-tailed percentile interval (Efron & Tibshirani 1993, ch. 13)."""
     low, high = quantiles(replicates, ((1 - confidence) / 2, (1 + confidence) / 2))
     return low, high
 
 
 def simultaneous_range(
-    value: Float[np.ndarray, "*n"],
-    groups: Float[np.ndarray, "g *n"],
+    value: Float[np.ndarray, " *n"],
+    groups: Float[np.ndarray, " g *n"],
     replicates: Float[np.ndarray, "g *n b"],
     confidence: float,
 ) -> Interval:
     """Interval of max − min over groups, from the bootstrap distribution of the range of the groups' errors.
 
-    With e_g = m*_g − m_g, q is the `confidence` quantile of max_g e_g − min_g e_g over replicates: as in Tukey's studentised
-    range, all pairwise differences lie within q of their estimates at once, and so does the largest of them. The interval is
-    [max(0, value − q), value + q]. For two groups it is the symmetric bootstrap interval of the absolute difference. A lower
-    end of 0 means: a gap of 0 is not excluded. A percentile interval could not say that, because a replicate's max − min is
-    never 0, and it is biased upward besides.
+    With e_g = m*_g − m_g, q is the `confidence` quantile of max_g e_g − min_g e_g over replicates: as in Tukey's
+    studentised range, all pairwise differences lie within q of their estimates at once, and so does the largest of
+    them. The interval is [max(0, value − q), value + q]. For two groups it is the symmetric bootstrap interval of the
+    absolute difference. A lower end of 0 means: a gap of 0 is not excluded. A percentile interval could not say that,
+    because a replicate's max − min is never 0, and it is biased upward besides.
 
     Source: Tukey 1953; Romano & Wolf 2005 (bootstrap of the maximal deviation).
     """
@@ -72,8 +75,8 @@ def simultaneous_range(
 
 
 def simultaneous_max(
-    value: Float[np.ndarray, "*n"],
-    groups: Float[np.ndarray, "g *n"],
+    value: Float[np.ndarray, " *n"],
+    groups: Float[np.ndarray, " g *n"],
     replicates: Float[np.ndarray, "g *n b"],
     confidence: float,
 ) -> Interval:

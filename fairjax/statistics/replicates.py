@@ -16,7 +16,8 @@ from fairjax.metrics.cells import Cells
 from fairjax.metrics.evaluate import Layout, evaluate, prepare
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 
-# Bytes of temporaries and replicates at once: a CPU is fastest when a step stays in its cache, an accelerator when it is full.
+# Bytes of temporaries and replicates at once: a CPU is fastest when a step stays in its cache, an accelerator when it
+# is full.
 _BUDGETS = {"cpu": (2**25, 64)}
 _ACCELERATOR_BUDGET = (2**30, 1024)
 _MIN_REPLICATES = 4  # at once, whatever the budget: with fewer, gathered rows are too short
@@ -31,7 +32,7 @@ class Chunks(NamedTuple):
 
 
 def plan_chunks(n_entries: int, n_runs: int, n_boot: int, memory_bytes: int | None = None) -> Chunks:
-    """Cuts runs and replicates such that the temporaries of one step fit `memory_bytes` (None: by the kind of device)."""
+    """Cuts the work such that the temporaries of one step fit `memory_bytes` (None: by the kind of device)."""
     default_bytes, most = _BUDGETS.get(jax.default_backend(), _ACCELERATOR_BUDGET)
     pairs = (memory_bytes or default_bytes) // (4 * _TEMPORARIES * n_entries)
     replicates = min(max(pairs, _MIN_REPLICATES), most, n_boot + 1)

@@ -1,4 +1,5 @@
-"""Which rows a result has (cells, disparities and differences of every attribute) and the number and interval in each."""
+"""Which rows a result has (cells, disparities and differences of every attribute) and the number and interval in
+each."""
 
 from __future__ import annotations
 
@@ -69,9 +70,9 @@ class RowPlan:
     ) -> RowPlan:
         """Plans `all`, and of each attribute overall, groups, disparities and pairwise differences.
 
-        A group with fewer than `min_group` clusters of either class, or none of one, has counts and a reason but no number, and
-        is left out of disparities and differences. Of more than `MAX_PAIRED_GROUPS` groups each is compared with the
-        attribute's overall value, which does not depend on the outcome as a best group would.
+        A group with fewer than `min_group` clusters of either class, or none of one, has counts and a reason but no
+        number, and is left out of disparities and differences. Of more than `MAX_PAIRED_GROUPS` groups each is compared
+        with the attribute's overall value, which does not depend on the outcome as a best group would.
         """
         plan = cls()
         plan._add("all", "overall", np.ones(labels.shape, bool), labels)
@@ -127,7 +128,8 @@ class RowPlan:
     ) -> Estimates:
         """Computes every row from the cells' values and their replicates."""
         shape = (len(metrics), len(self.rows), point.shape[-1])
-        result = Estimates(*(np.full(shape, np.nan) for _ in range(3)), np.zeros(shape, np.int64))
+        value, low, high = np.full((3, *shape), np.nan)
+        result = Estimates(value, low, high, np.zeros(shape, np.int64))
 
         at, (cells,) = self._of_kind("cell", 1)
         low, high = intervals.percentile(replicates, confidence)
