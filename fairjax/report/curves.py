@@ -85,7 +85,7 @@ def wilson(
 def thinned(
     x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], kind: Int[np.ndarray, " n"], most: int
 ) -> Bool[np.ndarray, " n"]:
-    """Marks at most about `most` points that still show the cloud: one per occupied cell of a grid, for each kind.
+    """Marks at most `most` points that still show the cloud: one per occupied cell of a grid, for each kind.
 
     Args:
       x, y: finite coordinates.
@@ -93,12 +93,12 @@ def thinned(
       most: all points are kept up to here; beyond it, the finest grid that fits is used.
     """
     keep = np.ones(len(x), bool)
-    for cells in (256, 192, 128, 96, 64, 48, 32, 16):
-        if keep.sum() <= most:
-            break
-        grid = np.stack([_cell(x, cells), _cell(y, cells), kind], 1)
+    cells = 256
+    while keep.sum() > most and cells > 1:
+        place = (kind * cells + _cell(x, cells)) * cells + _cell(y, cells)
         keep[:] = False
-        keep[np.unique(grid, axis=0, return_index=True)[1]] = True
+        keep[np.unique(place, return_index=True)[1]] = True
+        cells = int(0.9 * cells)
     return keep
 
 

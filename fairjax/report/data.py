@@ -19,7 +19,7 @@ class ReportData:
       command: the command that reproduces the experiment.
       config: resolved settings, nested.
       environment: versions, devices, platform.
-      dataset: name, modality, label, class_names, citation, licence, n_images, n_patients, and
+      dataset: name, modality, label, classes (names of label 0 and 1), citation, licence, n_images, n_patients, and
         quarantined: a list of {"image", "reason"}.
       model: name, family, feature width, source file, weights_sha256, preprocessing, citation, licence.
       cohort: columns attribute, group ("missing" where unknown), split, label (0/1), n_images, n_patients.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -31,7 +32,7 @@ class Look:
     token: str
     marker: str
     glyph: str
-    dash: str
+    dash: str | tuple
 
 
 def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
@@ -41,7 +42,7 @@ def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
     for attribute, names in groups.items():
         for place, name in enumerate(names):
             shape = place % len(_MARKERS)
-            dash = "-" if place < 6 else (0, (4, 2))
+            dash: str | tuple = "-" if place < 6 else (0, (4, 2))
             found[attribute, name] = Look(tokens[len(found) % len(tokens)], _MARKERS[shape], _GLYPHS[shape], dash)
     return found
 
@@ -68,6 +69,7 @@ def dot_whisker(
     rows: Sequence[tuple[str, Look, Cell]],
     overall: Cell,
     range_: tuple[float, float],
+    wide: bool = False,
 ) -> Markup:
     """One metric: a dot with its interval per group, over the band of the overall value.
 
@@ -77,17 +79,18 @@ def dot_whisker(
       rows: label, look and number of each group, from top to bottom.
       overall: the value over all samples whose group is known.
       range_: of the x axis; the same for every attribute, so that panels can be compared.
+      wide: leaves room for long labels.
     """
-    width, row_height, top, bottom = 352, 26, 4, 21
-    label_width = min(max(len(short(label)) for label, _, _ in rows) * 6.8 + 12, 132)
-    left, right = label_width, width - 142
+    width, row_height, top, bottom = 540 if wide else 352, 26, 4, 21
+    most = 28 if wide else 12
+    left, right = max(len(short(label, most)) for label, _, _ in rows) * 6.8 + 14, width - 148
     height = top + bottom + row_height * len(rows)
     with svg.figure(width, height) as fig:
         axes = _axes(fig, left, bottom, right - left, row_height * len(rows))
         axes.set(xlim=range_, ylim=(len(rows) - 0.5, -0.5))
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(max(2, int((right - left) / 42)), steps=[1, 2, 5, 10]))
         axes.grid(axis="x")
         chance = metric(metric_name).chance
         if chance is not None and range_[0] <= chance <= range_[1]:
@@ -97,7 +100,7 @@ def dot_whisker(
             axes.axvline(overall.value, color=colour("muted"), linewidth=1.2)
         for y, (label, look, cell) in enumerate(rows):
             middle = bottom + row_height * (len(rows) - y - 0.5) - 4
-            _text(fig, left - 10, middle, short(label), ha="right")
+            _text(fig, left - 10, middle, short(label, most), ha="right")
             if not cell.known:
                 _text(
                     fig,
@@ -113,8 +116,8 @@ def dot_whisker(
             if cell.has_interval:
                 _whisker(axes, cell, y, tint, range_)
             _dot(axes, cell.value, y, look)
-            _text(fig, right + 44, middle, decimal(cell.value), ha="right", fontweight="bold")
-            _text(fig, right + 49, middle, cell.interval(), color=colour("muted"), fontsize=11)
+            _text(fig, right + 50, middle, decimal(cell.value), ha="right", fontweight="bold")
+            _text(fig, right + 55, middle, cell.interval(), color=colour("muted"), fontsize=11)
         said = "; ".join(f"{label} {cell.text() if cell.known else cell.reason}" for label, _, cell in rows)
         return svg.inline(fig, name, f"{metric(metric_name).label} by group: {said}; overall {overall.text()}")
 
@@ -225,20 +228,17 @@ def runs_scatter(
             axes.update_datalim(np.stack([x, y], 1))
         across, up = selected
         if across.known and up.known:
-            ink = {"color": colour("ink"), "linewidth": 1.6, "solid_capstyle": "round"}
+            ink: dict[str, Any] = {"color": colour("ink"), "linewidth": 1.6, "solid_capstyle": "round"}
             if across.has_interval:
                 axes.plot([across.low, across.high], [up.value, up.value], **ink)
             if up.has_interval:
                 axes.plot([across.value, across.value], [up.low, up.high], **ink)
-            star = {"marker": "*", "markersize": 17, "markeredgewidth": 1.4}
-            axes.plot(
-                across.value,
-                up.value,
-                markerfacecolor=colour("accent"),
-                markeredgecolor=colour("paper"),
-                zorder=5,
-                **star,
-            )
+            star: dict[str, Any] = {
+                "color": colour("accent"),
+                "markeredgecolor": colour("paper"),
+                "markeredgewidth": 1.4,
+            }
+            axes.plot(across.value, up.value, marker="*", markersize=17, zorder=5, **star)
         axes.autoscale_view()
         said = f"{labels[0]} {across.text()}, {labels[1]} {up.text()}"
         return svg.inline(fig, name, f"{labels[1]} against {labels[0]} of {len(x):,} runs; selected run: {said}")
@@ -258,7 +258,8 @@ def _text(fig: Figure, x: float, y: float, text: str, **style) -> None:
 
 def _dot(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> None:
     """Draws a group's marker, edged so that it stands out from lines."""
-    edge = {"markeredgecolor": colour("paper"), "markeredgewidth": 1.2}
+    edge: dict[str, Any] = {"markeredgecolor": colour("paper"), "markeredgewidth": 0.9}
+    size += 0 if look.marker in "os" else 1.5  # a square of the same width has more ink
     axes.plot(x, y, marker=look.marker, markersize=size, color=colour(look.token), clip_on=False, zorder=4, **edge)
 
 

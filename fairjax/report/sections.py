@@ -5,7 +5,7 @@ The template of section `x` is templates/x.html. A builder that returns None lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,21 +23,16 @@ from fairjax.report.cells import (
     Selected,
     count,
     decimal,
-    finite,
     metric,
 )
 from fairjax.report.data import ReportData
+from fairjax.report.facts import facts, flat
 from fairjax.report.tables import distribution, same_settings
 
 SPLITS = ("train", "validation", "test")
 _METRICS_PER_TABLE = 6
+_LONG_LABEL = 12  # letters: beyond it panels are wide, two to a row
 _COLOUR_BY = ("method", "learning_rate", "weight_decay")
-_LABELS = {
-    "n_images": "images",
-    "n_patients": "patients",
-    "class_names": "classes",
-    "weights_sha256": "SHA-256 of weights",
-}
 
 
 @dataclass(frozen=True)
@@ -73,9 +68,10 @@ class Section:
 
 def _what(page: Page) -> dict[str, Any]:
     data, row = page.data, page.selected.row
-    results = data.results
+    n_runs = data.results["run"].nunique()
     run = {key: row[key] for key in ("usage", "method", "learning_rate", "weight_decay", "seed") if key in row}
-    run |= {"run": data.run, "selected from": f"{count(results['run'].nunique())} runs, on validation data"}
+    run |= {"run": data.run}
+    run |= {"selected from": f"{count(n_runs)} runs, on validation data"} if n_runs > 1 else {}
     run |= {"threshold": f"{decimal(data.thresholds['value'])} ({data.thresholds['rule']})"} if data.thresholds else {}
     run |= {"policy": row["policy"]} if "policy" in row else {}
     dataset = {key: value for key, value in data.dataset.items() if key != "quarantined"}
@@ -96,11 +92,14 @@ def _cohort(page: Page) -> dict[str, Any] | None:
     tables = []
     for attribute, rows in cohort.groupby("attribute", sort=False):
         groups = sorted(dict.fromkeys(rows["group"]), key=lambda group: group == "missing")
-        lines = [(g, [[lookup.get((attribute, g, s, y), (0, 0)) for y in (0, 1)] for s in splits]) for g in groups]
+        lines: list[tuple] = [
+            (g, [[lookup.get((attribute, g, s, y), (0, 0)) for y in (0, 1)] for s in splits]) for g in groups
+        ]
         total = rows.groupby(["split", "label"])["n_images"].sum().to_dict()
+        # Images add up over groups; patients need not.
         lines.append(("total", [[(int(total.get((s, y), 0)), None) for y in (0, 1)] for s in splits]))
         tables.append((attribute, lines))
-    names = page.data.dataset.get("class_names") or ["negative", "positive"]
+    names = page.data.dataset.get("classes") or ["negative", "positive"]
     return {"splits": splits, "tables": tables, "class_names": names, "looks": page.looks}
 
 
@@ -117,14 +116,15 @@ def _groups(page: Page) -> dict[str, Any] | None:
     blocks = []
     for place, attribute in enumerate(selected.attributes):
         panels = []
+        wide = max(map(len, selected.groups(attribute)), default=0) > _LONG_LABEL
         for name in selected.metrics:
             rows = [
                 (g, page.looks[attribute, g], selected.cell(attribute, name, g)) for g in selected.groups(attribute)
             ]
             overall = selected.cell(attribute, name, OVERALL)
-            figure = figures.dot_whisker(f"w{place}-{name}", name, rows, overall, ranges[name])
+            figure = figures.dot_whisker(f"w{place}-{name}", name, rows, overall, ranges[name], wide)
             panels.append((metric(name), selected.cell(attribute, name, GAP), figure))
-        blocks.append((attribute, panels))
+        blocks.append((attribute, panels, wide))
     return {"blocks": blocks}
 
 
@@ -164,7 +164,7 @@ def _roc(page: Page) -> dict[str, Any] | None:
             (g, page.looks[attribute, g], *(page.selected.cell(attribute, m, g) for m in ("auc", "tpr", "tnr")))
             for g in samples
         ]
-        drawn = [(g, look, samples[g], (1 - tnr.value, tpr.value)) for g, look, _, tpr, tnr in rows]
+        drawn = [(g, look, samples[g], (1 - tnr.value, tpr.value)) for g, look, auc, tpr, tnr in rows if auc.known]
         overall = page.data.curves[attribute].get(OVERALL) or page.data.curves.get(ALL, {}).get(OVERALL)
         rows.append((OVERALL, None, *(page.selected.cell(attribute, m, OVERALL) for m in ("auc", "tpr", "tnr"))))
         blocks.append((attribute, figures.roc(f"roc{place}", drawn, overall), rows, overall is not None))
@@ -297,31 +297,3 @@ def header(page: Page) -> dict[str, Any]:
         "notes": page.data.notes,
         "without": selected.without_number(),
     }
-
-
-def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns (label, text) of each value that says something."""
-    found = [(_LABELS.get(key, str(key).replace("_", " ")), _text(value)) for key, value in values.items()]
-    return [(key, text) for key, text in found if text]
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Returns (dotted key, text) of nested settings."""
-    lines: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        lines += flat(value, f"{name}.") if isinstance(value, Mapping) and value else [(name, _text(value) or "–")]
-    return lines
-
-
-def _text(value: Any) -> str:
-    """Returns a setting as a person writes it."""
-    if value is None or (isinstance(value, float) and not finite(value)):
-        return ""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
-    if isinstance(value, float):
-        return f"{value:g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)

@@ -8,6 +8,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -52,7 +53,7 @@ RAMP = {
 }
 TOKENS = THEME | GROUPS | RAMP
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: selectable, in the page's font, a tenth of the size
     "text.parse_math": False,  # a group may be called "$50k"
     "font.size": 12,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -110,7 +111,7 @@ def summary_table(results: pd.DataFrame, run: str) -> pd.DataFrame:
     rows = []
     for attribute in ([ALL] if selected.has_all else []) + selected.attributes:
         n, n_positive = selected.sizes(attribute, OVERALL)
-        row = {"attribute": attribute, "run": run}
+        row: dict[str, Any] = {"attribute": attribute, "run": run}
         row |= {key: selected.row[key] for key in (*HYPER_PARAMETERS, "seed") if key in results}
         row |= {"n": n, "n_positive": n_positive}
         row |= {"n_seeds": results.loc[same, "run"].nunique(), "n_runs": results["run"].nunique()}
