@@ -6,62 +6,61 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fairjax.errors import UserError
+from fairjax.metrics.disparity import DISPARITIES
+from fairjax.metrics.table import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ALL, OVERALL, GAP, WORST = "all", "overall", "gap", "worst"
-# Values of the column `group` that summarise an attribute's groups; any other is a group or a difference of two.
-SUMMARIES = frozenset({OVERALL, GAP, WORST, "ratio", "std", "es_std", "es_dev"})
+SUMMARIES = frozenset({OVERALL, *DISPARITIES})  # in the column `group`; any other is a group or a difference of two
 DIFFERENCE = " − "
-CONFIDENCE = 0.95  # where the settings do not say
 HYPER_PARAMETERS = ("dataset", "model", "usage", "method", "learning_rate", "weight_decay", "policy")
 
 
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is called and what it says; `chance` is its value for a useless model, where there is one."""
+class Display(NamedTuple):
+    """How a metric is shown.
 
+    Attributes:
+      short: heads a column.
+      label: heads a figure.
+      meaning: for those who do not know it.
+      higher_is_better: None where neither end is better in itself.
+      chance: its value for a useless model, where that is known.
+    """
+
+    short: str
     label: str
-    name: str
     meaning: str
-    higher_is_better: bool = True
-    chance: float | None = None
+    higher_is_better: bool | None
+    chance: float | None
 
 
-# In order of display.
-METRICS = {
-    "auc": Metric(
-        "AUC",
-        "area under the ROC curve",
-        "the chance that a random positive image scores above a random negative one",
-        chance=0.5,
-    ),
-    "tpr": Metric("TPR", "true positive rate", "sensitivity: the share of positives that are found at the threshold"),
-    "tnr": Metric("TNR", "true negative rate", "specificity: the share of negatives that are cleared at the threshold"),
-    "ece": Metric(
-        "ECE",
-        "expected calibration error",
-        "the mean distance between predicted probability and observed frequency, over 10 bins",
-        higher_is_better=False,
-    ),
-    "acc": Metric("Accuracy", "accuracy", "the share of images that are classified correctly at the threshold"),
-    "bce": Metric(
-        "BCE", "binary cross-entropy", "the mean log loss of the predicted probabilities", higher_is_better=False
-    ),
-    "auprc": Metric("AUPRC", "average precision", "the mean precision over recall; its chance level is the prevalence"),
-    "brier": Metric("Brier", "Brier score", "the mean squared error of the probabilities", higher_is_better=False),
-    "ppv": Metric("PPV", "positive predictive value", "the share of positive calls that are right"),
-    "npv": Metric("NPV", "negative predictive value", "the share of negative calls that are right"),
+# In order of display: short label, and meaning. Other metrics come after, with the label and formula of their own.
+_SAID = {
+    "auc": ("AUC", "the chance that a random positive image scores above a random negative one"),
+    "tpr": ("TPR", "the share of positives that are found at the threshold"),
+    "tnr": ("TNR", "the share of negatives that are cleared at the threshold"),
+    "ece": ("ECE", "the mean distance between predicted probability and observed frequency, over 10 bins"),
+    "acc": ("Accuracy", "the share of images that are classified correctly at the threshold"),
+    "bce": ("Log loss", "the binary cross-entropy of the predicted probabilities"),
+    "auprc": ("AUPRC", "the mean precision over recall; its chance level is the prevalence"),
+    "brier": ("Brier", "the mean squared error of the predicted probabilities"),
+    "ppv": ("PPV", "the share of positive calls that are right"),
+    "npv": ("NPV", "the share of negative calls that are right"),
 }
+_CHANCE = {"auc": 0.5}
 
 
-def metric(name: str) -> Metric:
-    """Returns how metric `name` is displayed; one that has no row in `METRICS` keeps its own name."""
-    return METRICS.get(name) or Metric(name.replace("_", " "), name.replace("_", " "), "")
+def metric(name: str) -> Display:
+    """Returns how metric `name` is displayed; one that is in no table keeps its own name."""
+    row = METRICS.get(name)
+    label = row.label if row else name.replace("_", " ")
+    short, meaning = _SAID.get(name, (label, row.source if row else ""))
+    return Display(short, label, meaning, row.higher_is_better if row else True, _CHANCE.get(name))
 
 
 def finite(value: float) -> bool:
@@ -169,7 +168,7 @@ class Selected:
     def metrics(self) -> list[str]:
         """Metrics of the run, in order of display."""
         present = dict.fromkeys(name for _, name, _ in self._cells)
-        return [name for name in METRICS if name in present] + [name for name in present if name not in METRICS]
+        return [name for name in _SAID if name in present] + [name for name in present if name not in _SAID]
 
     @property
     def primary(self) -> str:
@@ -197,6 +196,10 @@ class Selected:
         skip = SUMMARIES.union(self.differences(attribute))
         return [name for name in self._names.get(attribute, []) if name not in skip]
 
+    def disparities(self, attribute: str) -> list[str]:
+        """Names of the numbers that are made of all groups of `attribute`, e.g. "gap"."""
+        return [name for name in DISPARITIES if name in self._names.get(attribute, [])]
+
     def cell(self, attribute: str, name: str, group: str) -> Cell:
         """Returns metric `name` in `group`; a cell without a number where the results have no such row."""
         return self._cells.get((attribute, name, group), _ABSENT)
@@ -223,7 +226,7 @@ class Selected:
                 for name in self.metrics:
                     cell = self._cells.get((attribute, name, group))
                     if cell is not None and not cell.known:
-                        found.setdefault((attribute, group, cell.reason), []).append(metric(name).label)
+                        found.setdefault((attribute, group, cell.reason), []).append(metric(name).short)
         every = len(self.metrics)
         return [
             (attribute, group, "numbers" if len(labels) == every else comma_list(labels), reason)

@@ -46,3 +46,8 @@ class ReportData:
     curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
     thresholds: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def confidence(self) -> float:
+        """Level of the intervals, from the settings."""
+        return self.config.get("evaluation", {}).get("confidence", 0.95)

@@ -37,7 +37,7 @@ def render(data: ReportData) -> str:
     """Returns the page as HTML; it loads nothing and runs no script."""
     page = sections.Page(data)
     environment = _environment()
-    shared: dict[str, Any] = {"level": f"{100 * page.confidence:g}\N{NO-BREAK SPACE}%"}
+    shared: dict[str, Any] = {"level": f"{100 * data.confidence:g}\N{NO-BREAK SPACE}%"}
     bodies = []
     for section in sections.SECTIONS:
         variables = section.build(page)

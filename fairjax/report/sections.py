@@ -12,12 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from fairjax.metrics.disparity import DISPARITIES
 from fairjax.report import figures, svg, verdict
 from fairjax.report.cells import (
     ALL,
-    CONFIDENCE,
     GAP,
-    METRICS,
     OVERALL,
     WORST,
     Selected,
@@ -45,11 +44,6 @@ class Page:
     def selected(self) -> Selected:
         """The numbers of the selected run."""
         return Selected(self.data.results, self.data.run)
-
-    @property
-    def confidence(self) -> float:
-        """Level of the intervals."""
-        return self.data.config.get("evaluation", {}).get("confidence", CONFIDENCE)
 
     @cached_property
     def looks(self) -> dict[tuple[str, str], figures.Look]:
@@ -132,8 +126,7 @@ def _numbers(page: Page) -> dict[str, Any]:
     selected = page.selected
     blocks = []
     for attribute in ([ALL] if selected.has_all else []) + selected.attributes:
-        summaries = [] if attribute == ALL else [WORST, GAP]
-        groups = [OVERALL, *selected.groups(attribute), *summaries]
+        groups = [OVERALL, *selected.groups(attribute), *selected.disparities(attribute)]
         tables = [
             (
                 names,
@@ -143,7 +136,7 @@ def _numbers(page: Page) -> dict[str, Any]:
             for names in _pages(selected.metrics, _METRICS_PER_TABLE)
         ]
         blocks.append((attribute, tables))
-    return {"blocks": blocks, "looks": page.looks, "metric": metric}
+    return {"blocks": blocks, "looks": page.looks, "metric": metric, "disparities": DISPARITIES}
 
 
 def _pages(items: list[str], most: int) -> list[list[str]]:
@@ -179,7 +172,7 @@ def _calibration(page: Page) -> dict[str, Any] | None:
             look = page.looks[attribute, group]
             figure = None
             if len(scores):
-                figure = figures.reliability(f"cal{place}-{number}", group, look, scores, labels, page.confidence)
+                figure = figures.reliability(f"cal{place}-{number}", group, look, scores, labels, page.data.confidence)
             panels.append((group, look, page.selected.cell(attribute, "ece", group), len(scores), figure))
         columns = len(panels) if len(panels) <= 4 else min((4, 3), key=lambda wide: -len(panels) % wide)
         blocks.append((attribute, panels, columns))
@@ -202,7 +195,7 @@ def _runs(page: Page) -> dict[str, Any] | None:
     by = next((key for key in _COLOUR_BY if key in rows and rows[key].nunique() > 1), None)
     kind, legend = _kinds(rows.drop_duplicates("run").set_index("run"), by)
     wide = rows.pivot_table(index="run", columns=["attribute", "group"], values="value", sort=False).reindex(kind.index)
-    label, blocks = metric(name).label, []
+    label, blocks = metric(name).short, []
     for place, attribute in enumerate(selected.attributes):
         x = (attribute, OVERALL)
         pair = []
@@ -266,7 +259,7 @@ def _spread(rows: pd.DataFrame, selected: Selected) -> list[tuple]:
 def _reading(page: Page) -> dict[str, Any]:
     names = page.selected.metrics
     gaps = sum(page.selected.cell(a, m, GAP).known for a in page.selected.attributes for m in names)
-    return {"metrics": [metric(name) for name in names if name in METRICS], "n_gaps": gaps}
+    return {"metrics": [metric(name) for name in names], "n_gaps": gaps}
 
 
 def _settings(page: Page) -> dict[str, Any]:
@@ -296,4 +289,5 @@ def header(page: Page) -> dict[str, Any]:
         "overall": selected.overall(selected.primary),
         "notes": page.data.notes,
         "without": selected.without_number(),
+        "few": verdict.few(selected),
     }

@@ -39,7 +39,7 @@ def console_table(
     selected = Selected(results, run or default)
     shown = list(metrics or selected.metrics)
     reasons: dict[str, int] = {}
-    table = [["", "n", "pos.", *(f"{metric(name).label} " for name in shown)]]
+    table = [["", "n", "pos.", *(f"{metric(name).short} " for name in shown)]]
     if selected.has_all:
         table.append(_row(selected, ALL, OVERALL, "all images", shown, reasons))
     for attribute in selected.attributes:
@@ -56,7 +56,11 @@ def console_table(
         numbers = " ".join(cell.rjust(wide) for cell, wide in zip(cells, widths[1:]))
         lines.append(f"{_padded(label, widths[0])} {numbers}".rstrip())
     lines.insert(1, "─" * (sum(widths) + len(widths) - 1))
-    notes = ["[ ] 95 % interval over patients; gap: highest − lowest group; * the interval of the gap excludes 0"]
+    level = f"{100 * data.confidence:g} % " if isinstance(data, ReportData) else ""
+    notes = [f"[ ] {level}interval over patients; gap: highest − lowest group; * the interval of the gap excludes 0"]
+    for attribute in selected.attributes:
+        remark = selected.cell(attribute, selected.primary, GAP).remark
+        notes += [f"{attribute}: the gap is {remark}"] if remark else []
     notes += [f"({number}) no number: {reason}" for reason, number in reasons.items()]
     return "\n".join([*lines, *(line for note in notes for line in textwrap.wrap(note, width))])
 

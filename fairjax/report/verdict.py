@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fairjax.report.cells import GAP, Cell, Selected, comma_list, count, decimal, metric
 
+FEW = 20  # images of one class, below which a reader is warned of the interval
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -21,7 +23,7 @@ class Finding:
 
 def headline(selected: Selected) -> str:
     """Returns the sentence on the overall value, with the size of the sample."""
-    label, cell = metric(selected.primary).label, selected.overall(selected.primary)
+    label, cell = metric(selected.primary).short, selected.overall(selected.primary)
     if not cell.known:
         return f"No overall {label}: {cell.reason}."
     sample = f"{count(cell.n)} test images of which {count(cell.n_positive)} are positive"
@@ -62,7 +64,7 @@ def _ends(selected: Selected, attribute: str, digits: int) -> str:
 def _elsewhere(selected: Selected, attribute: str) -> str:
     """Returns a sentence on the other metrics whose gap excludes 0, or "" where there is none."""
     found = [
-        f"{metric(name).label} {gap.text(gap_digits(gap))}"
+        f"{metric(name).short} {gap.text(gap_digits(gap))}"
         for name in selected.metrics
         if name != selected.primary and (gap := selected.cell(attribute, name, GAP)).excludes_zero
     ]
@@ -72,3 +74,16 @@ def _elsewhere(selected: Selected, attribute: str) -> str:
 def gap_digits(gap: Cell) -> int:
     """Returns 2, or 3 where two digits would round the lower end of the interval to 0 although it is above."""
     return 3 if 0 < gap.low < 0.005 else 2
+
+
+def few(selected: Selected) -> str:
+    """Returns a sentence on the groups with few images of one class, or "" where there are none."""
+    found = []
+    for attribute in selected.attributes:
+        for group in selected.groups(attribute):
+            n, n_positive = selected.sizes(attribute, group)
+            if selected.cell(attribute, selected.primary, group).known and min(n_positive, n - n_positive) < FEW:
+                found.append(f"{attribute} = {group} ({count(n_positive)} positive, {count(n - n_positive)} negative)")
+    if not found:
+        return ""
+    return f"Fewer than {FEW} images of one class: {comma_list(found)}. Such intervals are rough, and often too narrow."

@@ -192,3 +192,26 @@ def test_many_groups_of_many_attributes_fit(tmp_path):
 def test_an_unknown_run_is_a_user_error(data):
     with pytest.raises(UserError, match="no run 'run-x'"):
         render(dataclasses.replace(data, run="run-x"))
+
+
+def test_groups_with_few_images_of_a_class_are_named():
+    few = make_report_data({"sex": {**SEX, "other": 1.0}}, n=1500, n_runs=1, sparse={("sex", "other"): 0.05})
+    selected = Selected(few.results, few.run)
+    n, n_positive = selected.sizes("sex", "other")
+    text = Reader(render(few)).text
+    assert f"Fewer than 20 images of one class: sex = other ({n_positive} positive, {n - n_positive} negative)." in text
+
+
+def test_every_disparity_of_the_metrics_is_shown_as_one_and_not_as_a_group(data):
+    gap = data.results[data.results["group"] == GAP]
+    results = pd.concat([data.results, gap.assign(group="gap_corrected")], ignore_index=True)
+    selected = Selected(results, data.run)
+    assert selected.groups("sex") == ["female", "male"]
+    assert selected.disparities("sex") == ["gap", "gap_corrected", "worst"]
+    assert "Gap, bias-corrected" in render(dataclasses.replace(data, results=results))
+
+
+def test_level_of_the_intervals_comes_from_the_settings(data):
+    html = render(dataclasses.replace(data, config={"evaluation": {"confidence": 0.9}}))
+    assert "90\N{NO-BREAK SPACE}%" in html
+    assert "95\N{NO-BREAK SPACE}%" not in html
