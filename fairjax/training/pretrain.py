@@ -1,0 +1,229 @@
+"""`python -m fairjax.training.pretrain --config=configs/pretrain_phantom.py --out=DIR`.
+
+Teaches a small encoder from unlabelled phantoms, measures a linear probe of its features, and writes a model directory.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from absl import app, flags
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+from ml_collections import config_flags
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from fairjax import models
+from fairjax.datasets import phantoms
+from fairjax.errors import EXIT_USER_ERROR, UserError, lookup
+from fairjax.io import hash_json
+from fairjax.models.preprocess import Preprocess
+from fairjax.models.vit import ViT
+from fairjax.models.zoo import MODELS
+from fairjax.progress import bar
+from fairjax.random import stream
+from fairjax.training.selfsupervision import OBJECTIVES
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "What is learnt from what: configs/pretrain_phantom.py.")
+OUT = flags.DEFINE_string("out", None, "The model directory to be written.")
+
+Config = Mapping[str, Any]
+AVERAGED_STEPS = 100  # over which the loss is told
+
+
+def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
+    """Trains, probes and saves; a killed run goes on from its last checkpoint in `OUT.training`.
+
+    Args:
+      config: as `configs/pretrain_phantom.py` gives it.
+      out: the model directory to be written.
+
+    Returns:
+      The model's card, with what was measured under `pretraining`.
+    """
+    encoder, loss = train(config, out.with_name(f"{out.name}.training"))
+    card = models.make_card(config["model"], encoder.config)
+    card["pretraining"] = {
+        "config": thaw(config),
+        "final_loss": round(loss, 5),
+        "probe": probe(encoder, config),
+        "untrained_probe": probe(build(config), config),
+        "pixels_probe": probe(None, config),
+    }
+    card = models.save(out, encoder, card)
+    shutil.rmtree(out.with_name(f"{out.name}.training"), ignore_errors=True)
+    return card
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+def build(config: Config) -> ViT:
+    """The encoder before training."""
+    return cast(ViT, models.build(config["model"], rngs=nnx.Rngs(config["seed"]), **config["architecture"]))
+
+
+def train(config: Config, state_dir: Path, *, show: bool = True) -> tuple[ViT, float]:
+    """Trains the encoder.
+
+    Args:
+      config: as `configs/pretrain_phantom.py` gives it.
+      state_dir: folder of the checkpoints.
+      show: whether to show progress.
+
+    Returns:
+      The encoder, and the mean loss of the last steps.
+    """
+    key, encoder, preprocess = jax.random.key(config["seed"]), build(config), MODELS[config["model"]].preprocess
+    objective = lookup("objective", config["objective"], OBJECTIVES)(encoder, rngs=nnx.Rngs(stream(key, "init")))
+    size = encoder.config.image_size
+    pool = draw_pairs(
+        phantoms.PhantomConfig(image_size=size, images_per_patient=(2, 2), **thaw(config["phantoms"])), show=show
+    )
+
+    graph, params = nnx.split(objective)
+    steps = config["steps"]
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config["learning_rate"], round(config["warmup"] * steps), steps, 0.01 * config["learning_rate"]
+    )
+    optimizer = optax.adamw(schedule, b2=0.95, weight_decay=config["weight_decay"])
+    state = {"params": params, "optimizer": optimizer.init(params), "losses": jnp.zeros(steps)}
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def update(state, images_pair: UInt8[Array, "b 2 h w"], step):
+        first, second = jnp.moveaxis(normalize(images_pair, preprocess), 1, 0)
+
+        def loss_of(params):
+            return nnx.merge(graph, params).loss(first, second, stream(key, "dropout", step))
+
+        loss, gradient = jax.value_and_grad(loss_of)(state["params"])
+        updates, optimizer_state = optimizer.update(gradient, state["optimizer"], state["params"])
+        return {
+            "params": optax.apply_updates(state["params"], updates),
+            "optimizer": optimizer_state,
+            "losses": state["losses"].at[step].set(loss),
+        }
+
+    options = ocp.CheckpointManagerOptions(max_to_keep=1, save_interval_steps=config["checkpoint_every"])
+    folder = state_dir.absolute() / hash_json(thaw(config))[:12]
+    with ocp.CheckpointManager(folder, options=options) as checkpoints:
+        start = checkpoints.latest_step() or 0
+        if start:
+            state = checkpoints.restore(start, args=ocp.args.StandardRestore(state))
+        with bar(
+            "pretraining", "image", steps * config["batch_size"], done=start * config["batch_size"], show=show
+        ) as b:
+            for step in range(start, steps):
+                rows = np.random.default_rng((config["seed"], step)).integers(0, len(pool), config["batch_size"])
+                state = update(state, pool[rows], step)
+                checkpoints.save(step + 1, args=ocp.args.StandardSave(state))
+                if step % 10 == 9:
+                    recent = state["losses"][max(0, step - AVERAGED_STEPS) : step + 1].mean()
+                    b.set_description(f"pretraining, loss {recent:.4f}", refresh=False)
+                b.update(config["batch_size"])
+    return nnx.merge(graph, state["params"]).encoder, float(state["losses"][-AVERAGED_STEPS:].mean())
+
+
+def draw_pairs(config: phantoms.PhantomConfig, *, show: bool = True) -> UInt8[np.ndarray, "n 2 h w"]:
+    """Two images of every patient of a cohort."""
+    n, size = config.n_patients, config.image_size
+    pairs = np.empty((n, 2, size, size), np.uint8)
+    names = phantoms.cohort(config)["image"].reshape(n, 2)
+    with bar("drawing phantoms", "image", 2 * n, show=show) as b:
+        for row, pair in enumerate(names):
+            pairs[row] = [phantoms.render(config, name) for name in pair]
+            b.update(2)
+    return pairs
+
+
+def normalize(images: UInt8[Array, "... h w"], preprocess: Preprocess) -> Float[Array, "... h w 3"]:
+    """What `preprocess` does to grey images of the right size, on the device."""
+    mean, std = (jnp.asarray(values, jnp.float32) for values in (preprocess.mean, preprocess.std))
+    return (images[..., None].astype(jnp.float32) * preprocess.scale - mean) / std
+
+
+# --------------------------------------------------------------------------------------------------------------- probe
+
+
+def probe(encoder: ViT | None, config: Config) -> dict[str, float]:
+    """AUC of a logistic regression on an encoder's features of labelled phantoms that it has never seen.
+
+    Args:
+      encoder: None takes the first principal components of the pixels instead, as many as features.
+      config: of the pretraining; `config["probe"]` says which phantoms, and how many of the patients it is fitted to.
+
+    Returns:
+      AUC against the recorded labels of the other patients, over all and per group of sex and age.
+    """
+    options, row = thaw(config["probe"]), MODELS[config["model"]]
+    train_fraction, penalty = options.pop("train_fraction"), options.pop("penalty")
+    cohort_config = phantoms.PhantomConfig(image_size=row.architecture.image_size, **options)
+    table = phantoms.cohort(cohort_config)
+    images = np.stack([phantoms.render(cohort_config, name) for name in table["image"]])
+    fitted = np.isin(table["patient"], np.unique(table["patient"])[: round(train_fraction * cohort_config.n_patients)])
+    if encoder is None:
+        flat = images.reshape(len(images), -1).astype(np.float32)
+        n_components = min(row.architecture.probe_width, fitted.sum())
+        features = PCA(n_components, svd_solver="randomized", random_state=0).fit(flat[fitted]).transform(flat)
+    else:
+        features = encode(encoder, images, row.preprocess)
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
+    score = regression.fit(features[fitted], table["label"][fitted]).decision_function(features)
+    groups = {
+        "overall": np.full(len(score), True),
+        "female": table["sex"] == "female",
+        "male": table["sex"] == "male",
+        "under 60": table["age"] < 60,
+        "60 and over": table["age"] >= 60,
+    }
+    held_out = {name: rows & ~fitted for name, rows in groups.items()}
+    return {name: round(float(roc_auc_score(table["label"][at], score[at])), 4) for name, at in held_out.items()}
+
+
+def encode(encoder: ViT, images: UInt8[np.ndarray, "n h w"], preprocess: Preprocess, batch: int = 256) -> np.ndarray:
+    """The features (n, d) that are linear-probed."""
+    graph, state = nnx.split(encoder)
+    features = jax.jit(lambda state, images: nnx.merge(graph, state).probe_features(normalize(images, preprocess)))
+    padded = np.concatenate([images, np.zeros((-len(images) % batch, *images.shape[1:]), np.uint8)])
+    parts = [np.asarray(features(state, padded[at : at + batch])) for at in range(0, len(padded), batch)]
+    return np.concatenate(parts)[: len(images)]
+
+
+# -------------------------------------------------------------------------------------------------------- command line
+
+
+def thaw(config: Any) -> dict[str, Any]:
+    """Nested mappings as plain dicts."""
+    return {key: thaw(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags, pretrains, and prints what was measured."""
+    if len(argv) > 1 or CONFIG.value is None or not OUT.value:
+        raise UserError("usage: python -m fairjax.training.pretrain --config=configs/pretrain_phantom.py --out=DIR")
+    card = pretrain(CONFIG.value.to_dict(), Path(OUT.value))
+    for name in ("probe", "untrained_probe", "pixels_probe"):
+        print(f"{name:16}", "  ".join(f"{group} {auc:.3f}" for group, auc in card["pretraining"][name].items()))
+    print(f"loss {card['pretraining']['final_loss']}, weights in {OUT.value}")
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except UserError as error:
+        print(f"fairjax: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
