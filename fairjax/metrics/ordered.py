@@ -56,7 +56,7 @@ def take(values: Float[Array, "n b"], index: Int[Array, "*e"]) -> Float[Array, "
 
     The barrier keeps XLA from fusing the gather into what reads it, where on a CPU it would be done element by element.
     """
-    return lax.optimization_barrier(values.at[index].get(mode="fill", fill_value=0))
+    return lax.optimization_barrier(jnp.asarray(values).at[index].get(mode="fill", fill_value=0))
 
 
 def combine_blocks(blocks: Float[Array, " k *b"], cell: Int[Array, " k"], n_cells: int) -> Float[Array, " c *b"]:
