@@ -37,7 +37,8 @@ def render(data: ReportData) -> str:
     """Returns the page as HTML; it loads nothing and runs no script."""
     page = sections.Page(data)
     environment = _environment()
-    shared: dict[str, Any] = {"level": f"{100 * data.confidence:g}\N{NO-BREAK SPACE}%"}
+    level, rest = (f"{100 * share:g}\N{NO-BREAK SPACE}%" for share in (data.confidence, 1 - data.confidence))
+    shared: dict[str, Any] = {"level": level, "rest": rest}
     bodies = []
     for section in sections.SECTIONS:
         variables = section.build(page)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+import matplotlib.style
 from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -94,7 +95,7 @@ def colour(token: str) -> str:
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
     """Gives an empty figure of `width` × `height` CSS pixels, styled for the page while the block lasts."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.style.context(["default", _STYLE]):  # and not what the user's matplotlibrc says
         # 72 dpi: one unit of the SVG, one point and one CSS pixel are the same length.
         yield Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none")
 
@@ -103,12 +104,12 @@ def inline(fig: Figure, name: str, description: str) -> Markup:
     """Returns the figure as an <svg> element to be placed in HTML.
 
     Args:
-      fig: made by `figure`.
+      fig: given by `figure`, whose block has not ended.
       name: unique within the page; prefix of every id.
       description: what the figure shows, for those who do not see it.
     """
     buffer = io.BytesIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser chooses the font, and will have one
         FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None})
     root = ET.fromstring(buffer.getvalue())

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -161,7 +162,9 @@ def test_sections_without_data_are_left_out(data):
     assert {"groups", "numbers"} <= set(ids)
 
 
-def test_same_data_give_the_same_bytes(data, page, tmp_path):
+def test_same_data_give_the_same_bytes_whatever_the_style_of_matplotlib(data, page, tmp_path, monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "axes.grid", True)
+    monkeypatch.setitem(matplotlib.rcParams, "font.size", 20)
     path = report.write(tmp_path / "new" / "report", data)
     assert path == tmp_path / "new" / "report" / "index.html"
     assert path.read_bytes() == page.encode()
@@ -183,8 +186,8 @@ def test_page_stays_small_with_twelve_thousand_runs(data):
 
 def test_many_groups_of_many_attributes_fit(tmp_path):
     groups = {f"a group with a rather long name, number {i}": 1.0 + i / 20 for i in range(12)}
-    attributes = {f"attribute {i}": groups for i in range(3)} | {"sex": SEX, "age": AGE}
-    html = render(make_report_data(attributes, n=3000, n_runs=4))
+    attributes = {f"attribute {i}": groups for i in range(2)} | {"age": AGE}
+    html = render(make_report_data(attributes, n=2000, n_runs=4))
     Reader(html)
     assert len(html.encode()) < 2_000_000
 
@@ -199,7 +202,10 @@ def test_groups_with_few_images_of_a_class_are_named():
     selected = Selected(few.results, few.run)
     n, n_positive = selected.sizes("sex", "other")
     text = Reader(render(few)).text
-    assert f"Fewer than 20 images of one class: sex = other ({n_positive} positive, {n - n_positive} negative)." in text
+    assert (
+        f"Fewer than 20 images of one class: sex = other ({n_positive:g} positive, {n - n_positive:g} negative)."
+        in text
+    )
 
 
 def test_every_disparity_of_the_metrics_is_shown_as_one_and_not_as_a_group(data):
