@@ -9,9 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fairjax.models.architectures import TinyViTConfig
-from fairjax.models.layers import ACTIVATIONS, MLP, Attention, layer_norm
-
-gelu = ACTIVATIONS["gelu"]
+from fairjax.models.layers import MLP, Attention, gelu, layer_norm
 
 
 def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "k k i d"], stride: int = 1) -> Float[Array, "b h2 w2 d"]:
