@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,6 +11,7 @@ from fairjax import embeddings, experiment, report, results, workdir
 from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.embeddings import Embeddings
 from fairjax.experiment import Config
+from fairjax.models.zoo import MODELS
 from fairjax.training import sweep as training
 
 USAGE, METHOD = "linear_probe", "erm"
@@ -82,14 +84,14 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                 command=command,
                 config=dict(config),
                 environment=work.environment,
-                dataset=_facts(dataset, embedded),
-                model=card,
+                dataset=_dataset_facts(dataset, embedded),
+                model=_model_facts(card),
                 cohort=dataset.cohort(side),
                 results=tidy,
                 run=chosen["run"],
                 curves=_curves(sweep, chosen["run"], test, attributes),
                 thresholds={"rule": config["evaluation"]["threshold"], "value": float(chosen["threshold"])},
-                notes=_notes(dataset, embedded, tidy, chosen),
+                notes=_notes(dataset, embedded, chosen),
             )
             summary = report.summary_table(tidy, chosen["run"])
             results.write_csv(path / "summary.csv", summary)
@@ -125,7 +127,7 @@ def describe(config: Config, path: Path, cache: Path) -> str:
     return "\n".join(f"{name:15s} {text}" for name, text in rows.items())
 
 
-def _facts(dataset: Dataset, embedded: Embeddings) -> dict:
+def _dataset_facts(dataset: Dataset, embedded: Embeddings) -> dict[str, Any]:
     quarantined = [{"image": entry["image"], "reason": entry["reason"]} for entry in embedded.quarantined]
     return {
         "name": dataset.name,
@@ -136,33 +138,38 @@ def _facts(dataset: Dataset, embedded: Embeddings) -> dict:
     }
 
 
-def _curves(sweep: training.Sweep, run: str, test: Dataset, attributes: list[str]) -> dict:
+def _model_facts(card: dict[str, Any]) -> dict[str, Any]:
+    row, pixels = MODELS[card["model"]], card["preprocess"]
+    return {
+        "name": row.name,
+        "title": row.title,
+        "feature": f"{card['probe_feature']} ({card['probe_width']} numbers)",
+        "input": f"{pixels['size']} × {pixels['size']} pixels, {pixels['resize']}, {pixels['interpolation']}",
+        "source": card["source"].get("file"),
+        "weights_sha256": card["weights_sha256"],
+        "citation": row.citation,
+        "licence": row.licence,
+    }
+
+
+def _curves(sweep: training.Sweep, run: str, test: Dataset, attributes: list[str]) -> dict[str, dict[str, tuple]]:
     """Scores and labels of one run on the test split, by attribute and group."""
-    scores, labels, curves = sweep.test_scores(run), test.labels, {}
+    scores, labels = sweep.test_scores(run), test.labels
+    curves = {"all": {"overall": (scores, labels)}}
     for attribute in attributes:
         codes, names = test.groups(attribute)
         curves[attribute] = {name: (scores[codes == code], labels[codes == code]) for code, name in enumerate(names)}
     return curves
 
 
-def _notes(dataset: Dataset, embedded: Embeddings, tidy: pd.DataFrame, chosen: pd.Series) -> list[str]:
-    """What a reader of the report must know."""
+def _notes(dataset: Dataset, embedded: Embeddings, chosen: pd.Series) -> list[str]:
+    """What a reader of the report must know besides the numbers."""
     notes = [
         f"The run shown is {chosen['run']}: the hyper-parameters with the highest mean validation AUC over seeds, "
         f"and of these seeds the one with the median validation AUC. All runs are in results.parquet."
     ]
     if dataset.n_patients == len(dataset):
-        notes.append(
-            "Every image is its own unit: splits and intervals assume that images are independent of each other."
-        )
+        notes.append("Every image is its own unit: splits and intervals assume that images are independent.")
     if embedded.quarantined:
         notes.append(f"{len(embedded.quarantined)} images could not be read and are left out.")
-    without = tidy[(tidy["run"] == chosen["run"]) & (tidy["status"] != "ok")]
-    for (attribute, group, status), _ in without.groupby(["attribute", "group", "status"], sort=False):
-        notes.append(f"{attribute}, {group}: no number, because {status}.")
-    worst = tidy.loc[tidy["run"] == chosen["run"], "n_invalid"].max()
-    if worst:
-        notes.append(
-            f"Up to {worst} bootstrap replicates had no value for some group and were left out of its interval."
-        )
     return notes

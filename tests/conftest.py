@@ -13,3 +13,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 def own_cache(tmp_path, monkeypatch):
     """Sends the command line's cache to the test's folder."""
     monkeypatch.setenv("FAIRJAX_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where everything must run (`FAIRJAX_NO_SKIPS=1`, as in CI), a test that skips has failed."""
+    outcome = yield
+    report = outcome.get_result()
+    if os.environ.get("FAIRJAX_NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} skipped, and FAIRJAX_NO_SKIPS forbids that: {report.longrepr}"
