@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
-from absl import app, flags
+from absl import app, flags, logging
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 from ml_collections import config_flags
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -42,6 +42,7 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "What is learnt from wh
 OUT = flags.DEFINE_string("out", None, "The model directory to be written.")
 
 Config = Mapping[str, Any]
+State = dict[str, Any]  # params, optimizer, losses (steps,)
 AVERAGED_STEPS = 100  # over which the loss is told
 
 
@@ -55,11 +56,11 @@ def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
     Returns:
       The model's card, with what was measured under `pretraining`.
     """
-    encoder, loss = train(config, out.with_name(f"{out.name}.training"))
+    encoder, losses = train(config, out.with_name(f"{out.name}.training"))
     card = models.make_card(config["model"], encoder.config)
     card["pretraining"] = {
         "config": thaw(config),
-        "final_loss": round(loss, 5),
+        "final_loss": round(float(losses[-AVERAGED_STEPS:].mean()), 5),
         "probe": probe(encoder, config),
         "untrained_probe": probe(build(config), config),
         "pixels_probe": probe(None, config),
@@ -77,7 +78,7 @@ def build(config: Config) -> ViT:
     return cast(ViT, models.build(config["model"], rngs=nnx.Rngs(config["seed"]), **config["architecture"]))
 
 
-def train(config: Config, state_dir: Path, *, show: bool = True) -> tuple[ViT, float]:
+def train(config: Config, state_dir: Path, *, show: bool = True) -> tuple[ViT, Float[np.ndarray, " steps"]]:
     """Trains the encoder.
 
     Args:
@@ -86,56 +87,62 @@ def train(config: Config, state_dir: Path, *, show: bool = True) -> tuple[ViT, f
       show: whether to show progress.
 
     Returns:
-      The encoder, and the mean loss of the last steps.
+      The encoder, and the loss of every step.
     """
-    key, encoder, preprocess = jax.random.key(config["seed"]), build(config), MODELS[config["model"]].preprocess
+    key, encoder = jax.random.key(config["seed"]), build(config)
     objective = lookup("objective", config["objective"], OBJECTIVES)(encoder, rngs=nnx.Rngs(stream(key, "init")))
-    size = encoder.config.image_size
-    pool = draw_pairs(
-        phantoms.PhantomConfig(image_size=size, images_per_patient=(2, 2), **thaw(config["phantoms"])), show=show
-    )
+    drawn = {"image_size": encoder.config.image_size, "images_per_patient": (2, 2), **thaw(config["phantoms"])}
+    pool = draw_pairs(phantoms.PhantomConfig(**drawn), show=show)
 
+    steps, batch = config["steps"], config["batch_size"]
+    optimizer = make_optimizer(config)
     graph, params = nnx.split(objective)
-    steps = config["steps"]
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config["learning_rate"], round(config["warmup"] * steps), steps, 0.01 * config["learning_rate"]
-    )
-    optimizer = optax.adamw(schedule, b2=0.95, weight_decay=config["weight_decay"])
     state = {"params": params, "optimizer": optimizer.init(params), "losses": jnp.zeros(steps)}
+    update = make_update(graph, optimizer, MODELS[config["model"]].preprocess, key)
+
+    options = ocp.CheckpointManagerOptions(max_to_keep=1, save_interval_steps=config["checkpoint_every"])
+    folder = state_dir.absolute() / hash_json(thaw(config))[:12]  # another config does not resume this one
+    with ocp.CheckpointManager(folder, options=options) as checkpoints:
+        start = checkpoints.latest_step() or 0
+        if start:
+            state = checkpoints.restore(start, args=ocp.args.StandardRestore(state))
+        with bar("pretraining", "image", steps * batch, done=start * batch, show=show) as progress:
+            for step in range(start, steps):
+                rows = np.random.default_rng((config["seed"], step)).integers(0, len(pool), batch)
+                state = update(state, pool[rows], step)
+                checkpoints.save(step + 1, args=ocp.args.StandardSave(state))
+                if step % 10 == 9:
+                    recent = state["losses"][max(0, step + 1 - AVERAGED_STEPS) : step + 1].mean()
+                    progress.set_description_str(f"pretraining, loss {recent:.4f}", refresh=False)
+                progress.update(batch)
+    return nnx.merge(graph, state["params"]).encoder, np.asarray(state["losses"])
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+    """AdamW with a linear warm-up and a cosine to 1 % of the peak."""
+    peak, steps = config["learning_rate"], config["steps"]
+    schedule = optax.warmup_cosine_decay_schedule(0.0, peak, round(config["warmup"] * steps), steps, 0.01 * peak)
+    return optax.adamw(schedule, b2=0.95, weight_decay=config["weight_decay"])
+
+
+def make_update(
+    graph: nnx.GraphDef, optimizer: optax.GradientTransformation, preprocess: Preprocess, key: Key[Array, ""]
+) -> Callable[[State, UInt8[np.ndarray, "b 2 h w"], int], State]:
+    """One compiled step: state, two images of each of b patients, number of the step → state."""
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def update(state, images_pair: UInt8[Array, "b 2 h w"], step):
-        first, second = jnp.moveaxis(normalize(images_pair, preprocess), 1, 0)
+    def update(state: State, pairs: UInt8[Array, "b 2 h w"], step: Array) -> State:
+        first, second = jnp.moveaxis(normalize(pairs, preprocess), 1, 0)
 
         def loss_of(params):
             return nnx.merge(graph, params).loss(first, second, stream(key, "dropout", step))
 
         loss, gradient = jax.value_and_grad(loss_of)(state["params"])
         updates, optimizer_state = optimizer.update(gradient, state["optimizer"], state["params"])
-        return {
-            "params": optax.apply_updates(state["params"], updates),
-            "optimizer": optimizer_state,
-            "losses": state["losses"].at[step].set(loss),
-        }
+        params = optax.apply_updates(state["params"], updates)
+        return {"params": params, "optimizer": optimizer_state, "losses": state["losses"].at[step].set(loss)}
 
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, save_interval_steps=config["checkpoint_every"])
-    folder = state_dir.absolute() / hash_json(thaw(config))[:12]
-    with ocp.CheckpointManager(folder, options=options) as checkpoints:
-        start = checkpoints.latest_step() or 0
-        if start:
-            state = checkpoints.restore(start, args=ocp.args.StandardRestore(state))
-        with bar(
-            "pretraining", "image", steps * config["batch_size"], done=start * config["batch_size"], show=show
-        ) as b:
-            for step in range(start, steps):
-                rows = np.random.default_rng((config["seed"], step)).integers(0, len(pool), config["batch_size"])
-                state = update(state, pool[rows], step)
-                checkpoints.save(step + 1, args=ocp.args.StandardSave(state))
-                if step % 10 == 9:
-                    recent = state["losses"][max(0, step - AVERAGED_STEPS) : step + 1].mean()
-                    b.set_description(f"pretraining, loss {recent:.4f}", refresh=False)
-                b.update(config["batch_size"])
-    return nnx.merge(graph, state["params"]).encoder, float(state["losses"][-AVERAGED_STEPS:].mean())
+    return update
 
 
 def draw_pairs(config: phantoms.PhantomConfig, *, show: bool = True) -> UInt8[np.ndarray, "n 2 h w"]:
@@ -143,10 +150,10 @@ def draw_pairs(config: phantoms.PhantomConfig, *, show: bool = True) -> UInt8[np
     n, size = config.n_patients, config.image_size
     pairs = np.empty((n, 2, size, size), np.uint8)
     names = phantoms.cohort(config)["image"].reshape(n, 2)
-    with bar("drawing phantoms", "image", 2 * n, show=show) as b:
+    with bar("drawing phantoms", "image", 2 * n, show=show) as progress:
         for row, pair in enumerate(names):
             pairs[row] = [phantoms.render(config, name) for name in pair]
-            b.update(2)
+            progress.update(2)
     return pairs
 
 
@@ -215,6 +222,8 @@ def main(argv: list[str]) -> None:
     """Reads the flags, pretrains, and prints what was measured."""
     if len(argv) > 1 or CONFIG.value is None or not OUT.value:
         raise UserError("usage: python -m fairjax.training.pretrain --config=configs/pretrain_phantom.py --out=DIR")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
     card = pretrain(CONFIG.value.to_dict(), Path(OUT.value))
     for name in ("probe", "untrained_probe", "pixels_probe"):
         print(f"{name:16}", "  ".join(f"{group} {auc:.3f}" for group, auc in card["pretraining"][name].items()))
