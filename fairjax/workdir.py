@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class WorkDir:
 
 
 @contextlib.contextmanager
-def opened(path: Path, config: dict[str, Any], command: str) -> Iterator[WorkDir]:
+def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[WorkDir]:
     """Holds a work directory for this process and writes `config.json` and `environment.json` into it.
 
     Raises:
@@ -59,15 +59,15 @@ def opened(path: Path, config: dict[str, Any], command: str) -> Iterator[WorkDir
     with locked(
         path / ".lock", f"the work directory {path} is in use by another run; wait for it, or choose another --workdir"
     ):
-        config = json.loads(json.dumps(config))
+        settings = json.loads(json.dumps(config))
         if (path / "config.json").exists():
-            differing = _differences(read_json(path / "config.json"), config)
+            differing = _differences(read_json(path / "config.json"), settings)
             if differing:
                 raise UserError(
                     f"the work directory {path} holds results of other settings ({'; '.join(differing)}); "
                     f"choose another --workdir"
                 )
-        write_json(path / "config.json", config)
+        write_json(path / "config.json", settings)
         facts = environment(command)
         write_json(path / "environment.json", facts)
         yield WorkDir(path, facts)

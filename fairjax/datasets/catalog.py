@@ -130,13 +130,15 @@ def recut(
     name: str, rules: Mapping[str, Groups | Bins], cuts: Mapping[str, Sequence[float]]
 ) -> dict[str, Groups | Bins]:
     """The rules with the user's cut points in place of the spec's."""
-    continuous = [attribute for attribute, rule in rules.items() if isinstance(rule, Bins)]
+    continuous = {attribute: rule for attribute, rule in rules.items() if isinstance(rule, Bins)}
     for attribute in cuts:
         if attribute not in continuous:
             raise UserError(
                 f"{name}: cut points for {attribute!r}, no continuous attribute{did_you_mean(attribute, continuous)}"
             )
-    return {
-        attribute: dataclasses.replace(rule, cuts=tuple(map(float, cuts[attribute]))) if attribute in cuts else rule
-        for attribute, rule in rules.items()
+    recuts = {attribute: tuple(map(float, points)) for attribute, points in cuts.items()}
+    return dict(rules) | {
+        attribute: dataclasses.replace(rule, cuts=recuts[attribute])
+        for attribute, rule in continuous.items()
+        if attribute in recuts
     }

@@ -131,7 +131,8 @@ def _encode(module: nnx.Module, stream: Iterator[Batch]) -> Iterator[Batch]:
 
     @functools.partial(jax.jit, in_shardings=(whole, split), out_shardings=split)
     def probe_features(state: nnx.State, images_bhwc: Float[Array, "b h w 3"]) -> Float[Array, "b d"]:
-        return nnx.merge(graph, state).probe_features(images_bhwc).astype(jnp.float32)
+        module: Any = nnx.merge(graph, state)
+        return module.probe_features(images_bhwc).astype(jnp.float32)
 
     pending: collections.deque = collections.deque()
     for rows, pixels, reasons in stream:

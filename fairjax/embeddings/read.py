@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import grain
 import numpy as np
 from absl import flags
+from jaxtyping import Int
 
 Example = tuple[int, np.ndarray, str]  # row, pixels (h, w, 3), why it could not be read ('' if it could)
 Batch = tuple[np.ndarray, np.ndarray, list[str]]  # rows (b,), pixels (b, h, w, 3) or features (b, d), reasons (b)
@@ -40,7 +41,9 @@ def _collate(examples: Sequence[Example]) -> Batch:
     return np.array(rows), np.stack(pixels), list(reasons)
 
 
-def batches(load: Load, rows: Sequence[int], batch_size: int, *, threads: int, processes: int) -> Iterator[Batch]:
+def batches(
+    load: Load, rows: Int[np.ndarray, " n"], batch_size: int, *, threads: int, processes: int
+) -> Iterator[Batch]:
     """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches are held.
 
     Args:
@@ -53,7 +56,7 @@ def batches(load: Load, rows: Sequence[int], batch_size: int, *, threads: int, p
     if processes and not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads its flags, also where nobody has parsed any
     read_ahead = grain.ReadOptions(num_threads=max(threads, 1), prefetch_buffer_size=max(threads, 1) + 1)
-    pipeline = grain.MapDataset.source(np.asarray(rows)).map(load).batch(batch_size, batch_fn=_collate)
+    pipeline = grain.MapDataset.source(rows).map(load).batch(batch_size, batch_fn=_collate)
     iterator = pipeline.to_iter_dataset(read_ahead)
     if processes:
         iterator = iterator.mp_prefetch(grain.MultiprocessingOptions(num_workers=processes))

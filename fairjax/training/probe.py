@@ -111,8 +111,11 @@ ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
 def rates(runs: Sequence[Run]) -> Rates:
     """Stacks the hyper-parameters of runs."""
-    columns = zip(*((run.seed, run.learning_rate, run.weight_decay) for run in runs))
-    return Rates(*(np.asarray(column, dtype) for column, dtype in zip(columns, (np.int32, np.float32, np.float32))))
+    return Rates(
+        jnp.array([run.seed for run in runs], jnp.int32),
+        jnp.array([run.learning_rate for run in runs], jnp.float32),
+        jnp.array([run.weight_decay for run in runs], jnp.float32),
+    )
 
 
 def sample_weights(y: np.ndarray, class_weight: str) -> Float[np.ndarray, " n"]:

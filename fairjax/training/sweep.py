@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
@@ -175,8 +175,7 @@ def sweep(
             for index in missing:
                 arrays = engine.train(cut.chunk(index), cut.width, bar)
                 path = _path(folder, index)
-                data = save(arrays)
-                atomic_write(path, lambda file, data=data: file.write(data))
+                atomic_write(path, functools.partial(_write, save(arrays)))
                 write_json(path.with_suffix(".json"), {"sha256": hash_arrays(arrays)})
     return Sweep(cut, folder)
 
@@ -190,7 +189,7 @@ class _Engine:
         whole = NamedSharding(self.mesh, PartitionSpec())
         weights = probe.sample_weights(features.y["train"], config.class_weight)
         data = (features.x["train"], features.y["train"], weights, features.x["validation"], features.y["validation"])
-        self.data = jax.device_put(ProbeData(*(np.asarray(array, np.float32) for array in data)), whole)
+        self.data = jax.device_put(ProbeData(*(jnp.asarray(array, jnp.float32) for array in data)), whole)
         self.x_test = jax.device_put(features.x["test"], whole)
         self.key = jax.device_put(key, whole)
 
@@ -243,6 +242,10 @@ def _state_specs(key: Array, d: int) -> probe.State:
     """Where each array of the state lies: its first axis over `runs`; scalars everywhere."""
     shapes = jax.eval_shape(functools.partial(probe.init, d=d), key, probe.rates([Run(0, 0.1, 0.0)]))
     return jax.tree.map(lambda a: PartitionSpec("runs") if a.ndim else PartitionSpec(), shapes)
+
+
+def _write(data: bytes, file: IO[bytes]) -> None:
+    file.write(data)
 
 
 def _path(folder: Path, index: int) -> Path:
