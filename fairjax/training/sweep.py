@@ -169,7 +169,7 @@ def sweep(
     write_json(folder / "sweep.json", identity)
     missing = [index for index in range(cut.chunks) if not _complete(folder, index)]
     if missing:
-        engine = _Engine(features.standardized() if config.standardize else features, config, jax.random.key(seed))
+        engine = Engine(features.standardized() if config.standardize else features, config, jax.random.key(seed))
         done = len(runs) - sum(len(cut.chunk(index)) for index in missing)
         with progress.bar("training", "run", len(runs), done=done, show=show_progress) as bar:
             for index in missing:
@@ -180,7 +180,7 @@ def sweep(
     return Sweep(cut, folder)
 
 
-class _Engine:
+class Engine:
     """The compiled programs of one sweep, with its data on the devices."""
 
     def __init__(self, features: Features, config: ProbeConfig, key: Array):
