@@ -120,10 +120,8 @@ def make_plan(layout: Layout, sources: Shapes, targets: Shapes) -> Plan:
         steps.append(step)
         for name in step.sources:
             consumers.setdefault(name, []).append(target)
-        absent = [name for name in step.sources if name not in sources]
-        missing += absent
-        if not absent:
-            misshaped += _shape_faults(step, sources, shape)
+        missing += [name for name in step.sources if name not in sources]
+        misshaped += _shape_faults(step, sources, shape)
     rule_faults += [f"{name} (used for {' and '.join(used)})" for name, used in consumers.items() if len(used) > 1]
     dropped, unexpected = {}, []
     for name in sources:
@@ -163,14 +161,13 @@ def _step_for(rule: Rule, target: str) -> Step | None:
 
 
 def _shape_faults(step: Step, sources: Shapes, wanted: Shape) -> list[str]:
-    """Compares shapes by transforming stand-ins that hold a single byte."""
-    given = [np.broadcast_to(np.int8(0), sources[name]) for name in step.sources]
-    described = ", ".join(f"{name} {x.shape}" for name, x in zip(step.sources, given))
-    # What the sources would have to be, from the inverse of a stand-in for the target.
-    needed = [tuple(x.shape) for x in step.transform.inverse(np.broadcast_to(np.int8(0), wanted), len(given))]
-    if needed == [x.shape for x in given]:
-        return []
-    return [f"{described}, expected {', '.join(map(str, needed))}"]
+    """Compares shapes with those that a stand-in for the target, of one byte, has on the way back."""
+    needed = step.transform.inverse(np.broadcast_to(np.int8(0), wanted), len(step.sources))
+    return [
+        f"{name} {sources[name]}, expected {stand_in.shape}"
+        for name, stand_in in zip(step.sources, needed, strict=True)
+        if name in sources and sources[name] != stand_in.shape
+    ]
 
 
 def _nearest(name: str, missing: Iterable[str]) -> str:

@@ -35,9 +35,7 @@ LINEAR = _one("(out, in) -> (in, out)", _axes(1, 0), _axes(1, 0))
 CONV = _one("OIHW -> HWIO", _axes(2, 3, 1, 0), _axes(3, 2, 0, 1))
 # Separate query, key and value projections -> the columns of one.
 FUSE = Transform("join", lambda xs: np.concatenate(xs), lambda y, n: np.split(y, n))
-FUSE_LINEAR = Transform(
-    "join, (out, in) -> (in, out)", lambda xs: np.concatenate(xs).T, lambda y, n: np.split(np.ascontiguousarray(y.T), n)
-)
+FUSE_LINEAR = Transform("join, (out, in) -> (in, out)", lambda xs: np.concatenate(xs).T, lambda y, n: np.split(y.T, n))
 
 
 def squeeze(leading: int) -> Transform:

@@ -44,6 +44,12 @@ class Recording:
     def weights(self) -> dict[str, np.ndarray]:
         return load_file(self.weights_file)
 
+    def tensors(self) -> dict:
+        """The weights as a PyTorch checkpoint would hold them."""
+        import torch
+
+        return {name: torch.from_numpy(np.array(tensor)) for name, tensor in self.weights().items()}
+
     def io(self) -> dict[str, np.ndarray]:
         return load_file(self.folder / "io.safetensors")
 
@@ -54,8 +60,13 @@ class Recording:
 
 def recordings() -> list[Recording]:
     """All folders whose model has a row in the zoo, whatever the folders are called."""
-    found = [Recording(path.parent) for path in sorted(root().rglob("config.json"))]
+    found = [Recording(path.parent) for path in sorted(root().glob("*/config.json"))]
     return [recording for recording in found if recording.config.get("name") in MODELS]
+
+
+def recording_of(name: str) -> Recording:
+    """The recording of one model."""
+    return next(recording for recording in recordings() if recording.config["name"] == name)
 
 
 def recordings_of(*families: str) -> list[Recording]:

@@ -15,7 +15,7 @@ from fairjax import models
 from fairjax.models.architectures import override
 from fairjax.models.checkpoint import build_abstract, state_dict, with_arrays
 from fairjax.models.preprocess import Preprocess
-from tests.golden_files import Recording, recordings, recordings_of, relative_error
+from golden_files import Recording, recordings, recordings_of, relative_error
 
 TOLERANCE = 1e-5  # relative L2, float32
 
