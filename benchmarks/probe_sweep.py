@@ -38,7 +38,7 @@ def data() -> sweep.Features:
     sizes = {"train": SAMPLES.value, "validation": 1024, "test": 1024}
     x = {name: rng.normal(size=(n, FEATURES.value)).astype(np.float32) for name, n in sizes.items()}
     y = {name: (rng.random(len(v)) < 1 / (1 + np.exp(-3 * v @ direction))).astype(np.int32) for name, v in x.items()}
-    return sweep.Features(x, y, {})
+    return sweep.Features(x, y, np.arange(sizes["train"]), {})
 
 
 def fastest(function, repeats: int) -> float:

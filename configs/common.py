@@ -48,6 +48,7 @@ def base() -> ConfigDict:
                 "class_weight": "none",  # or "balanced"
                 "standardize": True,
                 "order": "shared",  # or "per_run"
+                "resample": "none",  # or "patients": each seed trains on a bootstrap of the training patients
                 "patience": 0,  # epochs; 0 trains to the end
             },
             "evaluation": {

@@ -112,9 +112,11 @@ def sweep_settings(config: Config) -> tuple[list[Run], ProbeConfig]:
 def split_features(dataset: Dataset, embedded: Embeddings, side: np.ndarray) -> Features:
     """The readable images' embeddings and labels, by split."""
     rows = {name: (side == name) & embedded.valid for name in SPLITS}
-    labels = {name: dataset.labels[mask] for name, mask in rows.items()}
-    key = {
-        "embeddings": embedded.key,
-        "labels": hash_arrays({"labels": dataset.labels, "valid": embedded.valid, **rows}),
-    }
-    return Features({name: embedded.features[mask] for name, mask in rows.items()}, labels, key)
+    labels, patients = dataset.labels, dataset.patients()
+    cohort = {"labels": labels, "patients": patients, **rows}
+    return Features(
+        {name: embedded.features[mask] for name, mask in rows.items()},
+        {name: labels[mask] for name, mask in rows.items()},
+        patients[rows["train"]],
+        {"embeddings": embedded.key, "cohort": hash_arrays(cohort)},
+    )

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from fairjax.errors import UserError
 from fairjax.random import stream
@@ -24,6 +24,7 @@ from fairjax.training.runs import Run
 
 ORDERS = ("shared", "per_run")
 CLASS_WEIGHTS = ("none", "balanced")
+RESAMPLES = ("none", "patients")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,8 @@ class ProbeConfig:
       class_weight: `none`, or `balanced`: each class has the same total weight in the loss.
       standardize: whether features are z-scored by the training split's mean and standard deviation.
       order: `shared` (all runs see one order of samples per epoch) or `per_run` (each its own; costs a gather per run).
+      resample: `none`, or `patients`: each seed trains on a bootstrap of the training patients, so that seeds differ by
+        what was there to learn from and not by the initialisation alone.
       patience: epochs without a better validation loss after which a run stands still; 0: never. The parameters of the
         best epoch are kept in any case.
     """
@@ -48,14 +51,13 @@ class ProbeConfig:
     class_weight: str = "none"
     standardize: bool = True
     order: str = "shared"
+    resample: str = "none"
     patience: int = 0
 
     def __post_init__(self):
-        if self.order not in ORDERS or self.class_weight not in CLASS_WEIGHTS:
-            raise UserError(
-                f"training.order must be one of {ORDERS}, not {self.order!r}, "
-                f"and training.class_weight one of {CLASS_WEIGHTS}, not {self.class_weight!r}"
-            )
+        for field, choices in (("order", ORDERS), ("class_weight", CLASS_WEIGHTS), ("resample", RESAMPLES)):
+            if getattr(self, field) not in choices:
+                raise UserError(f"training.{field} must be one of {choices}, not {getattr(self, field)!r}")
         if not 0 <= self.warmup_epochs < self.epochs or self.batch_size < 1 or self.patience < 0:
             raise UserError("training needs 0 ≤ warmup_epochs < epochs, batch_size ≥ 1 and patience ≥ 0")
 
@@ -67,12 +69,14 @@ class ProbeData(NamedTuple):
       x: (n, d) training features.
       y: (n,) labels in {0, 1}.
       weights: (n,) weight of each sample in the loss.
+      patients: (n,) codes of the patients, below n.
       x_validation, y_validation: (m, d), (m,).
     """
 
     x: Float[Array, "n d"]
     y: Float[Array, " n"]
     weights: Float[Array, " n"]
+    patients: Int[Array, " n"]
     x_validation: Float[Array, "m d"]
     y_validation: Float[Array, " m"]
 
@@ -89,6 +93,7 @@ class State(NamedTuple):
     """A sweep in mid-training; every array's first axis is the run.
 
     Attributes:
+      counts: how often each training sample counts, (r, n) with `resample`, (r, 1) ones without.
       params: the heads.
       optimizer: optax state of Adam's moments.
       best: the heads of each run's best epoch.
@@ -97,6 +102,7 @@ class State(NamedTuple):
       step: steps taken.
     """
 
+    counts: UInt8[Array, "r _n"]
     params: dict[str, Array]
     optimizer: Any
     best: dict[str, Array]
@@ -125,8 +131,9 @@ def sample_weights(y: np.ndarray, class_weight: str) -> Float[np.ndarray, " n"]:
     return per_class[y.astype(int)].astype(np.float32)
 
 
-def init(key: Key[Array, ""], rates: Rates, d: int) -> State:
+def init(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates) -> State:
     """Fresh heads: uniform in ±1/√d, as `torch.nn.Linear`, drawn from the seed alone."""
+    d = data.x.shape[1]
     bound = d**-0.5
     keys = jax.vmap(lambda seed: stream(key, "init", seed))(rates.seed)
     draw = jax.vmap(lambda key: jax.random.uniform(key, (d + 1,), jnp.float32, -bound, bound))(keys)
@@ -134,7 +141,14 @@ def init(key: Key[Array, ""], rates: Rates, d: int) -> State:
     r = len(rates.seed)
     zeros = jnp.zeros(r, jnp.int32)
     return State(
-        params, ADAM.init(params), params, jnp.full(r, jnp.inf, jnp.float32), zeros, zeros, jnp.zeros((), jnp.int32)
+        _counts(key, config, data, rates),
+        params,
+        ADAM.init(params),
+        params,
+        jnp.full(r, jnp.inf, jnp.float32),
+        zeros,
+        zeros,
+        jnp.zeros((), jnp.int32),
     )
 
 
@@ -159,6 +173,8 @@ def epoch(
         params, optimizer, count = carry
         index, present = batch
         x, y, weights = data.x[index], data.y[index], data.weights[index] * present
+        if config.resample != "none":
+            weights = weights * jnp.take_along_axis(state.counts, jnp.atleast_2d(index), axis=1)
 
         def loss(params):
             return jnp.sum(binary_cross_entropy(logits(params, x), y, weights))
@@ -175,6 +191,7 @@ def epoch(
     loss = binary_cross_entropy(logits(params, data.x_validation), data.y_validation, jnp.ones_like(data.y_validation))
     better = active & (loss < state.best_loss)
     return State(
+        state.counts,
         params,
         optimizer,
         jax.tree.map(lambda new, old: jnp.where(_per_run(better, new), new, old), params, state.best),
@@ -188,6 +205,20 @@ def epoch(
 def _per_run(vector: Array, like: Array) -> Array:
     """(r,) with as many trailing axes of length 1 as `like` has."""
     return vector.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _counts(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates) -> UInt8[Array, "r _n"]:
+    """How often each sample's patient was drawn, of as many draws with replacement as there are patients."""
+    if config.resample == "none":
+        return jnp.ones((len(rates.seed), 1), jnp.uint8)
+    n = len(data.patients)
+    n_patients = data.patients.max() + 1
+
+    def draw(seed):
+        drawn = jax.random.randint(stream(key, "bootstrap", seed), (n,), 0, n_patients)
+        return jnp.zeros(n, jnp.uint8).at[drawn].add(jnp.arange(n) < n_patients)[data.patients]
+
+    return jax.lax.map(draw, rates.seed)
 
 
 def _active(config: ProbeConfig, state: State) -> Bool[Array, " r"]:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
@@ -37,11 +37,13 @@ class Features:
 
     Attributes:
       x, y: split name → (n, d) float32 and (n,) labels in {0, 1}.
-      key: what the features, labels and splits are a function of.
+      patients: (n,) the patient of each training sample, as codes or names.
+      key: what the features, labels, patients and splits are a function of.
     """
 
     x: dict[str, Float[np.ndarray, "n d"]]
     y: dict[str, np.ndarray]
+    patients: Shaped[np.ndarray, " n"]
     key: dict[str, Any]
 
     def standardized(self) -> Features:
@@ -111,6 +113,8 @@ def plan(runs: Sequence[Run], config: ProbeConfig, sizes: dict[str, int], d: int
     per_run = (HEAD_COPIES * (d + 1) + 3 * (sizes["validation"] + sizes["test"]) + 4 * config.batch_size) * FLOAT_BYTES
     if config.order == "per_run":
         per_run += (config.batch_size * d + sizes["train"]) * FLOAT_BYTES
+    if config.resample != "none":
+        per_run += sizes["train"]
     fit = int((memory_bytes - fixed) // per_run) // RUN_MULTIPLE * RUN_MULTIPLE
     if fit < RUN_MULTIPLE:
         raise UserError(
@@ -184,19 +188,30 @@ class Engine:
     """The compiled programs of one sweep, with its data on the devices."""
 
     def __init__(self, features: Features, config: ProbeConfig, key: Array):
-        self.config, self.d = config, features.x["train"].shape[1]
+        self.config = config
         self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
         whole = NamedSharding(self.mesh, PartitionSpec())
-        weights = probe.sample_weights(features.y["train"], config.class_weight)
-        data = (features.x["train"], features.y["train"], weights, features.x["validation"], features.y["validation"])
-        self.data = jax.device_put(ProbeData(*(jnp.asarray(array, jnp.float32) for array in data)), whole)
+        y = {split: np.asarray(labels, np.float32) for split, labels in features.y.items()}
+        data = ProbeData(
+            jnp.asarray(features.x["train"]),
+            jnp.asarray(y["train"]),
+            jnp.asarray(probe.sample_weights(y["train"], config.class_weight)),
+            jnp.asarray(np.unique(features.patients, return_inverse=True)[1], jnp.int32),
+            jnp.asarray(features.x["validation"]),
+            jnp.asarray(y["validation"]),
+        )
+        self.data = jax.device_put(data, whole)
         self.x_test = jax.device_put(features.x["test"], whole)
         self.key = jax.device_put(key, whole)
 
         shard = functools.partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         runs, all_ = PartitionSpec("runs"), PartitionSpec()
-        state = _state_specs(self.key, self.d)
-        init = shard(functools.partial(probe.init, d=self.d), in_specs=(all_, runs), out_specs=state)
+        state = _state_specs(self.key, config, self.data)
+        init = shard(
+            lambda key, data, rates: probe.init(key, config, data, rates),
+            in_specs=(all_, all_, runs),
+            out_specs=state,
+        )
         epoch = shard(
             lambda key, data, rates, state, number: probe.epoch(key, config, data, rates, state, number),
             in_specs=(all_, all_, runs, state, all_),
@@ -216,7 +231,7 @@ class Engine:
         """Trains one chunk, padded to `width` by repeating its last run."""
         padded = [*runs, *[runs[-1]] * (width - len(runs))]
         rates = jax.device_put(probe.rates(padded), NamedSharding(self.mesh, PartitionSpec("runs")))
-        state = self.init(self.key, rates)
+        state = self.init(self.key, self.data, rates)
         before = 0.0
         for number in range(self.config.epochs):
             state = self.epoch(self.key, self.data, rates, state, jnp.int32(number))
@@ -238,9 +253,9 @@ class Engine:
         return {name: np.ascontiguousarray(np.asarray(array)[: len(runs)]) for name, array in arrays.items()}
 
 
-def _state_specs(key: Array, d: int) -> probe.State:
+def _state_specs(key: Array, config: ProbeConfig, data: ProbeData) -> probe.State:
     """Where each array of the state lies: its first axis over `runs`; scalars everywhere."""
-    shapes = jax.eval_shape(functools.partial(probe.init, d=d), key, probe.rates([Run(0, 0.1, 0.0)]))
+    shapes = jax.eval_shape(lambda key, data: probe.init(key, config, data, probe.rates([Run(0, 0.1, 0.0)])), key, data)
     return jax.tree.map(lambda a: PartitionSpec("runs") if a.ndim else PartitionSpec(), shapes)
 
 

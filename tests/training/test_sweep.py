@@ -35,7 +35,9 @@ def features(n=150, m=60, seed=0):
         return x, (rng.random(k) < 1 / (1 + np.exp(-x @ direction))).astype(np.int32)
 
     parts = {"train": part(n), "validation": part(m), "test": part(m)}
-    return Features({k: v[0] for k, v in parts.items()}, {k: v[1] for k, v in parts.items()}, {"data": seed})
+    return Features(
+        {k: v[0] for k, v in parts.items()}, {k: v[1] for k, v in parts.items()}, np.arange(n) // 2, {"data": seed}
+    )
 
 
 def scores(swept):
@@ -66,6 +68,10 @@ def train_alone(run, config, data, seed=0):
     best, best_loss, stale = params, np.inf, 0
     order = stream(key, "order") if config.order == "shared" else stream(key, "order", run.seed)
 
+    if config.resample == "patients":  # patient p's two images count as often as p is drawn from the n / 2 patients
+        drawn = jax.random.randint(stream(key, "bootstrap", run.seed), (n,), 0, n // 2)[: n // 2]
+        weights = weights * np.bincount(drawn, minlength=n // 2)[data.patients]
+
     def loss(params, x, y, weights):
         return binary_cross_entropy(probe.logits(params, x), y, weights)[0]
 
@@ -95,6 +101,7 @@ def train_alone(run, config, data, seed=0):
         {"standardize": False},
         {"epochs": 25, "patience": 2},
         {"batch_size": 150},
+        {"resample": "patients"},
     ],
     ids=str,
 )
