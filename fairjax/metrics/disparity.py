@@ -19,6 +19,7 @@ class Disparity(NamedTuple):
       bounds: Its smallest and largest value, given the metric's.
       source: Formula or reference.
       bias_corrected: Whether the bootstrap estimate of bias is subtracted from the value, down to 0.
+      needs_direction: Whether it has no row for a metric of which neither end is better.
     """
 
     label: str
@@ -27,6 +28,7 @@ class Disparity(NamedTuple):
     bounds: Callable[[tuple[float, float]], tuple[float, float]]
     source: str
     bias_corrected: bool = False
+    needs_direction: bool = False
 
 
 def gap(groups: Float[np.ndarray, " g *n"], higher_is_better: bool | None = None) -> Float[np.ndarray, " *n"]:
@@ -55,5 +57,12 @@ DISPARITIES: dict[str, Disparity] = {
         "max(0, 2 gap − mean gap*): the largest of noisy differences is too large, Efron & Tibshirani 1993, ch. 10",
         bias_corrected=True,
     ),
-    "worst": Disparity("Worst group", worst, "simultaneous_max", lambda bounds: bounds, "min_g m; of a loss max_g m"),
+    "worst": Disparity(
+        "Worst group",
+        worst,
+        "simultaneous_max",
+        lambda bounds: bounds,
+        "min_g m; of a loss max_g m",
+        needs_direction=True,
+    ),
 }

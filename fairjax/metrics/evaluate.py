@@ -11,39 +11,17 @@ Replicates are the *last* axis of the weights, because then a gathered row is co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from fairjax.metrics import ordered, table
+from fairjax.metrics import table
+from fairjax.metrics.calibration import prepare_logits
 from fairjax.metrics.cells import BLOCK, Cells
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Layout:
-    """What one run's scores contribute; pairs are for label 0 and label 1, entry t of block k is at [t, k].
-
-    Attributes:
-      rows: (BLOCK, k) sample index of each entry, each cell in ascending order of score; `n_samples` for padding.
-      columns: (k, BLOCK, j) the per-sample statistics of `table.SUMS` that the metrics need.
-      below: For each entry of label 1, position among the flattened entries of label 0 of the cell's first negative
-        whose score is not lower: all before it are lower.
-      upto: The same, of the first negative whose score is higher.
-      own: For each entry of label 1, position of the first positive of the cell with the same score.
-      threshold: Decision threshold.
-      metrics: The metrics that can be evaluated.
-    """
-
-    rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]]
-    columns: tuple[Float[Array, "k0 t j"], Float[Array, "k1 t j"]]
-    below: Int[Array, "t k1"]
-    upto: Int[Array, "t k1"]
-    own: Int[Array, "t k1"]
-    threshold: Float[Array, ""]
-    metrics: tuple[str, ...] = field(metadata={"static": True})
+from fairjax.metrics.entries import EXACT, Entries, combine_blocks, take
+from fairjax.metrics.layout import Layout
 
 
 def prepare(
@@ -66,25 +44,35 @@ def prepare(
     Returns:
       The layout, in float32 and int32.
     """
-    rank = _dense_rank(scores)
+    rank = _dense_rank(-scores)
     (rows_0, keys_0), (rows_1, keys_1) = (_sort_within_cells(cells, rank, label) for label in (0, 1))
 
     def position(keys: Int[Array, " e"], side: str) -> Int[Array, "t k1"]:
-        entry = jnp.searchsorted(keys, keys_1, side=side).astype(jnp.int32)
+        entry = _count(keys, keys_1, side)
         n_blocks = keys.size // BLOCK
         return _by_block((entry % BLOCK) * n_blocks + entry // BLOCK)
 
-    def columns(rows: Int[Array, "t k"], label: int) -> Float[Array, "k t j"]:
+    def mass_bin(keys: Int[Array, " e"], n_bins: int) -> Int[Array, "k t"]:
+        first = keys // (cells.n_samples + 1) * (cells.n_samples + 1)  # key of the highest possible score in the cell
+        higher, size = (
+            sum(_count(of_label, last) - _count(of_label, first) for of_label in (keys_0, keys_1))
+            for last in (keys, first + cells.n_samples)
+        )
+        return (higher * n_bins // jnp.maximum(size, 1)).reshape(-1, BLOCK)
+
+    def columns(rows: Int[Array, "t k"], keys: Int[Array, " e"], label: int) -> Float[Array, "k j t"]:
         score = scores[jnp.minimum(rows, cells.n_samples - 1)].T
-        parts = [table.SUMS[name].of(score, label, threshold) for name in table.summed(metrics)]
-        return jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=-1)
+        sample = table.Sample(score, label, threshold, partial(mass_bin, keys))
+        parts = [table.SUMS[name].of(sample) for name in table.summed(metrics)]
+        return jnp.swapaxes(jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=-1), 1, 2)
 
     return Layout(
         rows=(rows_0, rows_1),
-        columns=(columns(rows_0, 0), columns(rows_1, 1)),
-        below=position(keys_0, "left"),
-        upto=position(keys_0, "right"),
-        own=position(keys_1, "left"),
+        columns=(columns(rows_0, keys_0, 0), columns(rows_1, keys_1, 1)),
+        higher=position(keys_0, "left"),
+        not_lower=position(keys_0, "right"),
+        own=position(keys_1, "right"),
+        logits=prepare_logits(cells, (rows_0, rows_1), scores) if "recalibration" in table.derived(metrics) else None,
         threshold=jnp.asarray(threshold, jnp.float32),
         metrics=tuple(metrics),
     )
@@ -103,19 +91,17 @@ def evaluate(cells: Cells, layout: Layout, weights: Float[Array, "n b"]) -> dict
       Metric → (C, B), NaN where it is undefined; also `n` and `n_positive`, the weight of each cell and of its
       positives.
     """
-    gathered = ordered.take(weights, layout.rows[0]), ordered.take(weights, layout.rows[1])
+    gathered = take(weights, layout.rows[0]), take(weights, layout.rows[1])
     sums = jnp.stack(
         [
-            ordered.combine_blocks(
-                jnp.einsum("ktj,tkb->kjb", columns, entries, precision=ordered.EXACT), cell, cells.n_cells
-            )
+            combine_blocks(jnp.einsum("kjt,tkb->kjb", columns, entries, precision=EXACT), cell, cells.n_cells)
             for columns, entries, cell in zip(layout.columns, gathered, cells.cell, strict=True)
         ]
     )  # (2, C, j, B)
     by_name = {name: sums[:, :, columns] for name, columns in table.summed(layout.metrics).items()}
-    entries = ordered.Entries(cells, layout, gathered, totals=tuple(by_name["weight"][:, :, 0]))
-    in_order = {name: table.ORDERED[name](entries) for name in table.in_order(layout.metrics)}
-    tallies = table.Tallies(by_name, in_order, layout.threshold)
+    entries = Entries(cells, layout, gathered)
+    derived = {name: table.DERIVED[name](entries) for name in table.derived(layout.metrics)}
+    tallies = table.Tallies(by_name, derived, layout.threshold)
     values = {name: table.METRICS[name].compute(tallies) for name in layout.metrics}
     return {"n": tallies.total, "n_positive": tallies.positives, **values}
 
@@ -124,12 +110,17 @@ def _by_block(entries: Int[Array, " e"]) -> Int[Array, "t k"]:
     return entries.reshape(-1, BLOCK).T
 
 
-def _dense_rank(scores: Float[Array, " n"]) -> Int[Array, " n"]:
-    """Rank of each score among the distinct scores, from 0."""
-    order = jnp.argsort(scores)
-    ascending = scores[order]
+def _count(ascending: Int[Array, " e"], keys: Int[Array, " m"], side: str = "left") -> Int[Array, " m"]:
+    """How many of `ascending` are below (`left`) or not above (`right`) each key."""
+    return jnp.searchsorted(ascending, keys, side=side).astype(jnp.int32)
+
+
+def _dense_rank(values: Float[Array, " n"]) -> Int[Array, " n"]:
+    """Rank of each value among the distinct values, from 0."""
+    order = jnp.argsort(values)
+    ascending = values[order]
     is_new = jnp.concatenate([jnp.zeros(1, jnp.int32), (ascending[1:] != ascending[:-1]).astype(jnp.int32)])
-    return jnp.zeros(scores.shape, jnp.int32).at[order].set(jnp.cumsum(is_new, dtype=jnp.int32))
+    return jnp.zeros(values.shape, jnp.int32).at[order].set(jnp.cumsum(is_new, dtype=jnp.int32))
 
 
 def _sort_within_cells(cells: Cells, rank: Int[Array, " n"], label: int) -> tuple[Int[Array, "t k"], Int[Array, " e"]]:

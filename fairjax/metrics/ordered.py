@@ -1,100 +1,23 @@
-"""Statistics that depend on the order of scores: cumulative weights within cells, read at the edges of tie blocks."""
+"""Statistics of the order of scores: cumulative weights within cells, read at the edges of tie blocks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
-
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from fairjax.metrics.cells import BLOCK, Cells
-
-if TYPE_CHECKING:
-    from fairjax.metrics.evaluate import Layout
-
-EXACT = lax.Precision.HIGHEST  # accelerators would otherwise round weights to bfloat16 or tf32
+from fairjax.metrics.entries import Entries, take
 
 
-@dataclass
-class Entries:
-    """The weights of B replicates in one run's layout, and what several statistics share.
-
-    Attributes:
-      cells: The cells.
-      layout: The run's layout.
-      weights: For either label, (BLOCK, k, B) weight of each entry; 0 for padding.
-      totals: For either label, the weight of each cell.
-    """
-
-    cells: Cells
-    layout: Layout
-    weights: tuple[Float[Array, "t k0 b"], Float[Array, "t k1 b"]]
-    totals: tuple[Float[Array, "c b"], Float[Array, "c b"]]
-
-    @cached_property
-    def lower(self) -> tuple[Float[Array, "e0 b"], Float[Array, "e1 b"]]:
-        """For either label, the weight of all earlier entries of the same cell, [t, k] flattened."""
-        return _cumulate(self.weights[0], self.cells.cell[0]), _cumulate(self.weights[1], self.cells.cell[1])
-
-    @cached_property
-    def negatives_below(self) -> Float[Array, "t k1 b"]:
-        """For each positive, the weight of the negatives of its cell with a lower score."""
-        return take(self.lower[0], self.layout.below)
-
-    def sum_over_cells(self, values: Float[Array, "t k b"], label: int) -> Float[Array, "c b"]:
-        """Sums per-entry values of one label over the entries of each cell."""
-        blocks = jnp.einsum("t,tkb->kb", np.ones(BLOCK, np.float32), values, precision=EXACT)
-        return combine_blocks(blocks, self.cells.cell[label], self.cells.n_cells)
-
-
-def take(values: Float[Array, "n b"], index: Int[Array, "*e"]) -> Float[Array, "*e b"]:
-    """Gathers rows; an index past the end reads 0.
-
-    The barrier keeps XLA from fusing the gather into what reads it, where on a CPU it would be done element by element.
-    """
-    return lax.optimization_barrier(jnp.asarray(values).at[index].get(mode="fill", fill_value=0))
-
-
-def combine_blocks(blocks: Float[Array, " k *b"], cell: Int[Array, " k"], n_cells: int) -> Float[Array, " c *b"]:
-    """Sums per-block values over the blocks of each cell, as a product, which is faster than a scatter."""
-    is_of_cell = (cell == jnp.arange(n_cells)[:, None]).astype(blocks.dtype)
-    return jnp.tensordot(is_of_cell, blocks, 1, precision=EXACT)
-
-
-def _cumulate(weights: Float[Array, "t k b"], cell: Int[Array, " k"]) -> Float[Array, "e b"]:
-    """Exclusive cumulative sum within cells: a triangular product within blocks, which takes in the earlier blocks."""
-    totals = jnp.einsum("t,tkb->kb", np.ones(BLOCK, np.float32), weights, precision=EXACT)
-    with_earlier = jnp.concatenate([weights, _earlier_blocks(totals, cell)[None]])
-    lower = np.concatenate([np.tril(np.ones((BLOCK, BLOCK), np.float32), -1), np.ones((BLOCK, 1), np.float32)], axis=1)
-    cumulative = jnp.einsum("st,tkb->skb", lower, with_earlier, precision=EXACT)
-    return cumulative.reshape(-1, weights.shape[-1])
-
-
-def _earlier_blocks(totals: Float[Array, "k b"], cell: Int[Array, " k"]) -> Float[Array, "k b"]:
-    """Sums the totals of all earlier blocks of the same cell; restarted, not subtracted, so that nothing cancels."""
-
-    def combine(left, right):
-        (left_starts, left_sum), (right_starts, right_sum) = left, right
-        return left_starts | right_starts, right_sum + jnp.where(right_starts, 0, left_sum)
-
-    starts = jnp.concatenate([jnp.ones(1, bool), cell[1:] != cell[:-1]])[:, None]
-    return lax.associative_scan(combine, (starts, totals))[1] - totals
-
-
-def concordance(entries: Entries) -> Float[Array, "c b"]:
-    """Σ over positives i and negatives j of w_i w_j (1[s_i > s_j] + ½ 1[s_i = s_j])."""
-    upto = take(entries.lower[0], entries.layout.upto)
-    return entries.sum_over_cells(entries.weights[1] * (entries.negatives_below + upto) / 2, 1)
+def discordance(entries: Entries) -> Float[Array, "c b"]:
+    """Σ over positives i and negatives j of w_i w_j (1[s_i < s_j] + ½ 1[s_i = s_j])."""
+    higher = take(entries.earlier[0], entries.layout.higher)
+    return entries.sum_over_cells(entries.weights[1] * (higher + entries.negatives_not_lower) / 2, 1)
 
 
 def precision_area(entries: Entries) -> Float[Array, "c b"]:
-    """Σ over positives i of w_i · TP / (TP + FP) at the threshold s_i."""
-    negatives, positives = (total[entries.cells.cell[1]] for total in entries.totals)  # (k1, B)
-    tp = positives - take(entries.lower[1], entries.layout.own)
-    fp = negatives - entries.negatives_below
-    weights = entries.weights[1]
+    """Σ over positives i of w_i · TP / (TP + FP) at the threshold s_i.
+
+    TP and FP are summed from the highest score down, and not taken from the total: the first of them may be small.
+    """
+    tp, fp, weights = take(entries.earlier[1], entries.layout.own), entries.negatives_not_lower, entries.weights[1]
     return entries.sum_over_cells(jnp.where(weights > 0, weights * tp / jnp.where(weights > 0, tp + fp, 1), 0), 1)

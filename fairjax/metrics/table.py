@@ -1,9 +1,9 @@
 """The table of metrics: one row each, and the statistics of which they are made.
 
 A metric is a function of weighted tallies per cell. It names the tallies it `needs`, and only those are computed: from
-`SUMS`, per-sample statistics that need no more than a weighted sum, all in one product; or from `ORDERED`, functions of
-the weights in the order of scores. To add a metric, add a row to `METRICS`, and one to `SUMS` or `ORDERED` if it needs
-a new tally.
+`SUMS`, per-sample statistics that need no more than a weighted sum, all in one product; or from `DERIVED`, functions of
+all weights in the layout of the scores. To add a metric, add a row to `METRICS`, and one to `SUMS` or `DERIVED` if it
+needs a new tally.
 """
 
 from __future__ import annotations
@@ -16,21 +16,37 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fairjax.errors import lookup
-from fairjax.metrics import ordered
+from fairjax.metrics import calibration, ordered
+from fairjax.metrics.entries import Entries
 
-N_BINS = 10  # of the calibration error: equal width on [0, 1], the same for every cell
 LOG_CLAMP = -100.0  # as torch.nn.BCELoss: a score of exactly 0 or 1 costs at most 100
+
+
+class Sample(NamedTuple):
+    """What a per-sample statistic may use.
+
+    Attributes:
+      score: Scores of samples of one label, of any shape.
+      label: That label, the Python integer 0 or 1.
+      threshold: Decision threshold.
+      mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is among its cell's.
+    """
+
+    score: Array
+    label: int
+    threshold: Array
+    mass_bin: Callable[[int], Array]
 
 
 class Sum(NamedTuple):
     """A statistic that is summed over the samples of a cell, apart for either label.
 
     Attributes:
-      of: `(score (...), label, threshold) -> (..., width)` with `label` the Python integer 0 or 1.
+      of: `(sample) -> (..., width)`.
       width: Numbers per sample.
     """
 
-    of: Callable[[Array, int, Array], Array]
+    of: Callable[[Sample], Array]
     width: int = 1
 
 
@@ -40,7 +56,7 @@ class Metric(NamedTuple):
     Attributes:
       label: As written in tables and figures.
       compute: `(tallies) -> (C, B)`; NaN where a denominator is 0.
-      needs: Names of tallies, from `SUMS` or `ORDERED`.
+      needs: Names of tallies, from `SUMS` or `DERIVED`.
       higher_is_better: False for errors and losses, None where neither end is better in itself.
       bounds: Smallest and largest possible value.
       source: Formula or reference.
@@ -59,12 +75,12 @@ class Tallies:
 
     Attributes:
       sums: Name → (2, C, width, B), by label.
-      ordered: Name → (C, B).
+      derived: Name → (..., C, B).
       threshold: Decision threshold, scalar.
     """
 
-    def __init__(self, sums: dict[str, Array], ordered: dict[str, Array], threshold: Array):
-        self.sums, self.ordered, self.threshold = sums, ordered, threshold
+    def __init__(self, sums: dict[str, Array], derived: dict[str, Array], threshold: Array):
+        self.sums, self.derived, self.threshold = sums, derived, threshold
         self.negatives, self.positives = sums["weight"][:, :, 0]
         self.total = self.negatives + self.positives
 
@@ -98,37 +114,46 @@ def divide(a: Array, b: Array) -> Array:
     return jnp.where(b == 0, jnp.nan, a / jnp.where(b == 0, 1, b))
 
 
-def _column(of: Callable) -> Sum:
-    return Sum(lambda *args: of(*args)[..., None])
+def _column(of: Callable[[Sample], Array]) -> Sum:
+    return Sum(lambda sample: of(sample)[..., None])
 
 
-def _log_loss(score, label, threshold):
-    return -jnp.maximum(jnp.log(score) if label else jnp.log1p(-score), LOG_CLAMP)
+def _log_loss(sample: Sample) -> Array:
+    return -jnp.maximum(jnp.log(sample.score) if sample.label else jnp.log1p(-sample.score), LOG_CLAMP)
 
 
-def _residual_by_bin(score, label, threshold):
-    """s − y in the column of the score's bin; a bin holds its lower edge, the last one also 1."""
-    edges = jnp.asarray(np.arange(1, N_BINS) / N_BINS, score.dtype)
-    index = (score[..., None] >= edges).sum(-1)
-    return jnp.where(index[..., None] == jnp.arange(N_BINS), (score - label)[..., None], 0)
+def _residual_by_bin(sample: Sample) -> Array:
+    return calibration.width_bins(sample.score) * (sample.score - sample.label)[..., None]
+
+
+def _weight_and_score_by_mass(sample: Sample) -> Array:
+    bins = calibration.indicator(sample.mass_bin(calibration.N_BINS))
+    return jnp.concatenate([bins, bins * sample.score[..., None]], axis=-1)
 
 
 SUMS: dict[str, Sum] = {
-    "weight": _column(lambda score, label, threshold: jnp.ones_like(score)),
-    "above": _column(lambda score, label, threshold: score >= threshold),
+    "weight": _column(lambda sample: jnp.ones_like(sample.score)),
+    "above": _column(lambda sample: sample.score >= sample.threshold),
     "log_loss": _column(_log_loss),
-    "squared_error": _column(lambda score, label, threshold: (score - label) ** 2),
-    "residual_by_bin": Sum(_residual_by_bin, N_BINS),
+    "squared_error": _column(lambda sample: (sample.score - sample.label) ** 2),
+    "residual_by_bin": Sum(_residual_by_bin, calibration.N_BINS),
+    "weight_and_score_by_mass": Sum(_weight_and_score_by_mass, 2 * calibration.N_BINS),
 }
 
-ORDERED: dict[str, Callable[[ordered.Entries], Float[Array, "c b"]]] = {
-    "concordance": ordered.concordance,
+DERIVED: dict[str, Callable[[Entries], Array]] = {
+    "discordance": ordered.discordance,
     "precision_area": ordered.precision_area,
+    "recalibration": calibration.recalibration,
 }
 
 
 def _calibration_error(t: Tallies):
     return divide(jnp.abs(t.sums["residual_by_bin"].sum(0)).sum(1), t.total)
+
+
+def _debiased_calibration_error(t: Tallies):
+    weight, score = jnp.split(t.sums["weight_and_score_by_mass"], 2, axis=2)
+    return calibration.debiased_error(weight, score.sum(0), t.total)
 
 
 def _net_benefit(t: Tallies):
@@ -140,15 +165,15 @@ _UNIT = (0.0, 1.0)
 METRICS: dict[str, Metric] = {
     "auc": Metric(
         "AUC",
-        lambda t: divide(t.ordered["concordance"], t.positives * t.negatives),
-        ("concordance",),
+        lambda t: 1 - divide(t.derived["discordance"], t.positives * t.negatives),
+        ("discordance",),
         True,
         _UNIT,
         "Σ w_i w_j (1[s_i > s_j] + ½ 1[s_i = s_j]) / (W₊ W₋), Mann & Whitney 1947",
     ),
     "auprc": Metric(
         "AUPRC",
-        lambda t: divide(t.ordered["precision_area"], t.positives),
+        lambda t: divide(t.derived["precision_area"], t.positives),
         ("precision_area",),
         True,
         _UNIT,
@@ -194,6 +219,30 @@ METRICS: dict[str, Metric] = {
         _UNIT,
         "Σ_b (W_b / W) |mean_b s − mean_b y|, 10 bins of equal width, Naeini et al. 2015",
     ),
+    "ece_debiased": Metric(
+        "Calibration error (debiased, equal mass)",
+        _debiased_calibration_error,
+        ("weight_and_score_by_mass",),
+        False,
+        _UNIT,
+        "√max(0, Σ_b (W_b / W) ((mean_b y − mean_b s)² − variance)), 10 bins of equal mass, Kumar et al. 2019",
+    ),
+    "calibration_slope": Metric(
+        "Calibration slope",
+        lambda t: t.derived["recalibration"][1],
+        ("recalibration",),
+        None,
+        (-np.inf, np.inf),
+        "slope of the logistic regression of y on logit s; 1 is calibrated, less is overconfident; Cox 1958",
+    ),
+    "calibration_intercept": Metric(
+        "Calibration intercept",
+        lambda t: t.derived["recalibration"][0],
+        ("recalibration",),
+        None,
+        (-np.inf, np.inf),
+        "intercept of the logistic regression of y on logit s; 0 is calibrated; Cox 1958",
+    ),
     "net_benefit": Metric(
         "Net benefit",
         _net_benefit,
@@ -215,7 +264,7 @@ def summed(metrics: Iterable[str]) -> dict[str, slice]:
     return {name: slice(end - SUMS[name].width, end) for name, end in zip(names, ends, strict=True)}
 
 
-def in_order(metrics: Iterable[str]) -> list[str]:
-    """The statistics in `ORDERED` that `metrics` need."""
+def derived(metrics: Iterable[str]) -> list[str]:
+    """The statistics in `DERIVED` that `metrics` need."""
     needed = {name for metric in metrics for name in METRICS[metric].needs}
-    return [name for name in ORDERED if name in needed]
+    return [name for name in DERIVED if name in needed]

@@ -117,7 +117,7 @@ def _columns(plan: RowPlan, metrics: Sequence[str], estimates: Sequence[np.ndarr
     status = of_rows([row.status for row in plan.rows])
     status[(status == OK) & np.isnan(value)] = "undefined: a denominator is 0"
     status[np.repeat(~finite, n_metrics * n_rows)] = "scores or threshold are not finite"
-    return {
+    columns = {
         "run": np.repeat(np.arange(n_runs), n_metrics * n_rows),
         "attribute": of_rows([row.attribute for row in plan.rows]),
         "metric": np.tile(np.repeat(np.array(metrics, object), n_rows), n_runs),
@@ -130,3 +130,5 @@ def _columns(plan: RowPlan, metrics: Sequence[str], estimates: Sequence[np.ndarr
         "status": status,
         "n_invalid": n_invalid,
     }
+    keep = np.tile([plan.applies(row, metric) for metric in metrics for row in plan.rows], n_runs)
+    return columns if keep.all() else {name: column[keep] for name, column in columns.items()}

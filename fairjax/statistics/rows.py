@@ -148,6 +148,12 @@ class RowPlan:
                     _fill(result, (m, k), *estimate)
         return result
 
+    @staticmethod
+    def applies(row: Row, metric: str) -> bool:
+        """Whether a metric has this row: none is the worst group where neither end of the metric is better."""
+        needs_direction = row.kind in DISPARITIES and DISPARITIES[row.kind].needs_direction
+        return not needs_direction or METRICS[metric].higher_is_better is not None
+
     def _of_kind(self, kind: str, n_cells: int) -> tuple[tuple[slice, list[int]], list[list[int]]]:
         rows = [(k, row.cells) for k, row in enumerate(self.rows) if row.kind == kind and row.cells]
         return (slice(None), [k for k, _ in rows]), [[cells[i] for _, cells in rows] for i in range(n_cells)]

@@ -1,0 +1,125 @@
+"""Calibration: errors over bins of equal width and of equal mass, and the slope and intercept of a recalibration."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from fairjax.metrics.cells import Cells
+from fairjax.metrics.entries import EXACT, Entries, combine_blocks, take
+from fairjax.metrics.layout import Logits
+
+N_BINS = 10
+_LARGEST_LOGIT = 16.0  # scores closer to 0 or 1 than 1e-7 count as that close
+_MAX_STEPS = 25
+_LARGEST_STEP = 2.0  # of intercept or slope, so that a bad start does not overshoot
+_CONVERGED = 1e-3  # a smaller step is the last: Newton's error after it is about its square
+
+
+def width_bins(score: Float[Array, " *n"]) -> Float[Array, " *n bins"]:
+    """Indicator of the bin of equal width on [0, 1]; a bin holds its lower edge, the last one 1 as well."""
+    edges = jnp.asarray(np.arange(1, N_BINS) / N_BINS, score.dtype)
+    return indicator((score[..., None] >= edges).sum(-1))
+
+
+def indicator(index: Int[Array, " *n"]) -> Float[Array, " *n bins"]:
+    """1 in the column of each index, 0 elsewhere."""
+    return (index[..., None] == jnp.arange(N_BINS)).astype(jnp.float32)
+
+
+def debiased_error(
+    weight: Float[Array, "2 c bins b"], score: Float[Array, "c bins b"], total: Float[Array, "c b"]
+) -> Float[Array, "c b"]:
+    """Root mean square calibration error over bins, less what chance alone would give.
+
+    Args:
+      weight: Weight of each bin by label; weights are counts.
+      score: Weighted sum of scores in each bin.
+      total: Weight of each cell.
+
+    Returns:
+      √max(0, Σ_b W_b / W · ((mean_b y − mean_b s)² − ȳ_b (1 − ȳ_b) / (W_b − 1))); bins of weight 1 or less are left out
+      of the correction.
+
+    Source: Kumar, Liang & Ma 2019, Verified uncertainty calibration, section 4.
+    """
+    in_bin = weight.sum(0)
+    divisor = jnp.where(in_bin > 0, in_bin, 1)
+    rate = weight[1] / divisor
+    variance = jnp.where(in_bin > 1, rate * (1 - rate) / jnp.where(in_bin > 1, in_bin - 1, 1), 0)
+    mean_square = (in_bin * ((rate - score / divisor) ** 2 - variance)).sum(1)
+    return jnp.where(total > 0, jnp.sqrt(jnp.maximum(mean_square / jnp.where(total > 0, total, 1), 0)), jnp.nan)
+
+
+def prepare_logits(
+    cells: Cells, rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]], scores: Float[Array, " n"]
+) -> Logits:
+    """Log-odds of every entry, and the recalibration of every cell with equal weights."""
+    logit = jnp.clip(jnp.log(scores) - jnp.log1p(-scores), -_LARGEST_LOGIT, _LARGEST_LOGIT).astype(jnp.float32)
+    value = [logit[jnp.minimum(side, cells.n_samples - 1)] for side in rows]
+    present = [(side < cells.n_samples).astype(jnp.float32) for side in rows]
+
+    def per_cell(parts: list[Array]) -> list[Array]:
+        return [combine_blocks(part.sum(0), cell, cells.n_cells) for part, cell in zip(parts, cells.cell, strict=True)]
+
+    negatives, positives = per_cell(present)
+    mean = sum(per_cell([v * p for v, p in zip(value, present, strict=True)])) / jnp.maximum(negatives + positives, 1)
+    centred = [v - mean[cell] for v, cell in zip(value, cells.cell, strict=True)]
+    # From slope 0 and the prevalence Newton's steps do not overshoot; from slope 1 they may go to and fro for ever.
+    prevalence = jnp.log(jnp.maximum(positives, 0.5)) - jnp.log(jnp.maximum(negatives, 0.5))
+    start = jnp.stack([prevalence, jnp.zeros_like(mean)])[..., None]
+    fitted, converged = _newton(cells, centred, [p[..., None] for p in present], start)
+    return Logits((centred[0], centred[1]), mean, jnp.where(converged, fitted, start)[..., 0])
+
+
+def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
+    """Intercept and slope of the logistic regression of the label on the log-odds of the score, in each cell.
+
+    NaN where there is none: one class, constant scores, or classes that the score separates.
+
+    Source: Cox 1958; Van Calster et al. 2019, Calibration: the Achilles heel of predictive analytics.
+    """
+    logits = entries.layout.logits
+    assert logits is not None, "the layout was prepared without the logits that this metric needs"
+    n_replicates = entries.weights[0].shape[-1]
+    start = jnp.broadcast_to(logits.start[..., None], (*logits.start.shape, n_replicates))
+    (at_mean, slope), converged = _newton(entries.cells, logits.value, entries.weights, start)
+    return jnp.where(converged, jnp.stack([at_mean - slope * logits.mean[:, None], slope]), jnp.nan)
+
+
+def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple[Array, Array]:
+    """Newton's steps for all cells and replicates; each stops when its own step is small, whatever the others do."""
+    weights = [jnp.swapaxes(w, 0, 1) for w in weights]  # (k, t, b): products by block are fastest so
+    value = [v.T for v in value]
+    powers = [jnp.stack([jnp.ones_like(v), v, v * v], 1) for v in value]  # (k, 3, t)
+
+    def sums(part, powers, cell):
+        return combine_blocks(jnp.einsum("kjt,ktb->kjb", powers, part, precision=EXACT), cell, cells.n_cells)
+
+    def step(state):
+        number, parameters, _, active = state
+        scores, informations = [], []
+        for label, (v, w, p, cell) in enumerate(zip(value, weights, powers, cells.cell, strict=True)):
+            intercept, slope = (take(parameter, cell)[:, None] for parameter in parameters)
+            probability = jax.nn.sigmoid(intercept + slope * v[..., None])
+            scores.append(sums(w * (label - probability), p[:, :2], cell))
+            informations.append(sums(w * probability * (1 - probability), p, cell))
+        (u, v), (a, b, c) = (jnp.moveaxis(x[0] + x[1], 1, 0) for x in (scores, informations))
+        determinant = a * c - b * b
+        regular = determinant > 1e-6 * a * c
+        change = jnp.stack([c * u - b * v, a * v - b * u])
+        change = jnp.where(regular, change / jnp.where(regular, determinant, 1), jnp.inf)
+        converged = (jnp.abs(change) < _CONVERGED).all(0)
+        change = jnp.clip(change, -_LARGEST_STEP, _LARGEST_STEP)
+        return number + 1, jnp.where(active, parameters + change, parameters), converged | ~active, active & ~converged
+
+    def unfinished(state):
+        number, _, _, active = state
+        return active.any() & (number < _MAX_STEPS)
+
+    nobody = jnp.zeros(start.shape[1:], bool)
+    _, parameters, converged, _ = lax.while_loop(unfinished, step, (0, start, nobody, ~nobody))
+    return parameters, converged
