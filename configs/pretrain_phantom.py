@@ -30,6 +30,6 @@ def get_config(objective: str | None = None) -> ConfigDict:
             "weight_decay": 0.05,
             "checkpoint_every": 100,  # steps: what a kill can lose
             # The linear probe that tells what the features are worth: the default cohort, patients of its own.
-            "probe": {"seed": 2**33, "n_patients": 4000, "train_fraction": 0.6, "penalty": 0.01},
+            "probe": {"seed": 2**33, "n_patients": 4000, "train_fraction": 0.6, "C": 1.0},
         }
     )

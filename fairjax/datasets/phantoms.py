@@ -43,7 +43,7 @@ SHARES: Mapping[str, Mapping[str, float]] = {
     "site": {"A": 0.5, "B": 0.3, "C": 0.2},
 }
 PLANTED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
-    "sex": {"female": {"lesion_contrast": -0.05, "label_noise": 0.04}},
+    "sex": {"female": {"lesion_contrast": -0.06, "label_noise": 0.04}},
 }
 QUANTITIES = ("prevalence", "lesion_contrast", "label_noise")
 MAX_IMAGES = 16
@@ -78,7 +78,7 @@ class PhantomConfig:
     seed: int = 0
     shares: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=lambda: SHARES)
     prevalence: float = 0.4
-    lesion_contrast: float = 0.15
+    lesion_contrast: float = 0.25
     label_noise: float = 0.02
     planted: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(default_factory=lambda: PLANTED)
 

@@ -57,17 +57,21 @@ def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
       The model's card, with what was measured under `pretraining`.
     """
     encoder, losses = train(config, out.with_name(f"{out.name}.training"))
-    card = models.make_card(config["model"], encoder.config)
-    card["pretraining"] = {
+    card = models.save(out, encoder, make_card(encoder, float(losses[-AVERAGED_STEPS:].mean()), config))
+    shutil.rmtree(out.with_name(f"{out.name}.training"), ignore_errors=True)
+    return card
+
+
+def make_card(encoder: ViT, loss: float, config: Config) -> models.checkpoint.Card:
+    """The model's card, with what its features are worth beside those of an untrained encoder and of the pixels."""
+    measured = {
         "config": thaw(config),
-        "final_loss": round(float(losses[-AVERAGED_STEPS:].mean()), 5),
+        "final_loss": round(loss, 5),
         "probe": probe(encoder, config),
         "untrained_probe": probe(build(config), config),
         "pixels_probe": probe(None, config),
     }
-    card = models.save(out, encoder, card)
-    shutil.rmtree(out.with_name(f"{out.name}.training"), ignore_errors=True)
-    return card
+    return models.make_card(config["model"], encoder.config) | {"pretraining": measured}
 
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -177,7 +181,7 @@ def probe(encoder: ViT | None, config: Config) -> dict[str, float]:
       AUC against the recorded labels of the other patients, over all and per group of sex and age.
     """
     options, row = thaw(config["probe"]), MODELS[config["model"]]
-    train_fraction, penalty = options.pop("train_fraction"), options.pop("penalty")
+    train_fraction, c = options.pop("train_fraction"), options.pop("C")
     cohort_config = phantoms.PhantomConfig(image_size=row.architecture.image_size, **options)
     table = phantoms.cohort(cohort_config)
     images = np.stack([phantoms.render(cohort_config, name) for name in table["image"]])
@@ -188,7 +192,7 @@ def probe(encoder: ViT | None, config: Config) -> dict[str, float]:
         features = PCA(n_components, svd_solver="randomized", random_state=0).fit(flat[fitted]).transform(flat)
     else:
         features = encode(encoder, images, row.preprocess)
-    regression = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
     score = regression.fit(features[fitted], table["label"][fitted]).decision_function(features)
     groups = {
         "overall": np.full(len(score), True),
