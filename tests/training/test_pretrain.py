@@ -122,9 +122,9 @@ def test_the_shipped_weights_are_small_and_what_their_card_says():
 
 
 def test_the_shipped_encoder_shows_the_lesion_in_new_patients(shipped_auc):
-    assert shipped_auc["male"] > 0.82
+    assert shipped_auc["male"] > 0.86
 
 
 def test_the_shipped_encoder_shows_the_planted_gap_and_no_other(shipped_auc):
-    assert shipped_auc["male"] - shipped_auc["female"] > 0.04
+    assert 0.06 < shipped_auc["male"] - shipped_auc["female"] < 0.20
     assert abs(shipped_auc["under 60"] - shipped_auc["60 and over"]) < 0.06
