@@ -12,7 +12,7 @@ all else, a score whose AUC against the true finding is A has, against the recor
     1/2 + (A − 1/2) (P(finding | recorded) + P(no finding | none recorded) − 1)
 
 (`recorded_auc`; Menon et al., Learning from corrupted binary labels via class-probability estimation, ICML 2015,
-corollary 3): at the default prevalence of 0.4, (A − 1/2) shrinks to 0.96 of it for men, 0.87 for women. What the fainter
+corollary 3): at the default prevalence of 0.4, A − 1/2 shrinks by 4 % for men, 13 % for women. What the fainter
 lesion costs depends on the observer. One who is told where to look, and compares the brightness there with that around
 it, has A = 0.998 at the men's contrast of 0.25, 0.989 at the women's of 0.19, and 0.966 and 0.837 at 0.14 and 0.07 (in
 women as in men; 3,000 phantoms each, `tests/datasets/test_phantoms.py`). What a linear probe of the encoder that ships
