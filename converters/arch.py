@@ -10,8 +10,9 @@ from converters.engine import Layout
 from fairjax.errors import UserError, did_you_mean
 from fairjax.models.architectures import override
 
-# A file may hold the fields themselves or, among other things, one of these objects of fields.
-SECTIONS = ("architecture", "constructor", "config")
+# A file may hold the fields themselves or, among other things, one of these objects of fields. In this order: beside
+# its "constructor", a recording's "architecture" describes in words.
+SECTIONS = ("constructor", "config", "architecture")
 
 
 def resolve(published, given: Mapping[str, Any], layout: Layout):
@@ -25,11 +26,7 @@ def resolve(published, given: Mapping[str, Any], layout: Layout):
     Raises:
       UserError: for unknown fields, with the nearest ones, and for values of a wrong type.
     """
-    for section in SECTIONS:
-        if section == "architecture" and set(given) >= {"constructor"} or not isinstance(given.get(section), Mapping):
-            continue  # a recording's "architecture" describes in words
-        given = given[section]
-        break
+    given = next((given[section] for section in SECTIONS if isinstance(given.get(section), Mapping)), given)
     ours = dataclasses.asdict(published)
     dotted = {f"{key}.{inner}" for key, value in ours.items() if isinstance(value, dict) for inner in value}
     changes: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """The engine: matches a checkpoint's names against a table of rules so that nothing is lost, guessed or filled twice.
 
-A rule's names hold placeholders `{i}` that stand for a number: `blocks.{i}.norm1.weight` -> `encoder.blocks.{i}.norm1.scale`.
+A rule's names hold placeholders `{i}`, `{j}` for numbers: `blocks.{i}.ln.weight` -> `encoder.blocks.{i}.norm.scale`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Drop:
     reason: str
 
 
-# What a field of somebody else's configuration means in ours: a name, or a function (its value, that configuration) -> fields.
+# What a field of another configuration means in ours: a name, or a function (its value, that configuration) -> fields.
 Alias = str | Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]
 
 
@@ -52,7 +52,7 @@ class Layout:
     drops: tuple[Drop, ...] = ()
     keys: tuple[str, ...] = ("state_dict",)  # where in a .pth file the tensors may lie, if not at the top
     prefixes: tuple[str, ...] = ("module.",)  # that all names may carry
-    aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)  # names in a recording's or a publisher's config
+    aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)  # names of sizes in the publisher's config
     ignored: frozenset[str] = frozenset()  # names there that say nothing about the architecture
 
     @cached_property

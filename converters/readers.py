@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
+import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -80,7 +81,7 @@ def _read_file(path: Path, keys: list[str]) -> Tensors:
     if zipfile.is_zipfile(path):
         return _read_torch(path, keys)
     if len(head) == 9 and head[8:] == b"{":
-        return _read_safetensors(path, struct.unpack("<Q", head[:8])[0])
+        return _read_safetensors(path)
     if head[:1] == b"\x80":
         return _read_torch(path, keys)
     if head[:2] == b"PK":
@@ -88,16 +89,14 @@ def _read_file(path: Path, keys: list[str]) -> Tensors:
     raise UserError(f"{path} is neither a safetensors nor a PyTorch file")
 
 
-def _read_safetensors(path: Path, header_size: int) -> Tensors:
+def _read_safetensors(path: Path) -> Tensors:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return load_file(path)
     except (SafetensorError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is truncated or damaged ({error}; header of {header_size} bytes): download it again"
-        ) from None
+        raise UserError(f"{path} is truncated or damaged ({error}): download it again") from None
 
 
 def _read_torch(path: Path, keys: list[str]) -> Tensors:
@@ -109,13 +108,16 @@ def _read_torch(path: Path, keys: list[str]) -> Tensors:
             "or take the model's .safetensors file"
         ) from None
     try:
-        if _is_torchscript(path):
-            loaded: Any = torch.jit.load(path, map_location="cpu").state_dict()
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the file's age, which the user cannot change
+            if _is_torchscript(path):
+                loaded: Any = torch.jit.load(path, map_location="cpu").state_dict()
+            else:
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        what = str(error).split("WeightsUnpickler error: ")[-1].split("\n")[0].split(". ")[0]
-        raise UserError(f"{path} is refused: it holds more than tensors, and loading it could run code ({what})") from None
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"it calls {found[1]}" if found else "it is no plain dictionary of tensors"
+        raise UserError(f"{path} is refused: {what}, and to load it could run code; find a .safetensors file") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise UserError(f"{path} is truncated or no PyTorch checkpoint ({str(error).splitlines()[0]})") from None
     state = _unwrap(path, loaded, keys)

@@ -1,4 +1,4 @@
-"""CLIP, as OpenAI (`ViT-B-32.pt`, PubMedCLIP) and as Hugging Face (`CLIPModel`: clip-vit-base-patch32, PLIP) publish it."""
+"""CLIP, as OpenAI (`ViT-B-32.pt`, PubMedCLIP) and Hugging Face (`CLIPModel`: clip-vit-base-patch32, PLIP) have it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OPENAI = Layout(
         *rule("text_projection", "text_projection.kernel"),
         *rule("logit_scale", "logit_scale"),
     ),
-    drops=(Drop("input_resolution|context_length|vocab_size", "sizes that the TorchScript archive repeats as tensors"),),
+    drops=(Drop("input_resolution|context_length|vocab_size", "sizes, repeated as tensors"),),
     aliases={
         **SIZES,
         "embed_dim": "embed_dim",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout, fused_linear, linear, norm, rule, under
+from converters.engine import Alias, Drop, Layout, fused_linear, linear, norm, rule, under
 from converters.transforms import CONV, squeeze
 
-_ALIASES = {
+_ALIASES: dict[str, Alias] = {
     "img_size": "image_size",
     "patch": "patch_size",
     "mlp_ratio": lambda ratio, given: {"mlp_dim": int(ratio * given["width"])},

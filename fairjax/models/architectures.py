@@ -11,6 +11,13 @@ from fairjax.errors import UserError, did_you_mean
 Architecture = TypeVar("Architecture")  # or any other frozen dataclass of plain values
 
 
+def _check_positive(config, *names: str) -> None:
+    """Refuses sizes below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise UserError(f"architecture: {name} is {getattr(config, name)}, but must be at least 1")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """A stack of pre-norm blocks: x + attn(norm(x)), then x + mlp(norm(x))."""
@@ -25,6 +32,7 @@ class TransformerConfig:
     layer_scale: float | None = None  # initial value of the per-channel scale of each branch; None: no such scale
 
     def __post_init__(self):
+        _check_positive(self, "width", "depth", "heads", "mlp_dim")
         if self.width % self.heads:
             raise UserError(f"architecture: width {self.width} is not divisible by {self.heads} heads")
 
@@ -43,6 +51,10 @@ class ViTConfig(TransformerConfig):
     # Input sizes other than image_size: None refuses them; a number resizes the position embedding bicubically, by the
     # factor (grid + resize_offset) / stored grid. 0 is the exact ratio, 0.1 what DINOv2's published code does.
     resize_offset: float | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_positive(self, "image_size", "patch_size", "in_channels", "grid")
 
     @property
     def probe_width(self) -> int:
@@ -63,6 +75,10 @@ class CLIPTextConfig(TransformerConfig):
     context_length: int
     # The feature is read at the first token with this id; None: at the largest id (end-of-text in OpenAI's code).
     eos_token_id: int | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_positive(self, "vocab_size", "context_length")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +106,7 @@ class CLIPConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TinyViTConfig:
-    """TinyViT as MobileSAM uses it: one stage of inverted bottlenecks, then stages of windowed attention, then SAM's neck.
+    """TinyViT as MobileSAM uses it: a stage of inverted bottlenecks, stages of windowed attention, and SAM's neck.
 
     The tuples have one entry per stage; the first stage has neither heads nor windows, and its entries are ignored.
     """
@@ -109,11 +125,20 @@ class TinyViTConfig:
     batch_norm_eps: float = 1e-5
     neck_dim: int = 256
     neck_norm_eps: float = 1e-6
+    pool: str = "neck"  # what is averaged over the grid for probing: the "neck"'s output or the last of the "stages"
+
+    def __post_init__(self):
+        stages = {name: len(getattr(self, name)) for name in ("embed_dims", "depths", "heads", "windows")}
+        if len(set(stages.values())) > 1 or min(stages.values()) < 2:
+            raise UserError(f"architecture: the entries per stage differ, or are fewer than 2: {stages}")
+        for width, heads in zip(self.embed_dims[1:], self.heads[1:]):
+            if heads < 1 or width % heads:
+                raise UserError(f"architecture: width {width} is not divisible by {heads} heads")
 
     @property
     def probe_width(self) -> int:
         """Width of the feature that is linear-probed."""
-        return self.neck_dim
+        return self.neck_dim if self.pool == "neck" else self.embed_dims[-1]
 
 
 def from_dict(cls: type[Architecture], values: Mapping[str, Any], where: str = "architecture") -> Architecture:
@@ -127,10 +152,15 @@ def from_dict(cls: type[Architecture], values: Mapping[str, Any], where: str = "
     faults = [f"{where}.{name} is unknown{did_you_mean(name, types)}" for name in values if name not in types]
     faults += [f"{where}.{name} is missing" for name in sorted(required - set(values))]
     built: dict[str, Any] = {}
-    for name in set(values) & set(types):
-        value, kind = values[name], types[name]
+    for name, kind in types.items():
+        if name not in values:
+            continue
+        value = values[name]
         if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            built[name] = from_dict(kind, value, f"{where}.{name}")  # type: ignore[arg-type]
+            try:
+                built[name] = from_dict(kind, value, f"{where}.{name}")  # type: ignore[arg-type]
+            except UserError as error:
+                faults.append(str(error))
             continue
         built[name] = tuple(value) if isinstance(value, list) else value
         if not _fits(built[name], kind):

@@ -1,4 +1,4 @@
-"""CLIP (Radford et al. 2021): one module for OpenAI's and Hugging Face's checkpoints, and for models trained from them."""
+"""CLIP (Radford et al. 2021): one module for OpenAI's and Hugging Face's checkpoints and their descendants."""
 
 from __future__ import annotations
 

@@ -50,22 +50,13 @@ def attention(
     bias: Float[Array, "#b h n m"] | None = None,
     mask: Bool[Array, "#b #h n m"] | None = None,
 ) -> Float[Array, "b n h e"]:
-    """softmax(q kᵀ / √e + bias) v, where `mask` is true: `jax.nn.dot_product_attention`, or a faster form of it on CPU."""
-    given = (q, k, v, *(x for x in (bias, mask) if x is not None))
-
-    def unpack(form):
-        def call(q, k, v, *rest):
-            rest = list(rest)
-            return form(q, k, v, None if bias is None else rest.pop(0), None if mask is None else rest.pop(0))
-
-        return call
-
-    return jax.lax.platform_dependent(*given, cpu=unpack(_attention_cpu), default=unpack(jax.nn.dot_product_attention))
+    """softmax(q kᵀ / √e + bias) v where `mask` is true: `jax.nn.dot_product_attention`, on CPU a faster form of it."""
+    return jax.lax.platform_dependent(q, k, v, bias, mask, cpu=_attention_cpu, default=jax.nn.dot_product_attention)
 
 
 def _attention_cpu(q, k, v, bias, mask):
-    # Heads before tokens, and normalised after the product with v: on XLA:CPU that takes a third to a fifth of the time of
-    # dot_product_attention (at 196-197 tokens; measured in benchmarks).
+    # Heads before tokens, and normalised after the product with v: XLA:CPU runs that 2 to 7 times as fast as
+    # dot_product_attention (ViT-B at 224 pixels: 17 ms against 126 ms for 16 images).
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     scores = jnp.einsum("bhne,bhme->bhnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
     if bias is not None:
@@ -85,7 +76,7 @@ class Attention(nnx.Module):
       width: of the tokens; each head has width / heads channels.
       heads: how many.
       qkv_bias: whether the fused projection has a bias.
-      per_head: the projection's columns are (heads, 3, head_dim), as TinyViT has them, in place of (3, heads, head_dim).
+      per_head: the projection's columns are (heads, 3, head_dim), as in TinyViT, in place of (3, heads, head_dim).
       dtype: of the computation.
       rngs: for the initial weights.
     """

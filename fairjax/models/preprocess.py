@@ -1,4 +1,4 @@
-"""From an image file's pixels to a model's input, in numpy and PIL alone: it runs in loader processes that never import jax."""
+"""From an image file's pixels to a model's input, in numpy and PIL alone: loader processes never import jax."""
 
 from __future__ import annotations
 
@@ -26,16 +26,19 @@ def _longest(height: int, width: int, size: int) -> tuple[int, int]:
     return int(height * scale + 0.5), int(width * scale + 0.5)  # segment_anything's ResizeLongestSide
 
 
-# (height, width, size) -> (height, width) after resizing.
-RESIZES = {"shorter": _shorter, "longest": _longest, "squash": lambda height, width, size: (size, size)}
+def _squash(height: int, width: int, size: int) -> tuple[int, int]:
+    return size, size
+
+
+RESIZES = {"shorter": _shorter, "longest": _longest, "squash": _squash}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocess:
     """A model's own preprocessing: resize, centre crop, normalise, pad; instances are callable and picklable.
 
-    `resize` is "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`), "longest" (the longer
-    side to `size`, then zeros on the right and at the bottom, after normalising), or "squash" (both sides to `size`).
+    `resize` is "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`), "longest" (the
+    longer side to `size`, then zeros on the right and at the bottom, after normalising), or "squash" (both to `size`).
     """
 
     size: int  # pixels per side of the square result
@@ -59,7 +62,7 @@ class Preprocess:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}")
         target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
-        h, w = RESIZES[self.resize](*image.shape[:2], target)
+        h, w = RESIZES[self.resize](image.shape[0], image.shape[1], target)
         if (h, w) != image.shape[:2]:
             image = np.asarray(Image.fromarray(image).resize((w, h), INTERPOLATIONS[self.interpolation]))
         if self.resize == "shorter":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from fairjax.errors import lookup
 from fairjax.models.architectures import TinyViTConfig
 from fairjax.models.layers import MLP, Attention, gelu, layer_norm
 
@@ -27,11 +30,12 @@ def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "k k i d"], stride: in
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     h, w = (stride * ((n - 1) // stride) + 1 for n in x.shape[1:3])  # what the strided windows span
     shifts = [(i, j) for i in range(size) for j in range(size)]
-    return sum(padded[:, i : i + h : stride, j : j + w : stride] * kernel[i, j, 0] for i, j in shifts)
+    terms = [padded[:, i : i + h : stride, j : j + w : stride] * kernel[i, j, 0] for i, j in shifts]
+    return functools.reduce(jnp.add, terms)
 
 
 class ConvNorm(nnx.Module):
-    """A convolution without bias and a frozen BatchNorm: the affine map of its running statistics, put into the kernel."""
+    """A convolution and a frozen BatchNorm: the affine map of its running statistics, multiplied into the kernel."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1, *, depthwise=False, eps, dtype, rngs):
         self.stride, self.eps, self.dtype = stride, eps, dtype
@@ -51,7 +55,7 @@ class ConvNorm(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """1x1, depthwise 3x3 and 1x1 convolutions: an inverted bottleneck with a shortcut, or (patch merging) without one."""
+    """1x1, depthwise 3x3 and 1x1 convolutions: with a shortcut an inverted bottleneck, without one a patch merging."""
 
     def __init__(self, n_in: int, hidden: int, n_out: int, stride: int = 1, *, shortcut: bool, eps, dtype, rngs):
         self.shortcut = shortcut
@@ -74,7 +78,7 @@ def offset_index(window: int) -> np.ndarray:
 class WindowAttention(nnx.Module):
     """Attention within windows, its bias a function of the distance along each axis.
 
-    The grid is padded to whole windows *before* the norm, and the padding is attended to: that is what the weights know.
+    The grid is padded to whole windows *before* the norm, and the padding is attended to: the weights were trained so.
     """
 
     def __init__(self, width: int, heads: int, window: int, *, eps, dtype, rngs):
@@ -168,6 +172,7 @@ class TinyViT(nnx.Module):
     def __init__(self, config: TinyViTConfig, *, dtype=None, rngs: nnx.Rngs):
         c, first = config, config.embed_dims[0]
         self.config = config
+        self._features = lookup("pooling", c.pool, {"neck": "__call__", "stages": "stage_features"})
         self.stem1 = ConvNorm(c.in_channels, first // 2, 3, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs)
         self.stem2 = ConvNorm(first // 2, first, 3, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs)
         self.stages = nnx.List([Stage(c, stage, dtype=dtype, rngs=rngs) for stage in range(len(c.embed_dims))])
@@ -185,8 +190,8 @@ class TinyViT(nnx.Module):
         return self.neck(self.stage_features(images)).astype(jnp.float32)
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
-        """Preprocessed images -> the image embedding, averaged over the grid."""
-        return self(images).mean(axis=(1, 2))
+        """Preprocessed images -> features averaged over the grid, after the neck or (by configuration) before it."""
+        return getattr(self, self._features)(images).astype(jnp.float32).mean(axis=(1, 2))
 
     def probe_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
         """The feature that a linear probe is trained on: here the pooled one."""

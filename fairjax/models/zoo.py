@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from fairjax.models.architectures import CLIPConfig, CLIPTextConfig, TinyViTConfig, ViTConfig
 from fairjax.models.preprocess import Preprocess
@@ -27,13 +28,15 @@ class FoundationModel:
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
     probe_feature: str  # what is linear-probed, for people
-    layouts: tuple[str, ...] = ()  # names of converters' rule tables for the published files; the first is the original's
+    layouts: tuple[
+        str, ...
+    ] = ()  # names of converters' rule tables for the published files; the first is the original's
     published_file: str = ""
     licence: str = ""
     citation: str = ""
 
     def preprocess_for(self, architecture) -> Preprocess:
-        """The preprocessing for a variant of the architecture: an input made for another size is resized to that size."""
+        """The preprocessing for a variant of the architecture, which may take images of another size."""
         if self.preprocess.size == self.architecture.image_size:
             return self.preprocess.replace(size=architecture.image_size)
         return self.preprocess
@@ -42,7 +45,7 @@ class FoundationModel:
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-VIT_B = {"width": 768, "depth": 12, "heads": 12, "mlp_dim": 3072}
+VIT_B: dict[str, Any] = {"width": 768, "depth": 12, "heads": 12, "mlp_dim": 3072}
 
 CLIP_B32 = CLIPConfig(
     vision=ViTConfig(
@@ -110,8 +113,8 @@ _ROWS = [
         layouts=("clip_openai", "clip_hf"),
         published_file="PubMedCLIP_ViT32.pth",
         licence="MIT",
-        citation="Eslami et al., PubMedCLIP: how much does CLIP benefit visual question answering in the medical domain?, "
-        "Findings of EACL 2023",
+        citation="Eslami et al., PubMedCLIP: how much does CLIP benefit visual question answering in the medical "
+        "domain?, Findings of EACL 2023",
     ),
     FoundationModel(
         name="plip",

@@ -64,7 +64,10 @@ def test_the_command_line_writes_a_model_and_says_what_it_left_out(clip, tmp_pat
 
 
 def test_the_card_is_reproducible(clip, tmp_path):
-    cards = [convert("clip", clip.weights_file, tmp_path / name, clip.config) and (tmp_path / name / "card.json") for name in "ab"]
+    cards = [
+        convert("clip", clip.weights_file, tmp_path / name, clip.config) and (tmp_path / name / "card.json")
+        for name in "ab"
+    ]
     assert cards[0].read_bytes() == cards[1].read_bytes()
 
 
@@ -131,6 +134,8 @@ def test_an_architecture_in_our_own_names(clip, tmp_path, reference):
         ({"vision": {"depht": 3}}, ("vision.depht", "'depth'")),
         ({"embed_dim": "512"}, ("architecture.embed_dim", "int")),
         ({"vision": {"heads": 5}}, ("768", "5 heads")),
+        ({"t_heads": 0}, ("heads is 0",)),
+        ({"patch": 300}, ("grid is 0",)),
     ],
 )
 def test_a_faulty_architecture_is_refused(arch, words):
@@ -255,7 +260,9 @@ class TestPyTorchFiles:
         (tmp_path / "text.pt").write_text("hello, this is a page of a web site that asks you to log in")
         for size in (2, 100, len(data) // 2, len(data) - 10):
             (tmp_path / "cut.pt").write_bytes(data[:size])
-            result = run("--model=clip", f"--checkpoint={tmp_path / 'cut.pt'}", f"--out={tmp_path / 'o'}", capsys=capsys)
+            result = run(
+                "--model=clip", f"--checkpoint={tmp_path / 'cut.pt'}", f"--out={tmp_path / 'o'}", capsys=capsys
+            )
             assert_one_line(result, "cut.pt")
         for name, words in {"other.pt": "'net'", "tensor.pt": "Tensor", "text.pt": "neither"}.items():
             result = run("--model=clip", f"--checkpoint={tmp_path / name}", f"--out={tmp_path / 'o'}", capsys=capsys)

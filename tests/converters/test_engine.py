@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+from golden_files import recordings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from converters.transforms import CONV, IDENTITY, squeeze
 from fairjax.errors import UserError
 from fairjax.models.checkpoint import build_abstract, state_dict
 from fairjax.models.zoo import MODELS
-from golden_files import recordings
 
 LAYOUT = Layout(
     name="toy",

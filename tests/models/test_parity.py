@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from golden_files import Recording, recordings, recordings_of, relative_error
 
 from converters.convert import convert
 from fairjax import models
 from fairjax.models.architectures import override
 from fairjax.models.checkpoint import build_abstract, state_dict, with_arrays
 from fairjax.models.preprocess import Preprocess
-from golden_files import Recording, recordings, recordings_of, relative_error
 
 TOLERANCE = 1e-5  # relative L2, float32
 
@@ -155,7 +155,8 @@ def test_bfloat16_points_the_same_way(recording, loaded):
     io = recording.io()
     images = jnp.asarray(io["image"].transpose(0, 2, 3, 1)) if "image" in io else images_of(io)
     exact, rounded = (
-        run(loaded(recording, dtype), lambda module, x: module.encode_image(x), images) for dtype in (None, jnp.bfloat16)
+        run(loaded(recording, dtype), lambda module, x: module.encode_image(x), images)
+        for dtype in (None, jnp.bfloat16)
     )
     assert exact.dtype == rounded.dtype == jnp.float32
     cosines = jnp.sum(exact * rounded, axis=1) / jnp.linalg.norm(exact, axis=1) / jnp.linalg.norm(rounded, axis=1)

@@ -60,7 +60,9 @@ def test_squash_fills_the_square():
     np.testing.assert_allclose(preprocess(np.full((20, 5, 3), 51, np.uint8)), 0.2, rtol=1e-6)
 
 
-@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8)]
+)
 def test_what_is_no_rgb_image_is_refused(image):
     with pytest.raises(UserError, match="uint8 images"):
         MODELS["clip"].preprocess(image)

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+from importlib import import_module
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from golden_files import recordings
+
+from fairjax import models
+from fairjax.errors import UserError
+from fairjax.models.checkpoint import build_abstract, state_dict
+from fairjax.models.zoo import FAMILIES, MODELS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_row_is_complete(name):
+    row = MODELS[name]
+    assert row.name == name
+    assert row.family in FAMILIES
+    assert row.usages
+    assert row.licence
+    assert row.probe_feature
+    assert row.published_file
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_names_a_module_with_the_public_methods(family):
+    module, _, name = FAMILIES[family].partition(":")
+    cls = getattr(import_module(module), name)
+    assert callable(cls.encode_image)
+    assert callable(cls.probe_features)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_probe_feature_has_the_width_the_row_says(name):
+    row = MODELS[name]
+    graph, state = nnx.split(build_abstract(row.family, row.architecture))
+    size = row.architecture.image_size
+    images = jax.ShapeDtypeStruct((2, size, size, 3), np.float32)
+    features = jax.eval_shape(lambda state, x: nnx.merge(graph, state).probe_features(x), state, images)
+    assert features.shape == (2, row.architecture.probe_width)
+    assert features.dtype == np.float32
+
+
+@pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
+def test_the_row_is_of_the_published_size(recording):
+    row, config = recording.row, recording.config
+    n_parameters = sum(
+        np.prod(x.shape, dtype=int) for x in state_dict(build_abstract(row.family, row.architecture)).values()
+    )
+    if (
+        row.family == "tinyvit"
+    ):  # its file also holds the decoder, an unused classifier; its count leaves out running statistics
+        assert n_parameters < config["full_param_count"]
+    else:
+        unused = config.get("tensors_without_effect_on_any_output", [])
+        dropped = sum(np.prod(recording.full_spec()[name], dtype=int) for name in unused if "mask_token" in name)
+        assert n_parameters + dropped == config["full_param_count"]
+    if "fairmedfm" in config:
+        assert row.architecture.probe_width == config["fairmedfm"]["feat_dim"]
+
+
+@pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
+def test_the_preprocessing_is_the_published_one(recording):
+    preprocess, config = recording.row.preprocess, recording.config
+    published = config.get("preprocess_published") or config["preprocessing"]
+    np.testing.assert_allclose(preprocess.mean, published.get("mean", published.get("pixel_mean")))
+    np.testing.assert_allclose(preprocess.std, published.get("std", published.get("pixel_std")))
+    if "image_size" in published:
+        assert preprocess.size == published["image_size"]
+
+
+def test_the_table_prints_every_model():
+    done = subprocess.run([sys.executable, "-m", "fairjax.models"], capture_output=True, text=True, check=True)
+    assert all(any(line.startswith(f"{name} ") for line in done.stdout.splitlines()) for name in MODELS)
+
+
+def test_build_takes_the_rows_architecture_with_changes():
+    module = models.build("phantom_vit", width=16, heads=2, depth=1, mlp_dim=16)
+    assert (module.config.width, module.config.patch_size) == (16, MODELS["phantom_vit"].architecture.patch_size)
+
+
+def test_an_encoder_of_uneven_stages_is_refused():
+    with pytest.raises(UserError, match="stage"):
+        models.build("mobile_sam", depths=(1, 1))
+    with pytest.raises(UserError, match="7 heads"):
+        models.build("mobile_sam", heads=(1, 1, 1, 7))
