@@ -15,6 +15,7 @@ from fairjax.datasets.splits import split
 from fairjax.embeddings import Embeddings, Encoder
 from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays
+from fairjax.metrics.threshold import parse_rule
 from fairjax.models import zoo
 from fairjax.training.probe import ProbeConfig
 from fairjax.training.runs import Run, expand
@@ -24,8 +25,26 @@ Config = Mapping[str, Any]
 
 SPLIT_KEYS = ("fractions", "test", "balance_on")
 GRID_KEYS = ("learning_rates", "weight_decays")
-POLICIES = ("strict",)
-ONE_CLASS = ("error", "report")
+CHOICES = {  # of keys that no other place checks at once
+    "evaluation.policy": ("strict",),
+    "evaluation.one_class": ("error", "report"),
+    "model.dtype": ("float32", "bfloat16"),
+}
+
+
+def check(config: Config) -> None:
+    """Refuses settings that could only fail later, after the images were embedded.
+
+    Raises:
+      UserError: names the key and what it may be.
+    """
+    for key, choices in CHOICES.items():
+        section, _, name = key.partition(".")
+        lookup(key, config[section][name], dict.fromkeys(choices))
+    parse_rule(config["evaluation"]["threshold"])
+    sweep_settings(config)
+    if config["n_boot"] < 0 or not 0 < config["evaluation"]["confidence"] < 1:
+        raise UserError("n_boot must be ≥ 0, and evaluation.confidence between 0 and 1")
 
 
 def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
@@ -45,9 +64,7 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
     dataset = datasets.load(config["dataset"]["name"], config["dataset"]["root"], **options)
     for attribute in attributes:
         lookup(f"attribute of {dataset.name}", attribute, dict.fromkeys(dataset.attributes))
-    lookup("evaluation.policy", config["evaluation"]["policy"], dict.fromkeys(POLICIES))
-    one_class = config["evaluation"]["one_class"]
-    if lookup("evaluation.one_class", one_class, {name: name for name in ONE_CLASS}) == "error":
+    if config["evaluation"]["one_class"] == "error":
         require_both_classes(dataset, attributes)
     return dataset, attributes
 
@@ -86,8 +103,6 @@ def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
         raise UserError(
             f"{folder} holds {card['model']}, not {row.name}; give another --config.model.checkpoint or .name"
         )
-    if words["dtype"] not in ("float32", "bfloat16"):
-        raise UserError(f"model.dtype must be float32 or bfloat16, not {words['dtype']!r}")
     preprocess = models.load_preprocess(card)
     if words["image_size"]:
         preprocess = preprocess.replace(size=words["image_size"])

@@ -57,7 +57,8 @@ def main(argv: list[str]) -> None:
 
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_dir(config) / "compiled"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir(config) / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 

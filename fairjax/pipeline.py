@@ -34,6 +34,8 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
       UserError: a mistake in the settings or the data, in one line.
     """
     with workdir.opened(path, config, command) as work:
+        experiment.check(config)
+
         # ---------------------------------------------------------------------------------------------- dataset
         with work.stage("dataset") as said:
             dataset, attributes = experiment.load_dataset(config)
@@ -104,6 +106,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
 
 def describe(config: Config, path: Path, cache: Path) -> str:
     """Says what `run` would do, without doing it."""
+    experiment.check(config)
     dataset, attributes = experiment.load_dataset(config)
     side = experiment.split_dataset(config, dataset)
     runs, probe = experiment.sweep_settings(config)

@@ -16,6 +16,7 @@ from typing import Any
 from fairjax.errors import UserError
 from fairjax.io import locked, read_json, write_json
 
+COMPUTED = ("scores", "results.parquet")  # what makes a work directory one of its configuration
 REPORTED = ("fairjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pandas", "scikit-learn")
 
 
@@ -60,7 +61,7 @@ def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[Work
         path / ".lock", f"the work directory {path} is in use by another run; wait for it, or choose another --workdir"
     ):
         settings = json.loads(json.dumps(config))
-        if (path / "config.json").exists():
+        if any((path / name).exists() for name in COMPUTED):
             differing = _differences(read_json(path / "config.json"), settings)
             if differing:
                 raise UserError(

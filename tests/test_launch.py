@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 SMALL = [
     "--config=configs/quickstart.py",
     "--config.dataset.n_patients=240",
-    "--config.seeds=3",
+    "--config.seeds=20",
+    "--config.memory_gib=0.0003",  # three chunks
     "--config.n_boot=50",
     "--config.training.epochs=8",
     "--config.embedding.batch_size=16",
@@ -87,7 +88,7 @@ def test_a_run_leaves_what_the_work_directory_promises(finished):
     } <= set(table)
     assert {"value", "ci_low", "ci_high", "n", "n_positive", "status"} <= set(table)
     assert set(table["metric"]) == {"auc", "acc", "tpr", "tnr", "bce", "ece"}
-    assert table["run"].nunique() == 6
+    assert table["run"].nunique() == 40
     numbers = table[(table["status"] == "ok") & table["value"].notna()]
     assert numbers[["ci_low", "ci_high"]].notna().all().all()
     assert (numbers["ci_low"] <= numbers["ci_high"]).all()
@@ -106,9 +107,7 @@ def test_the_same_command_again_computes_nothing_and_changes_nothing(finished, c
     pd.testing.assert_frame_equal(results(workdir), table, check_exact=True)
 
 
-@pytest.mark.parametrize(
-    "stage", ["rows-*.npy", "chunk-*.safetensors"], ids=["while embedding", "after the first chunk"]
-)
+@pytest.mark.parametrize("stage", ["rows-*.npy", "chunk-*.safetensors"], ids=["while embedding", "in the sweep"])
 def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(finished, checkpoint, tmp_path, stage):
     workdir, _, _ = finished
     command = [*SMALL, f"--config.model.checkpoint={checkpoint}", f"--workdir={tmp_path / 'work'}"]
@@ -140,7 +139,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
         cache=tmp_path / "cache",
     )
     assert said.returncode == 0, said.stderr
-    assert "6 runs in 1 chunks" in said.stdout
+    assert "40 runs in 3 chunks of 16" in said.stdout
     assert "images to embed" in said.stdout
     assert not (tmp_path / "work").exists()
     assert not (tmp_path / "cache" / "embeddings").exists()
@@ -156,6 +155,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
         (["--config.seeds=many"], "invalid literal for int()"),
         (["--config.attributes=sx"], "unknown attribute of synthetic 'sx'; did you mean 'sex'?"),
         (["--config.evaluation.threshold=f3"], "'f3'"),
+        (["--config.evaluation.policy=compat2"], "unknown evaluation.policy 'compat2'"),
         (["--config.training.order=random"], "training.order must be one of"),
         (["--config=configs/nothing.py"], "there is no configuration file configs/nothing.py"),
         (["--config=configs/linear_probe.py:datset=x"], "unknown config argument 'datset'; did you mean 'dataset'?"),
