@@ -19,15 +19,15 @@ _LARGEST_STEP = 2.0  # of intercept or slope, so that a bad start does not overs
 _CONVERGED = 1e-3  # a smaller step is the last: Newton's error after it is about its square
 
 
-def width_bins(score: Float[Array, " *n"]) -> Float[Array, " *n bins"]:
+def width_bins(score: Float[Array, "k t"]) -> Float[Array, "k bins t"]:
     """Indicator of the bin of equal width on [0, 1]; a bin holds its lower edge, the last one 1 as well."""
-    edges = jnp.asarray(np.arange(1, N_BINS) / N_BINS, score.dtype)
-    return indicator((score[..., None] >= edges).sum(-1))
+    edges = (np.arange(1, N_BINS) / N_BINS).astype(score.dtype)
+    return indicator(sum((score >= edge).astype(jnp.int32) for edge in edges))
 
 
-def indicator(index: Int[Array, " *n"]) -> Float[Array, " *n bins"]:
-    """1 in the column of each index, 0 elsewhere."""
-    return (index[..., None] == jnp.arange(N_BINS)).astype(jnp.float32)
+def indicator(index: Int[Array, "k t"]) -> Float[Array, "k bins t"]:
+    """1 in the row of each index, 0 elsewhere."""
+    return (index[:, None] == jnp.arange(N_BINS)[:, None]).astype(jnp.float32)
 
 
 def debiased_error(

@@ -59,7 +59,7 @@ class Cells:
             raise ValueError("labels must be 0 or 1")
         if n_cells * (n + 1) >= 2**31:
             raise ValueError(f"{n_cells} cells of {n} samples are too many for one layout; evaluate fewer at a time")
-        (rows_0, cell_0), (rows_1, cell_1) = (_ragged_blocks(membership & (labels == label)) for label in (0, 1))
+        (rows_0, cell_0), (rows_1, cell_1) = (_ragged_blocks(membership, labels == label) for label in (0, 1))
         return cls(rows=(rows_0, rows_1), cell=(cell_0, cell_1), n_samples=n, n_cells=n_cells)
 
     @property
@@ -68,14 +68,11 @@ class Cells:
         return sum(rows.size for rows in self.rows)
 
 
-def _ragged_blocks(member_cn: np.ndarray) -> tuple[Array, Array]:
-    """Members of each cell in blocks of one cell each: `(rows_kt, cell_k)`."""
-    n_cells, n = member_cn.shape
-    sizes = member_cn.sum(1)
-    blocks = sizes // BLOCK + 1
-    first_entry = (np.cumsum(blocks) - blocks) * BLOCK
-    cell, row = np.nonzero(member_cn)
-    within = np.arange(cell.size) - (np.cumsum(sizes) - sizes)[cell]
-    rows = np.full(blocks.sum() * BLOCK, n, np.int32)
-    rows[first_entry[cell] + within] = row
-    return jnp.asarray(rows.reshape(-1, BLOCK)), jnp.asarray(np.repeat(np.arange(n_cells, dtype=np.int32), blocks))
+def _ragged_blocks(membership: np.ndarray, of_label: np.ndarray) -> tuple[Array, Array]:
+    """Members with one label of each cell, in blocks of one cell each: `(rows_kt, cell_k)`."""
+    blocks = (membership & of_label).sum(1) // BLOCK + 1
+    rows = np.full((blocks.sum(), BLOCK), of_label.size, np.int32)
+    for first, member in zip(np.cumsum(blocks) - blocks, membership, strict=True):
+        members = np.flatnonzero(member & of_label)
+        rows[first:].reshape(-1)[: members.size] = members
+    return jnp.asarray(rows), jnp.asarray(np.repeat(np.arange(len(blocks), dtype=np.int32), blocks))

@@ -64,7 +64,7 @@ def prepare(
         score = scores[jnp.minimum(rows, cells.n_samples - 1)].T
         sample = table.Sample(score, label, threshold, partial(mass_bin, keys))
         parts = [table.SUMS[name].of(sample) for name in table.summed(metrics)]
-        return jnp.swapaxes(jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=-1), 1, 2)
+        return jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=1)
 
     return Layout(
         rows=(rows_0, rows_1),

@@ -26,7 +26,7 @@ class Sample(NamedTuple):
     """What a per-sample statistic may use.
 
     Attributes:
-      score: Scores of samples of one label, of any shape.
+      score: (k, t) scores of samples of one label.
       label: That label, the Python integer 0 or 1.
       threshold: Decision threshold.
       mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is among its cell's.
@@ -42,7 +42,7 @@ class Sum(NamedTuple):
     """A statistic that is summed over the samples of a cell, apart for either label.
 
     Attributes:
-      of: `(sample) -> (..., width)`.
+      of: `(sample) -> (k, width, t)`.
       width: Numbers per sample.
     """
 
@@ -115,7 +115,7 @@ def divide(a: Array, b: Array) -> Array:
 
 
 def _column(of: Callable[[Sample], Array]) -> Sum:
-    return Sum(lambda sample: of(sample)[..., None])
+    return Sum(lambda sample: of(sample)[:, None])
 
 
 def _log_loss(sample: Sample) -> Array:
@@ -123,12 +123,12 @@ def _log_loss(sample: Sample) -> Array:
 
 
 def _residual_by_bin(sample: Sample) -> Array:
-    return calibration.width_bins(sample.score) * (sample.score - sample.label)[..., None]
+    return calibration.width_bins(sample.score) * (sample.score - sample.label)[:, None]
 
 
 def _weight_and_score_by_mass(sample: Sample) -> Array:
     bins = calibration.indicator(sample.mass_bin(calibration.N_BINS))
-    return jnp.concatenate([bins, bins * sample.score[..., None]], axis=-1)
+    return jnp.concatenate([bins, bins * sample.score[:, None]], axis=1)
 
 
 SUMS: dict[str, Sum] = {

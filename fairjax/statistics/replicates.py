@@ -13,16 +13,17 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from fairjax.metrics.cells import Cells
-from fairjax.metrics.evaluate import Layout, evaluate, prepare
+from fairjax.metrics.evaluate import evaluate, prepare
+from fairjax.metrics.layout import Layout
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 
-# Bytes of temporaries and replicates at once: a CPU is fastest when a step stays in its cache, an accelerator when it
-# is full.
+# Bytes of temporaries, and replicates at once: a CPU is fastest when a step fits its cache, an accelerator when full.
 _BUDGETS = {"cpu": (2**25, 64)}
 _ACCELERATOR_BUDGET = (2**30, 1024)
 _MIN_REPLICATES = 4  # at once, whatever the budget: with fewer, gathered rows are too short
 _VECTOR = 16  # replicates that a CPU's vector unit takes at once
-_TEMPORARIES = 8  # arrays of the size entries × runs × replicates that are alive at once
+_NUMBERS_PER_REPLICATE = 8  # per entry of the layout, alive at once in a step
+_NUMBERS_PER_RUN = 32  # per entry: the layout and its statistics
 
 
 class Chunks(NamedTuple):
@@ -35,11 +36,12 @@ class Chunks(NamedTuple):
 def plan_chunks(n_entries: int, n_runs: int, n_boot: int, memory_bytes: int | None = None) -> Chunks:
     """Cuts the work such that the temporaries of one step fit `memory_bytes` (None: by the kind of device)."""
     default_bytes, most = _BUDGETS.get(jax.default_backend(), _ACCELERATOR_BUDGET)
-    pairs = (memory_bytes or default_bytes) // (4 * _TEMPORARIES * n_entries)
-    replicates = min(max(pairs, _MIN_REPLICATES), most, n_boot + 1)
+    numbers = (memory_bytes or default_bytes) // (4 * n_entries)
+    replicates = min(max(numbers // _NUMBERS_PER_REPLICATE, _MIN_REPLICATES), most, n_boot + 1)
     replicates -= replicates % _VECTOR if replicates > _VECTOR else 0
-    runs = min(max(pairs // replicates, 1), n_runs)
-    return Chunks(-(-n_runs // -(-n_runs // runs)), replicates)
+    runs = max(numbers // (_NUMBERS_PER_REPLICATE * replicates + _NUMBERS_PER_RUN), 1)
+    n_chunks = -(-n_runs // runs)
+    return Chunks(-(-n_runs // n_chunks), replicates)
 
 
 def replicate_values(
@@ -76,9 +78,8 @@ def replicate_values(
     compute = _evaluate_steps(mesh)
 
     def dispatch(start: int) -> tuple[int, Array]:
-        runs = np.arange(start, start + chunks.runs).clip(
-            max=len(scores) - 1
-        )  # one shape for all chunks: one compilation
+        # The last run fills up the last chunk: one shape, one compilation.
+        runs = np.arange(start, start + chunks.runs).clip(max=len(scores) - 1)
         with jax.enable_x64(scores.dtype == np.float64):
             layouts = _prepare(cells, scores[runs], thresholds[runs], metrics)
         return min(chunks.runs, len(scores) - start), compute(cells, layouts, resampling, weights, seed, numbers)

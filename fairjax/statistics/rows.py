@@ -1,5 +1,4 @@
-"""Which rows a result has (cells, disparities and differences of every attribute) and the number and interval in
-each."""
+"""Which rows a result has (groups, disparities, differences of every attribute), and each one's number and interval."""
 
 from __future__ import annotations
 
@@ -91,6 +90,7 @@ class RowPlan:
 
     def _add(self, attribute: str, group: str, member: np.ndarray, labels: np.ndarray, reason: str = OK) -> Row:
         cells: tuple[int, ...] = ()
+        reason = reason if member.any() else "no samples"
         if reason == OK:
             key = np.packbits(member).tobytes()
             if key not in self._index:
@@ -127,9 +127,8 @@ class RowPlan:
         confidence: float,
     ) -> Estimates:
         """Computes every row from the cells' values and their replicates."""
-        shape = (len(metrics), len(self.rows), point.shape[-1])
-        value, low, high = np.full((3, *shape), np.nan)
-        result = Estimates(value, low, high, np.zeros(shape, np.int64))
+        empty = np.full((len(metrics), len(self.rows), point.shape[-1]), np.nan)
+        result = Estimates(empty, empty.copy(), empty.copy(), np.zeros(empty.shape, np.int64))
 
         at, (cells,) = self._of_kind("cell", 1)
         low, high = intervals.percentile(replicates, confidence)
@@ -166,23 +165,18 @@ def _fill(result: Estimates, at: tuple, *columns: np.ndarray) -> None:
 
 def _disparity(name: str, metric: str, groups: np.ndarray, replicates: np.ndarray, confidence: float) -> tuple:
     """Value, ends of the interval and number of undefined replicates; `groups` (G, R), `replicates` (G, R, B)."""
-    disparity, (higher_is_better, bounds) = (
-        DISPARITIES[name],
-        (METRICS[metric].higher_is_better, METRICS[metric].bounds),
-    )
+    disparity, higher_is_better = DISPARITIES[name], METRICS[metric].higher_is_better
     value = plain = disparity.value(groups, higher_is_better)
     in_replicates = disparity.value(replicates, higher_is_better)
     if disparity.bias_corrected:
         value = np.maximum(2 * plain - intervals.mean(in_replicates), 0)
     low, high = intervals.INTERVALS[disparity.interval](plain, groups, replicates, confidence)
-    least, most = disparity.bounds(bounds)
+    least, most = disparity.bounds(METRICS[metric].bounds)
     return value, np.maximum(low, least), np.minimum(high, most), intervals.invalid(in_replicates)
 
 
 def _reason(member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, min_group: int) -> str:
-    """`ok`, or why a group has no number."""
-    if not member.any():
-        return "no samples"
+    """`ok`, or why a group that has samples has no number."""
     counts = [np.unique(clusters[member & (labels == label)]).size for label in (0, 1)]
     for count, name in zip(counts, ("negatives", "positives"), strict=True):
         if count == 0:

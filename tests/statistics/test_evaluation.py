@@ -290,7 +290,7 @@ def test_progress_counts_runs():
 
 def test_chunks_fit_the_budget_and_share_the_runs_evenly():
     chunks = plan_chunks(n_entries=1000, n_runs=100, n_boot=2000, memory_bytes=2**26)
-    assert chunks.runs * chunks.replicates * 1000 * 32 <= 2**26
+    assert chunks.runs * (8 * chunks.replicates + 32) * 4 * 1000 <= 2**26
     assert -(-100 // chunks.runs) * chunks.runs - 100 < -(-100 // chunks.runs)
     assert plan_chunks(10**8, 100, 2000, memory_bytes=2**20) == Chunks(1, 4)
     assert plan_chunks(10, 2, 7).replicates == 8
