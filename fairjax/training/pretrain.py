@@ -38,9 +38,6 @@ from fairjax.progress import bar
 from fairjax.random import stream
 from fairjax.training.selfsupervision import OBJECTIVES
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "What is learnt from what: configs/pretrain_phantom.py.")
-OUT = flags.DEFINE_string("out", None, "The model directory to be written.")
-
 Config = Mapping[str, Any]
 State = dict[str, Any]  # params, optimizer, losses (steps,)
 AVERAGED_STEPS = 100  # over which the loss is told
@@ -55,7 +52,12 @@ def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
 
     Returns:
       The model's card, with what was measured under `pretraining`.
+
+    Raises:
+      UserError: `out` is taken by something else, or the config names what there is not.
     """
+    if out.exists() and not (out / "card.json").is_file():
+        raise UserError(f"{out} exists and is not a model directory: choose another --out, or delete it")
     encoder, losses = train(config, out.with_name(f"{out.name}.training"))
     card = models.save(out, encoder, make_card(encoder, float(losses[-AVERAGED_STEPS:].mean()), config))
     shutil.rmtree(out.with_name(f"{out.name}.training"), ignore_errors=True)
@@ -222,21 +224,28 @@ def thaw(config: Any) -> dict[str, Any]:
     return {key: thaw(value) if isinstance(value, Mapping) else value for key, value in config.items()}
 
 
-def main(argv: list[str]) -> None:
-    """Reads the flags, pretrains, and prints what was measured."""
-    if len(argv) > 1 or CONFIG.value is None or not OUT.value:
-        raise UserError("usage: python -m fairjax.training.pretrain --config=configs/pretrain_phantom.py --out=DIR")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
-    card = pretrain(CONFIG.value.to_dict(), Path(OUT.value))
-    for name in ("probe", "untrained_probe", "pixels_probe"):
-        print(f"{name:16}", "  ".join(f"{group} {auc:.3f}" for group, auc in card["pretraining"][name].items()))
-    print(f"loss {card['pretraining']['final_loss']}, weights in {OUT.value}")
+def main() -> None:
+    """Reads the flags, pretrains, and prints what was measured; the flags are this command's, not the module's."""
+    config = config_flags.DEFINE_config_file("config", None, "What is learnt from what: configs/pretrain_phantom.py.")
+    out = flags.DEFINE_string("out", None, "The model directory to be written.", required=True)
+    flags.mark_flag_as_required("config")
 
+    def run(argv: list[str]) -> None:
+        if len(argv) > 1:
+            raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
+        measured = pretrain(config.value.to_dict(), Path(out.value))["pretraining"]
+        for name in ("probe", "untrained_probe", "pixels_probe"):
+            print(f"{name:16}", "  ".join(f"{group} {auc:.3f}" for group, auc in measured[name].items()))
+        print(f"loss {measured['final_loss']}, weights in {out.value}")
 
-if __name__ == "__main__":
     try:
-        app.run(main)
+        app.run(run)
     except UserError as error:
         print(f"fairjax: {error}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()
