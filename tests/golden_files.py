@@ -60,7 +60,7 @@ class Recording:
 
 def recordings() -> list[Recording]:
     """All folders whose model has a row in the zoo, whatever the folders are called."""
-    found = [Recording(path.parent) for path in sorted(root().glob("*/config.json"))]
+    found = [Recording(path.parent) for path in sorted(root().rglob("config.json"))]
     return [recording for recording in found if recording.config.get("name") in MODELS]
 
 

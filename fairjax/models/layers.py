@@ -55,8 +55,8 @@ def attention(
 
 
 def _attention_cpu(q, k, v, bias, mask):
-    # Heads before tokens, and normalised after the product with v: XLA:CPU runs that 2 to 7 times as fast as
-    # dot_product_attention (ViT-B at 224 pixels: 17 ms against 126 ms for 16 images).
+    # Heads before tokens, and normalised after the product with v: XLA:CPU runs that 1.5 to 4 times as fast as
+    # dot_product_attention (16 images, 197 tokens, 12 heads of 64: 18 ms against 68 ms of CPU time).
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     scores = jnp.einsum("bhne,bhme->bhnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
     if bias is not None:

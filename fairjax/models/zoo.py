@@ -126,7 +126,7 @@ _ROWS = [
         probe_feature="class token after the final norm",
         layouts=("clip_hf", "clip_openai"),
         published_file="vinid/plip: pytorch_model.bin",
-        licence="not stated by the authors",
+        licence="none stated",
         citation="Huang et al., A visual-language foundation model for pathology image analysis using medical Twitter, "
         "Nature Medicine 2023",
     ),
@@ -153,7 +153,7 @@ _ROWS = [
         probe_feature="class token after the final norm",
         layouts=("dinov2_hf", "dinov2_hub"),
         published_file="microsoft/rad-dino: model.safetensors",
-        licence="MSRLA",
+        licence="MIT (earlier: MSRLA)",
         citation="Perez-Garcia et al., Exploring scalable medical image encoders beyond text supervision, "
         "Nature Machine Intelligence 2025",
     ),

@@ -96,10 +96,8 @@ def vit_outputs(module, images):
 
 def assert_all_equal(io, table, ours, suffix: str = ""):
     """Compares every `out.*` with this suffix, and requires that each is known."""
-    pattern = re.compile(rf"out\.(\w+?){re.escape(suffix)}" if suffix else r"out\.(\w+?)(?<!\d)")
-    recorded = {found[1]: theirs for name, theirs in io.items() if (found := pattern.fullmatch(name))}
-    if not suffix:
-        recorded = {name: theirs for name, theirs in recorded.items() if not re.search(r"_\d+x\d+$", name)}
+    found = {re.fullmatch(r"out\.(\w+?)((?:_\d+x\d+)?)", name): io[name] for name in io if name.startswith("out.")}
+    recorded = {match[1]: theirs for match, theirs in found.items() if match[2] == suffix}
     assert recorded
     errors = {name: relative_error(ours[table[name]], theirs) for name, theirs in recorded.items()}
     assert max(errors.values()) <= TOLERANCE, errors
