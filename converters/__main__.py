@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         from converters.convert import convert
 
         done = convert(args.model, args.checkpoint, args.out, args.arch)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"converters: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     print(f"{args.model}: {done.n_parameters:,} numbers ({done.card['source']['layout']}) -> {args.out}")

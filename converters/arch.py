@@ -30,7 +30,7 @@ def resolve(published, given: Mapping[str, Any], layout: Layout):
     ours = dataclasses.asdict(published)
     dotted = {f"{key}.{inner}" for key, value in ours.items() if isinstance(value, dict) for inner in value}
     changes: dict[str, Any] = {}
-    unknown = []
+    faults = []
     for name, value in given.items():
         if name in layout.ignored:
             continue
@@ -38,9 +38,12 @@ def resolve(published, given: Mapping[str, Any], layout: Layout):
             changes[name] = value
         elif name in layout.aliases:
             alias = layout.aliases[name]
-            changes.update({alias: value} if isinstance(alias, str) else alias(value, given))
+            try:
+                changes |= {alias: value} if isinstance(alias, str) else alias(value, given)
+            except (KeyError, TypeError, ValueError) as error:
+                faults.append(f"{name!r}: {value!r} cannot be used ({type(error).__name__}: {error})")
         else:
-            unknown.append(f"{name!r}{did_you_mean(name, {*ours, *dotted, *layout.aliases})}")
-    if unknown:
-        raise UserError(f"unknown field in the architecture file: {'; '.join(unknown)}")
+            faults.append(f"unknown field {name!r}{did_you_mean(name, {*ours, *dotted, *layout.aliases})}")
+    if faults:
+        raise UserError(f"architecture file: {'; '.join(faults)}")
     return override(published, changes)

@@ -174,9 +174,9 @@ def load(directory: str | os.PathLike, dtype=None, *, sharding: jax.sharding.Sha
     """
     directory = Path(directory)
     card = load_card(directory)
-    row = MODELS.get(card["model"])
+    row = lookup("model", card["model"], MODELS)
     damaged = UserError(f"the weights in {directory} are incomplete or damaged: convert the checkpoint again")
-    if row is None or not (directory / "files.json").is_file():
+    if not (directory / "files.json").is_file():
         raise damaged
     # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure sentence: look first.
     if _file_sizes(directory) != read_json(directory / "files.json"):

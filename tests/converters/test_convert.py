@@ -78,6 +78,8 @@ def test_mistakes_on_the_command_line_are_one_line(clip, tmp_path, capsys):
     assert_one_line(run("--model=clip", checkpoint, out, "--achr=x", capsys=capsys), "--achr")
     assert_one_line(run("--model=clip", "--checkpoint=nowhere.pt", out, capsys=capsys), "nowhere.pt")
     assert_one_line(run("--model=clip", checkpoint, out, "--arch=no.json", capsys=capsys), "no.json")
+    arch = f"--arch={clip.folder / 'config.json'}"
+    assert_one_line(run("--model=clip", checkpoint, arch, "--out=/proc/nowhere/model", capsys=capsys), "/proc/nowhere")
     assert_one_line(run("--model=phantom_vit", checkpoint, out, capsys=capsys), "phantom_vit")
     assert not (tmp_path / "model").exists()
 
@@ -143,6 +145,11 @@ def test_a_faulty_architecture_is_refused(arch, words):
         resolve(MODELS["clip"].architecture, arch, LAYOUTS["clip_openai"])
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_ratio_without_its_width_is_refused():
+    with pytest.raises(UserError, match="mlp_ratio.*width"):
+        resolve(MODELS["dinov2"].architecture, {"mlp_ratio": 4}, LAYOUTS["dinov2_hub"])
 
 
 def test_either_layout_of_clip_is_recognised_by_its_names(tmp_path):
