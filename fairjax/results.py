@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from fairjax import progress
+from fairjax import __version__, progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.io import atomic_write, hash_arrays, hash_json, write_text
 from fairjax.metrics.threshold import choose_threshold
@@ -71,7 +71,7 @@ def evaluate(
     settings = {**config["evaluation"], "n_boot": config["n_boot"], "seed": config["seed"]}
     cohort = {name: codes for name, (codes, _) in groups.items()} | {"patients": test.patients(), "labels": test.labels}
     names = {name: group_names for name, (_, group_names) in groups.items()}
-    folder = folder / hash_json([sweep.folder.name, dict(facts), settings, names, hash_arrays(cohort)])[:12]
+    folder = folder / hash_json([__version__, sweep.folder.name, dict(facts), settings, names, hash_arrays(cohort)])[:12]
     tidy, runs = [], []
     with progress.bar("evaluating", "run", len(sweep.plan.runs), show=show_progress) as bar:
         for index, (chunk, arrays) in enumerate(sweep):

@@ -60,6 +60,8 @@ class Metric(NamedTuple):
       higher_is_better: False for errors and losses, None where neither end is better in itself.
       bounds: Smallest and largest possible value.
       source: Formula or reference.
+      resampling_biased: Whether drawing with replacement shifts the statistic itself, as noise in every bin raises a
+        calibration error: its replicates are then centred on the estimate before intervals are read off.
     """
 
     label: str
@@ -68,6 +70,7 @@ class Metric(NamedTuple):
     higher_is_better: bool | None
     bounds: tuple[float, float]
     source: str
+    resampling_biased: bool = False
 
 
 class Tallies:
@@ -218,6 +221,7 @@ METRICS: dict[str, Metric] = {
         False,
         _UNIT,
         "Σ_b (W_b / W) |mean_b s − mean_b y|, 10 bins of equal width, Naeini et al. 2015",
+        resampling_biased=True,
     ),
     "ece_debiased": Metric(
         "Calibration error (debiased, equal mass)",

@@ -129,9 +129,15 @@ class RowPlan:
         """Computes every row from the cells' values and their replicates."""
         empty = np.full((len(metrics), len(self.rows), point.shape[-1]), np.nan)
         result = Estimates(empty, empty.copy(), empty.copy(), np.zeros(empty.shape, np.int64))
+        biased = [m for m, metric in enumerate(metrics) if METRICS[metric].resampling_biased]
+        if biased:
+            replicates = replicates.copy()
+            replicates[biased] += (point[biased] - intervals.mean(replicates[biased]))[..., None]
 
         at, (cells,) = self._of_kind("cell", 1)
         low, high = intervals.percentile(replicates, confidence)
+        least, most = np.array([METRICS[metric].bounds for metric in metrics]).T[..., None, None]
+        low, high = np.clip(low, least, most), np.clip(high, least, most)
         _fill(result, at, point[:, cells], low[:, cells], high[:, cells], intervals.invalid(replicates)[:, cells])
 
         at, (a, b) = self._of_kind("difference", 2)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
-from fairjax import progress
+from fairjax import __version__, progress
 from fairjax.errors import UserError
 from fairjax.io import atomic_write, hash_arrays, hash_json, read_json, write_json
 from fairjax.training import probe
@@ -162,6 +162,7 @@ def sweep(
     sizes = {split: len(y) for split, y in features.y.items()}
     cut = plan(runs, config, sizes, features.x["train"].shape[1], memory_bytes)
     identity = {
+        "fairjax": __version__,
         "features": features.key,
         "config": dataclasses.asdict(config),
         "runs": [run.name for run in runs],

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from fairjax.errors import UserError
+from fairjax.metrics import evaluate as per_weights
 from fairjax.metrics.cells import Cells
 from fairjax.metrics.table import METRICS
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
@@ -152,9 +153,23 @@ def test_intervals_are_about_the_values():
     scores, labels, attributes, patients = make()
     table = evaluate(scores, labels, attributes, clusters=patients)
     numbers = pick(table, status="ok")
-    keep = (numbers["metric"] != "ece") & (numbers["group"] != "gap_corrected")  # both are biased in replicates
+    keep = numbers["group"] != "gap_corrected"  # it carries the interval of the gap
     for end, sign in (("ci_low", 1), ("ci_high", -1)):
         assert (sign * (numbers["value"] - numbers[end])[keep] >= -1e-9).all()
+
+
+def test_the_interval_of_a_calibration_error_is_as_wide_as_its_replicates_spread_and_lies_about_it():
+    scores, labels, _, _ = make()
+    row = pick(evaluate(scores[:1], labels, {}, n_boot=400), attribute="all", metric="ece")
+    resampling = Resampling.build(labels.size)
+    numbers = np.arange(400)
+    cells = Cells.build(labels, np.ones((1, labels.size)))
+    layout = per_weights.prepare(cells, scores[0], np.float32(0.5), ("ece",))
+    draws = np.asarray(per_weights.evaluate(cells, layout, replicate_weights(resampling, 0, numbers))["ece"])[0]
+    low, high = np.quantile(draws, (0.025, 0.975)) - draws.mean() + row["value"][0]
+    assert draws.mean() > row["value"][0]  # the bias that is taken out
+    assert row["ci_low"][0] == pytest.approx(max(low, 0), abs=1e-5)
+    assert row["ci_high"][0] == pytest.approx(high, abs=1e-5)
 
 
 def test_without_replicates_there_are_values_and_no_intervals():
