@@ -19,6 +19,7 @@ import numpy as np
 from absl import app, flags
 
 from fairjax import progress
+from fairjax.devices import one_cpu_device_per_core
 from fairjax.training import sweep
 from fairjax.training.probe import ProbeConfig
 from fairjax.training.runs import expand
@@ -114,6 +115,7 @@ def torch_seconds(features: sweep.Features, config: ProbeConfig, loader: bool) -
 
 def main(argv):
     del argv
+    one_cpu_device_per_core()  # as the command line does
     features = data()
     config = ProbeConfig(epochs=EPOCHS.value, warmup_epochs=1, standardize=False, order=ORDER.value)
     rate = gemm_rate()

@@ -57,6 +57,9 @@ def main(argv: list[str]) -> None:
 
     import jax
 
+    from fairjax.devices import one_cpu_device_per_core
+
+    one_cpu_device_per_core()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir(config) / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -18,7 +18,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
 from fairjax.errors import UserError
-from fairjax.random import stream
+from fairjax.random import permutation, stream
 from fairjax.training.objectives import binary_cross_entropy
 from fairjax.training.runs import Run
 
@@ -172,7 +172,8 @@ def epoch(
     def step(carry, batch):
         params, optimizer, count = carry
         index, present = batch
-        x, y, weights = data.x[index], data.y[index], data.weights[index] * present
+        x, y, weights = (a.at[index].get(mode="promise_in_bounds") for a in (data.x, data.y, data.weights))
+        weights = weights * present
         if config.resample != "none":
             weights = weights * jnp.take_along_axis(state.counts, jnp.atleast_2d(index), axis=1)
 
@@ -230,13 +231,10 @@ def _order(
 ) -> tuple[Int[Array, "s *r b"], Float[Array, "s b"]]:
     """Rows of each step, shared (s, b) or per run (s, r, b), and which of them are real: the last batch is padded."""
 
-    def permutation(key):
-        return jax.random.permutation(jax.random.fold_in(key, number), n)
-
     if config.order == "shared":
-        rows = permutation(stream(key, "order"))
+        rows = permutation(stream(key, "order", number), n)
     else:
-        rows = jax.vmap(lambda seed: permutation(stream(key, "order", seed)))(rates.seed)
+        rows = jax.vmap(lambda seed: permutation(stream(key, "order", number, seed), n))(rates.seed)
     padding = steps * config.batch_size - n
     rows = jnp.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, padding)])
     rows = jnp.moveaxis(rows.reshape(*rows.shape[:-1], steps, config.batch_size), -2, 0)

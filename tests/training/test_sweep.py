@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from fairjax.errors import UserError
-from fairjax.random import stream
+from fairjax.random import permutation, stream
 from fairjax.training import probe, sweep
 from fairjax.training.objectives import binary_cross_entropy
 from fairjax.training.probe import ProbeConfig
@@ -66,7 +66,7 @@ def train_alone(run, config, data, seed=0):
     params = {"kernel": draw[None, :D], "bias": draw[None, D]}
     state = optimizer.init(params)
     best, best_loss, stale = params, np.inf, 0
-    order = stream(key, "order") if config.order == "shared" else stream(key, "order", run.seed)
+    seed = () if config.order == "shared" else (run.seed,)
 
     if config.resample == "patients":  # patient p's two images count as often as p is drawn from the n / 2 patients
         drawn = jax.random.randint(stream(key, "bootstrap", run.seed), (n,), 0, n // 2)[: n // 2]
@@ -76,7 +76,7 @@ def train_alone(run, config, data, seed=0):
         return binary_cross_entropy(probe.logits(params, x), y, weights)[0]
 
     for epoch in range(config.epochs):
-        rows = np.asarray(jax.random.permutation(jax.random.fold_in(order, epoch), n))
+        rows = np.asarray(permutation(stream(key, "order", epoch, *seed), n))
         for step in range(steps):
             batch = rows[step * config.batch_size : (step + 1) * config.batch_size]
             gradient = jax.grad(loss)(params, x[batch], y[batch], weights[batch])
