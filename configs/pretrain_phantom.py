@@ -1,6 +1,21 @@
 """The small encoder that ships with the package, taught by phantoms without labels.
 
-python -m fairjax.training.pretrain --config=configs/pretrain_phantom.py --out=DIR
+    python -m fairjax.training.pretrain --config=configs/pretrain_phantom.py[:OBJECTIVE] --out=DIR
+
+11 minutes on 2 CPU cores with other work beside it (304 images/s); the shipped weights, bit for bit. Measured with it:
+AUC of a logistic regression on the features of 2,400 patients of the default cohort, on the recorded labels of 1,600
+others (about 2,400 images):
+
+    features                                     overall   men    women   under 60   60 and over
+    foreign_patch, 1500 steps (shipped)           0.856   0.916   0.791    0.865        0.847
+    contrastive, 750 steps (as much computing)    0.786   0.818   0.752    0.782        0.790
+    masked, 1500 steps                            0.636   0.666   0.606    0.644        0.629
+    the same network, untrained                   0.536   0.534   0.539    0.556        0.516
+    96 principal components of the pixels         0.665   0.708   0.621    0.677        0.652
+
+The shipped encoder on three more cohorts of 6,000 patients (seeds 11-13), mean: men 0.919, women 0.822, under 60 0.869, 60
+and over 0.874; and on three with nothing planted and no wrong label (seeds 5-7): 0.930, 0.930, 0.929 and 0.930. So the
+gap of sex, 0.10, is the planted one.
 """
 
 from ml_collections import ConfigDict
