@@ -13,9 +13,9 @@ others (about 2,400 images):
     the same network, untrained                   0.536   0.534   0.539    0.556        0.516
     96 principal components of the pixels         0.665   0.708   0.621    0.677        0.652
 
-The shipped encoder on three more cohorts of 6,000 patients (seeds 11-13), mean: men 0.919, women 0.822, under 60 0.869, 60
-and over 0.874; and on three with nothing planted and no wrong label (seeds 5-7): 0.930, 0.930, 0.929 and 0.930. So the
-gap of sex, 0.10, is the planted one.
+The shipped encoder on three more cohorts of 6,000 patients (seeds 11-13), mean: men 0.919, women 0.822, under 60 0.869,
+60 and over 0.874; and on three with nothing planted and no wrong label (seeds 5-7): 0.930, 0.930, 0.929 and 0.930.
+So the gap of sex, 0.10, is the planted one.
 """
 
 from ml_collections import ConfigDict
