@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fairjax.datasets.dataset import SPLITS, Dataset
-from fairjax.errors import UserError
+from fairjax.errors import UserError, lookup
 
 TESTS = ("natural", "balanced")
 
@@ -24,8 +24,9 @@ def split(
 ) -> np.ndarray:
     """Deals patients into train, validation and test.
 
-    Patients are ordered by a hash of (seed, patient), within those who have a positive image and those who have none,
-    so the split depends on neither the order of the table nor the machine, and each side has the same prevalence.
+    Every side gets its share of every stratum, which is the class (has the patient a positive image?) and the group by
+    each attribute of the dataset. Within a stratum patients are ordered by a hash of (seed, patient), so the split
+    depends on neither the order of the table nor the machine.
 
     Args:
       dataset: n images.
@@ -49,22 +50,27 @@ def split(
     first_image = np.unique(image_patients, return_index=True)[1]
     positive = np.zeros(len(first_image), bool)
     np.logical_or.at(positive, image_patients, dataset.labels == 1)
+    groups = {attribute: dataset.groups(attribute)[0][first_image] for attribute in dataset.attributes}
     draw = np.array([_draw(seed, name) for name in dataset.table["patient"].to_numpy()[first_image]])
 
-    side = np.zeros(len(first_image), np.int32)
-    for stratum in (False, True):
-        members = np.flatnonzero(positive == stratum)
-        members = members[np.argsort(draw[members], kind="stable")]
-        n_test, n_validation = (round(fraction * len(members)) for fraction in (fractions[2], fractions[1]))
-        side[members[:n_test]] = 2
-        side[members[n_test : n_test + n_validation]] = 1
+    ordered = np.lexsort((draw, *groups.values(), positive))
+    in_test = _every(len(ordered), fractions[2])
+    rest = ordered[~in_test]
+    side = np.zeros(len(ordered), np.int32)
+    side[ordered[in_test]] = 2
+    side[rest[_every(len(rest), fractions[1] / (1 - fractions[2]))]] = 1
     if test == "balanced":
         if balance_on is None:
             raise UserError("a balanced test split needs an attribute: give --config.dataset.balance_on=NAME")
-        groups = dataset.groups(balance_on)[0][first_image]
-        side = _balance(side, groups, positive, draw)
+        side = _balance(side, lookup("attribute", balance_on, groups), positive, draw)
     _require_classes(dataset, side[image_patients])
     return np.asarray(SPLITS)[side[image_patients]]
+
+
+def _every(n: int, share: float) -> np.ndarray:
+    """Marks a `share` of n positions, evenly spaced: so that any run of positions has its share, within one."""
+    steps = np.floor(np.arange(n + 1) * share + 0.5)
+    return np.diff(steps) > 0
 
 
 def _balance(

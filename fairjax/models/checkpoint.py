@@ -119,6 +119,9 @@ def save(directory: str | os.PathLike, module: nnx.Module | Mapping[str, Any], c
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((staging / "new" / "weights").absolute(), arrays)
+        (staging / "new" / "weights" / "commit_success.txt").unlink(
+            missing_ok=True
+        )  # it tells an absolute path, no more
         write_json(staging / "new" / "files.json", _file_sizes(staging / "new"))
         write_json(staging / "new" / "card.json", card)
         if directory.exists():

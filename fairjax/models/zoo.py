@@ -203,6 +203,7 @@ _ROWS = [
         probe_feature="average of the patch tokens after the final norm",
         published_file="inside the package",
         licence="Apache-2.0",
+        citation="trained by foreign patch interpolation: Tan et al., MELBA 2022",
     ),
 ]
 

@@ -27,6 +27,15 @@ def test_shares_and_prevalence_are_kept(data):
     assert prevalence.max() - prevalence.min() < 0.02
 
 
+def test_every_side_has_its_share_of_every_group_and_class(data):
+    side = split(data, (0.5, 0.2, 0.3))
+    patients = data.table.assign(side=side).drop_duplicates("patient")
+    for attribute in ("sex", "age", "site"):
+        counts = patients.groupby(["label", attribute, "side"], observed=True).size().unstack()
+        shares = counts.div(counts.sum(axis=1), axis=0)
+        assert np.abs(shares[["train", "validation", "test"]] - [0.5, 0.2, 0.3]).max().max() < 0.04, attribute
+
+
 def test_the_split_follows_the_seed_and_not_the_order_of_the_table(data):
     side = split(data)
     order = np.random.default_rng(0).permutation(len(data))
