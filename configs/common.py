@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
+from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.errors import UserError, did_you_mean
 
+# Keys of `dataset` that are options of one loader: those of a user's own table, and of the phantoms' cohort.
+OPTIONS = {
+    "table": {
+        "table": "",
+        "image": "image",
+        "label": "label",
+        "patient": "",
+        "positive": ("1",),
+        "negative": ("0",),
+        "missing": ("unknown",),
+    },
+    "synthetic": dataclasses.asdict(PhantomConfig()),
+}
 
-def base() -> ConfigDict:
-    """Returns the defaults; keys of `dataset` beyond these are options of that dataset's loader."""
+
+def base(dataset: str) -> ConfigDict:
+    """Returns the defaults for experiments on a dataset."""
     return ConfigDict(
         {
             "seed": 0,  # of the experiment: splits, initialisation, order, bootstrap
@@ -18,12 +35,13 @@ def base() -> ConfigDict:
             "cache_dir": "",  # embeddings and compiled programs; '' is $FAIRJAX_CACHE or ~/.cache/fairjax
             "memory_gib": 4.0,  # budget of one device
             "dataset": {
-                "name": "",
+                "name": dataset,
                 "root": "",
                 "fractions": (0.6, 0.15, 0.25),  # of the patients: train, validation, test
                 "test": "natural",  # or "balanced" over the groups of `balance_on`
                 "balance_on": "",
                 "cuts": "",  # group boundaries of continuous attributes: "age=40,60"
+                **OPTIONS.get(dataset, {}),
             },
             "model": {
                 "name": "",

@@ -13,9 +13,7 @@ from configs import common
 
 def get_config() -> ConfigDict:
     """Linear probes of the encoder that ships with fairjax on the `synthetic` dataset: 16 seeds × 2 learning rates."""
-    config = common.base()
-    config.dataset.name = "synthetic"
-    config.dataset.n_patients = 3200
+    config = common.base("synthetic")
     config.model.name = "phantom_vit"
     config.embedding.batch_size = 128
     config.attributes = ("sex", "age", "site")
