@@ -29,9 +29,11 @@ SMALL = [
     "--config.embedding.shard_batches=1",
 ]
 
+ONE_DEVICE = {"JAX_NUM_CPU_DEVICES": "1"}  # so that chunks are the same on machines with more cores
+
 
 def launch(*arguments, module="fairjax.launch", cache=None, **options):
-    environment = os.environ | ({"FAIRJAX_CACHE": str(cache)} if cache else {})
+    environment = os.environ | ONE_DEVICE | ({"FAIRJAX_CACHE": str(cache)} if cache else {})
     return subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
@@ -111,7 +113,7 @@ def test_the_same_command_again_computes_nothing_and_changes_nothing(finished, c
 def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(finished, checkpoint, tmp_path, stage):
     workdir, _, _ = finished
     command = [*SMALL, f"--config.model.checkpoint={checkpoint}", f"--workdir={tmp_path / 'work'}"]
-    environment = os.environ | {"FAIRJAX_CACHE": str(tmp_path / "cache")}
+    environment = os.environ | ONE_DEVICE | {"FAIRJAX_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
         [sys.executable, "-m", "fairjax.launch", *command],
         cwd=ROOT,
