@@ -113,7 +113,11 @@ def load_spec(
     frame, labels = frame[labels >= 0].reset_index(drop=True), labels[labels >= 0].reset_index(drop=True)
     templates = [[template.format(**row) for row in frame.to_dict("records")] for template in spec.image]
     images, sizes = image_sizes(folder, templates)
-    columns: dict[str, Any] = {"image": images, "patient": patients(frame, spec.patient, str(path)), "label": labels}
+    columns: dict[str, Any] = {
+        "image": images,
+        "patient": patients(frame, spec.patient, images, str(path)),
+        "label": labels,
+    }
     columns |= {attribute: rule.apply(frame[rule.column], str(path)) for attribute, rule in rules.items()}
     info = {
         "modality": spec.modality,

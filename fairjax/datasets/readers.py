@@ -68,16 +68,16 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame[list(columns)].apply(canonical)
 
 
-def patients(frame: pd.DataFrame, column: str | None, where: str) -> pd.Series:
-    """The unit of every row: the patient where there is such a column, else the row itself."""
-    if column is None:
-        return pd.Series([f"row {row}" for row in range(len(frame))], frame.index)
+def patients(frame: pd.DataFrame, column: str | None, images: Sequence[str], where: str) -> list[str]:
+    """The unit of every row: the patient where there is such a column, else the image."""
+    if not column:
+        return list(images)
     blank = int((frame[column] == "").sum())
     if blank:
         raise UserError(
             f"{where}: patient column {column!r} is empty in {blank} rows; fill it, or no split by patient can be made"
         )
-    return frame[column]
+    return frame[column].tolist()
 
 
 def image_sizes(root: Path, candidates: Sequence[Sequence[str]]) -> tuple[list[str], list[int]]:

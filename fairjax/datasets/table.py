@@ -70,7 +70,7 @@ def load(
     images, sizes = image_sizes(folder, [frame[image].tolist()])
     columns: dict[str, Any] = {
         "image": images,
-        "patient": patients(frame, patient or None, str(path)),
+        "patient": patients(frame, patient, images, str(path)),
         "label": labels.apply(frame[label], str(path)),
     }
     for attribute in attributes:

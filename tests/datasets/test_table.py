@@ -67,3 +67,11 @@ def test_a_group_with_one_class_is_refused_with_its_counts(folder):
     data = datasets.load("table", folder, table="one.csv", attributes=("sex",), **COLUMNS)
     with pytest.raises(UserError, match=r"group 'f' of attribute 'sex' has one class only \(4 negative, 0 positive"):
         require_both_classes(data, ["sex"])
+
+
+def test_without_patients_a_unit_is_an_image_by_its_name(folder):
+    rows = pd.read_csv(folder / "t.csv")
+    pd.concat([rows, rows.head(2)]).to_csv(folder / "twice.csv", index=False)
+    data = datasets.load("table", folder, table="twice.csv", image="path", label="y")
+    assert data.n_patients == len(rows)  # an image that is listed twice stands on one side of a split
+    assert data.patients()[-2:].tolist() == data.patients()[:2].tolist()
