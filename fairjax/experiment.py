@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from flax import nnx
 
 from fairjax import datasets, models
 from fairjax.datasets.dataset import SPLITS, Dataset, require_both_classes
@@ -31,6 +33,16 @@ CHOICES = {  # of keys that no other place checks at once
     "model.dtype": ("float32", "bfloat16"),
 }
 
+LEAST = {
+    "embedding.batch_size": 1,
+    "embedding.shard_batches": 1,
+    "embedding.threads": 1,
+    "embedding.processes": 0,
+    "embedding.max_unreadable": 0,
+    "evaluation.min_group": 1,
+    "model.image_size": 0,
+}
+
 
 def check(config: Config) -> None:
     """Refuses settings that could only fail later, after the images were embedded.
@@ -41,6 +53,10 @@ def check(config: Config) -> None:
     for key, choices in CHOICES.items():
         section, _, name = key.partition(".")
         lookup(key, config[section][name], dict.fromkeys(choices))
+    for key, least in LEAST.items():
+        section, _, name = key.partition(".")
+        if config[section][name] < least:
+            raise UserError(f"{key} must be at least {least}, not {config[section][name]}")
     parse_rule(config["evaluation"]["threshold"])
     sweep_settings(config)
     if config["n_boot"] < 0 or not 0 < config["evaluation"]["confidence"] < 1:
@@ -114,6 +130,14 @@ def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
     }
     module = models.load(folder, dtype=words["dtype"])
     shape = (preprocess.size, preprocess.size, 3)
+    try:
+        nnx.eval_shape(
+            lambda module, x: module.probe_features(x), module, jax.ShapeDtypeStruct((1, *shape), np.float32)
+        )
+    except (TypeError, ValueError, ArithmeticError):
+        raise UserError(
+            f"{row.name} takes no images of {preprocess.size} pixels; give another --config.model.image_size"
+        ) from None
     return Encoder(module, preprocess, shape, key), {**card, "preprocess": dataclasses.asdict(preprocess)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ import pandas as pd
 from fairjax.datasets import synthetic, table
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.readers import ImageFiles, existing_root, fingerprint, image_sizes, patients, read_table
-from fairjax.datasets.spec import Bins, Groups, Label, Spec
-from fairjax.errors import UserError, did_you_mean, lookup
+from fairjax.datasets.spec import Bins, Groups, Label, Spec, recut
+from fairjax.errors import UserError, lookup
 
 SEX = {"female": "female", "male": "male"}
 SEX_LETTERS = {"F": "female", "M": "male"}
@@ -128,21 +127,3 @@ def load_spec(
         "licence": spec.licence,
     }
     return Dataset(name, pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
-
-
-def recut(
-    name: str, rules: Mapping[str, Groups | Bins], cuts: Mapping[str, Sequence[float]]
-) -> dict[str, Groups | Bins]:
-    """The rules with the user's cut points in place of the spec's."""
-    continuous = {attribute: rule for attribute, rule in rules.items() if isinstance(rule, Bins)}
-    for attribute in cuts:
-        if attribute not in continuous:
-            raise UserError(
-                f"{name}: cut points for {attribute!r}, no continuous attribute{did_you_mean(attribute, continuous)}"
-            )
-    recuts = {attribute: tuple(map(float, points)) for attribute, points in cuts.items()}
-    return dict(rules) | {
-        attribute: dataclasses.replace(rule, cuts=recuts[attribute])
-        for attribute, rule in continuous.items()
-        if attribute in recuts
-    }

@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from fairjax.errors import UserError
+from fairjax.errors import UserError, did_you_mean
 
 
 def canonical(values: pd.Series) -> pd.Series:
@@ -152,6 +152,24 @@ class Spec:
         fields = [name for template in self.image for name in re.findall(r"{(\w+)}", template)]
         named = [self.label.column, *(rule.column for rule in self.attributes.values()), *fields]
         return list(dict.fromkeys(named + ([self.patient] if self.patient else [])))
+
+
+def recut(
+    name: str, rules: Mapping[str, Groups | Bins], cuts: Mapping[str, Sequence[float]]
+) -> dict[str, Groups | Bins]:
+    """The rules with the user's cut points in place of the spec's."""
+    continuous = {attribute: rule for attribute, rule in rules.items() if isinstance(rule, Bins)}
+    for attribute in cuts:
+        if attribute not in continuous:
+            raise UserError(
+                f"{name}: cut points for {attribute!r}, no continuous attribute{did_you_mean(attribute, continuous)}"
+            )
+    recuts = {attribute: tuple(map(float, points)) for attribute, points in cuts.items()}
+    return dict(rules) | {
+        attribute: dataclasses.replace(rule, cuts=recuts[attribute])
+        for attribute, rule in continuous.items()
+        if attribute in recuts
+    }
 
 
 def _mapped(values: pd.Series, known: Mapping, where: str, knows: str) -> pd.Series:

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from fairjax.datasets import phantoms
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.readers import fingerprint
-from fairjax.datasets.spec import Bins, Groups
+from fairjax.datasets.spec import Bins, Groups, recut
 from fairjax.errors import lookup
 
 
@@ -43,11 +43,14 @@ def load(root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None 
     cohort = phantoms.cohort(config)
     rules: dict[str, Groups | Bins] = {
         "sex": Groups("sex", {sex: sex for sex in config.shares["sex"]}),
-        "age": Bins("age", tuple(map(float, (cuts or {}).get("age", (60,))))),
+        "age": Bins("age"),
         "site": Groups("site", {site: site for site in config.shares["site"]}),
     }
     columns: dict[str, Any] = {name: cohort[name] for name in ("image", "patient", "label")}
-    columns |= {name: rule.apply(pd.Series(cohort[rule.column]), "synthetic") for name, rule in rules.items()}
+    columns |= {
+        name: rule.apply(pd.Series(cohort[rule.column]), "synthetic")
+        for name, rule in recut("synthetic", rules, cuts or {}).items()
+    }
     info = {
         "modality": "chest-radiograph phantoms",
         "label": "a lesion in a lung (as recorded)",
