@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from fairjax.metrics.cells import Cells
-from fairjax.metrics.entries import EXACT, Entries, combine_blocks, take
-from fairjax.metrics.layout import Logits
+from fairjax.metrics.entries import EXACT, Entries, combine_blocks, sum_in_pieces, take
 
-N_BINS = 10
 _LARGEST_LOGIT = 16.0  # scores closer to 0 or 1 than 1e-7 count as that close
 _MAX_STEPS = 25
 _LARGEST_STEP = 2.0  # of intercept or slope, so that a bad start does not overshoot
 _CONVERGED = 1e-3  # a smaller step is the last: Newton's error after it is about its square
 
 
-def width_bins(score: Float[Array, "k t"]) -> Float[Array, "k bins t"]:
-    """Indicator of the bin of equal width on [0, 1]; a bin holds its lower edge, the last one 1 as well."""
-    edges = (np.arange(1, N_BINS) / N_BINS).astype(score.dtype)
-    return indicator(sum((score >= edge).astype(jnp.int32) for edge in edges))
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Logits:
+    """What the logistic recalibration of each cell starts from.
 
+    Attributes:
+      value: (BLOCK, k) log-odds of each entry minus its cell's mean, for label 0 and label 1.
+      mean: (C,) mean log-odds.
+      start: (2, C) intercept at the mean and slope, fitted with equal weights: where the steps for replicates begin.
+    """
 
-def indicator(index: Int[Array, "k t"]) -> Float[Array, "k bins t"]:
-    """1 in the row of each index, 0 elsewhere."""
-    return (index[:, None] == jnp.arange(N_BINS)[:, None]).astype(jnp.float32)
+    value: tuple[Float[Array, "t k0"], Float[Array, "t k1"]]
+    mean: Float[Array, " c"]
+    start: Float[Array, "2 c"]
 
 
 def debiased_error(
@@ -55,12 +59,12 @@ def debiased_error(
 
 
 def prepare_logits(
-    cells: Cells, rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]], scores: Float[Array, " n"]
+    cells: Cells, rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]], scores: Float[Array, " n"], dtype: jnp.dtype
 ) -> Logits:
     """Log-odds of every entry, and the recalibration of every cell with equal weights."""
-    logit = jnp.clip(jnp.log(scores) - jnp.log1p(-scores), -_LARGEST_LOGIT, _LARGEST_LOGIT).astype(jnp.float32)
+    logit = jnp.clip(jnp.log(scores) - jnp.log1p(-scores), -_LARGEST_LOGIT, _LARGEST_LOGIT).astype(dtype)
     value = [logit[jnp.minimum(side, cells.n_samples - 1)] for side in rows]
-    present = [(side < cells.n_samples).astype(jnp.float32) for side in rows]
+    present = [(side < cells.n_samples).astype(dtype) for side in rows]
 
     def per_cell(parts: list[Array]) -> list[Array]:
         return [combine_blocks(part.sum(0), cell, cells.n_cells) for part, cell in zip(parts, cells.cell, strict=True)]
@@ -82,8 +86,7 @@ def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
 
     Source: Cox 1958; Van Calster et al. 2019, Calibration: the Achilles heel of predictive analytics.
     """
-    logits = entries.layout.logits
-    assert logits is not None, "the layout was prepared without the logits that this metric needs"
+    logits = entries.layout.prepared["recalibration"]
     n_replicates = entries.weights[0].shape[-1]
     start = jnp.broadcast_to(logits.start[..., None], (*logits.start.shape, n_replicates))
     (at_mean, slope), converged = _newton(entries.cells, logits.value, entries.weights, start)
@@ -92,22 +95,25 @@ def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
 
 def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple[Array, Array]:
     """Newton's steps for all cells and replicates; each stops when its own step is small, whatever the others do."""
-    weights = [jnp.swapaxes(w, 0, 1) for w in weights]  # (k, t, b): products by block are fastest so
-    value = [v.T for v in value]
-    powers = [jnp.stack([jnp.ones_like(v), v, v * v], 1) for v in value]  # (k, 3, t)
+    powers = [jnp.stack([jnp.ones_like(v.T), v.T, v.T * v.T], 1) for v in value]  # (k, 3, t)
 
-    def sums(part, powers, cell):
-        return combine_blocks(jnp.einsum("kjt,ktb->kjb", powers, part, precision=EXACT), cell, cells.n_cells)
+    def sums(label: int, parameters: Float[Array, "2 c b"]) -> Float[Array, "c 5 b"]:
+        """Of one label, the two numbers of the score and the three of the information."""
+
+        def blocks(piece) -> Float[Array, "k 5 b"]:
+            power, weight = piece(powers[label], 0), jnp.swapaxes(piece(weights[label], 1), 0, 1)
+            of_block = [take(parameter, piece(cells.cell[label], 0))[:, None] for parameter in parameters]
+            probability = jax.nn.sigmoid(of_block[0] + of_block[1] * power[:, 1, :, None])
+            residual = weight * (label - probability)
+            information = weight * probability * (1 - probability)
+            score = jnp.einsum("kjt,ktb->kjb", power[:, :2], residual, precision=EXACT)
+            return jnp.concatenate([score, jnp.einsum("kjt,ktb->kjb", power, information, precision=EXACT)], 1)
+
+        return sum_in_pieces(blocks, cells.cell[label], cells.n_cells)
 
     def step(state):
         number, parameters, _, active = state
-        scores, informations = [], []
-        for label, (v, w, p, cell) in enumerate(zip(value, weights, powers, cells.cell, strict=True)):
-            intercept, slope = (take(parameter, cell)[:, None] for parameter in parameters)
-            probability = jax.nn.sigmoid(intercept + slope * v[..., None])
-            scores.append(sums(w * (label - probability), p[:, :2], cell))
-            informations.append(sums(w * probability * (1 - probability), p, cell))
-        (u, v), (a, b, c) = (jnp.moveaxis(x[0] + x[1], 1, 0) for x in (scores, informations))
+        u, v, a, b, c = jnp.moveaxis(sums(0, parameters) + sums(1, parameters), 1, 0)
         determinant = a * c - b * b
         regular = determinant > 1e-6 * a * c
         change = jnp.stack([c * u - b * v, a * v - b * u])

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 BLOCK = 32  # entries; cells shorter than this waste padding, longer blocks waste multiplications
+PIECE = 1024  # blocks that are summed at once; more of them are padded to whole pieces and summed piece by piece
 
 
 @jax.tree_util.register_dataclass
@@ -71,6 +72,8 @@ class Cells:
 def _ragged_blocks(membership: np.ndarray, of_label: np.ndarray) -> tuple[Array, Array]:
     """Members with one label of each cell, in blocks of one cell each: `(rows_kt, cell_k)`."""
     blocks = (membership & of_label).sum(1) // BLOCK + 1
+    if blocks.sum() > PIECE:
+        blocks[-1] += -blocks.sum() % PIECE
     rows = np.full((blocks.sum(), BLOCK), of_label.size, np.int32)
     for first, member in zip(np.cumsum(blocks) - blocks, membership, strict=True):
         members = np.flatnonzero(member & of_label)

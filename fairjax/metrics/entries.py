@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from fairjax.metrics.cells import BLOCK, Cells
+from fairjax.metrics.cells import BLOCK, PIECE, Cells
 from fairjax.metrics.layout import Layout
 
 EXACT = lax.Precision.HIGHEST  # accelerators would otherwise round weights to bfloat16 or tf32
@@ -42,8 +43,32 @@ class Entries:
 
     def sum_over_cells(self, values: Float[Array, "t k b"], label: int) -> Float[Array, "c b"]:
         """Sums per-entry values of one label over the entries of each cell."""
-        blocks = jnp.einsum("t,tkb->kb", np.ones(BLOCK, np.float32), values, precision=EXACT)
+        blocks = jnp.einsum("t,tkb->kb", np.ones(BLOCK, values.dtype), values, precision=EXACT)
         return combine_blocks(blocks, self.cells.cell[label], self.cells.n_cells)
+
+
+def sum_in_pieces(
+    blocks_of: Callable[[Callable[[Array, int], Array]], Array], cell: Int[Array, " k"], n_cells: int
+) -> Float[Array, " c *b"]:
+    """Sums over the blocks of each cell, a piece of blocks at a time where there are many, to bound memory.
+
+    Args:
+      blocks_of: Given `take(array, axis)`, which cuts the piece out of an array along its axis of blocks, the sums of
+        the piece's blocks.
+      cell: (k,) cell of each block.
+      n_cells: Cells.
+    """
+    n_pieces = cell.shape[0] // PIECE
+    if n_pieces < 2:
+        return combine_blocks(blocks_of(lambda array, axis: array), cell, n_cells)
+
+    def of_piece(number: Array | int) -> Array:
+        def take(array: Array, axis: int) -> Array:
+            return lax.dynamic_slice_in_dim(array, number * PIECE, PIECE, axis)
+
+        return combine_blocks(blocks_of(take), take(cell, 0), n_cells)
+
+    return lax.fori_loop(1, n_pieces, lambda number, total: total + of_piece(number), of_piece(0))
 
 
 def take(values: Float[Array, "n b"], index: Int[Array, "*e"]) -> Float[Array, "*e b"]:
@@ -62,9 +87,9 @@ def combine_blocks(blocks: Float[Array, " k *b"], cell: Int[Array, " k"], n_cell
 
 def _cumulate(weights: Float[Array, "t k b"], cell: Int[Array, " k"]) -> Float[Array, "e b"]:
     """Exclusive cumulative sum within cells: a triangular product within blocks, which takes in the earlier blocks."""
-    totals = jnp.einsum("t,tkb->kb", np.ones(BLOCK, np.float32), weights, precision=EXACT)
+    totals = jnp.einsum("t,tkb->kb", np.ones(BLOCK, weights.dtype), weights, precision=EXACT)
     with_earlier = jnp.concatenate([weights, _earlier_blocks(totals, cell)[None]])
-    lower = np.concatenate([np.tril(np.ones((BLOCK, BLOCK), np.float32), -1), np.ones((BLOCK, 1), np.float32)], axis=1)
+    lower = np.concatenate([np.tril(np.ones((BLOCK, BLOCK)), -1), np.ones((BLOCK, 1))], axis=1).astype(weights.dtype)
     cumulative = jnp.einsum("st,tkb->skb", lower, with_earlier, precision=EXACT)
     return cumulative.reshape(-1, weights.shape[-1])
 

@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from fairjax.metrics import table
-from fairjax.metrics.calibration import prepare_logits
+from fairjax.metrics import sums, table
 from fairjax.metrics.cells import BLOCK, Cells
-from fairjax.metrics.entries import EXACT, Entries, combine_blocks, take
-from fairjax.metrics.layout import Layout
+from fairjax.metrics.entries import Entries, take
+from fairjax.metrics.layout import Columns, Layout
+from fairjax.metrics.sums import N_BINS, WIDTH_EDGES
 
 
 def prepare(
@@ -29,23 +29,31 @@ def prepare(
     scores: Float[Array, " n"],
     threshold: Float[Array, ""],
     metrics: Sequence[str] = table.DEFAULT,
+    edges: Float[Array, "c e"] | None = None,
+    dtype: jnp.dtype = jnp.float32,
 ) -> Layout:
     """Sorts one run's scores within cells and computes its per-sample statistics.
 
-    Scores are compared in their own precision: under `jax.enable_x64()`, float64 scores are ordered and thresholded as
-    such.
+    Scores are compared in their own precision: under `jax.enable_x64()`, float64 scores are ordered, thresholded and
+    binned as such.
 
     Args:
       cells: From `Cells.build`.
-      scores: (n,) probability of the positive class in [0, 1]; for padding samples any finite number.
+      scores: (n,) probability of the positive class in [0, 1], or whatever the metrics are of; for padding samples any
+        finite number.
       threshold: Scalar; the prediction is s ≥ threshold.
       metrics: Names from `table.METRICS`.
+      edges: (C, 9) lower edges of all bins but the first, of the calibration error of each cell; None: equal widths on
+        [0, 1].
+      dtype: Of the statistics, and so of the values that `evaluate` gives.
 
     Returns:
-      The layout, in float32 and int32.
+      The layout.
     """
     rank = _dense_rank(-scores)
     (rows_0, keys_0), (rows_1, keys_1) = (_sort_within_cells(cells, rank, label) for label in (0, 1))
+    edges = jnp.broadcast_to(WIDTH_EDGES.astype(scores.dtype) if edges is None else edges, (cells.n_cells, N_BINS - 1))
+    derived = {name: table.DERIVED[name].prepare for name in table.derived(metrics)}
 
     def position(keys: Int[Array, " e"], side: str) -> Int[Array, "t k1"]:
         entry = _count(keys, keys_1, side)
@@ -60,11 +68,11 @@ def prepare(
         )
         return (higher * n_bins // jnp.maximum(size, 1)).reshape(-1, BLOCK)
 
-    def columns(rows: Int[Array, "t k"], keys: Int[Array, " e"], label: int) -> Float[Array, "k j t"]:
-        score = scores[jnp.minimum(rows, cells.n_samples - 1)].T
-        sample = table.Sample(score, label, threshold, partial(mass_bin, keys))
-        parts = [table.SUMS[name].of(sample) for name in table.summed(metrics)]
-        return jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=1)
+    def columns(rows: Int[Array, "t k"], keys: Int[Array, " e"], label: int) -> Columns:
+        cell, exact = cells.cell[label], scores.astype(jnp.promote_types(scores.dtype, dtype))
+        score = exact[jnp.minimum(rows, cells.n_samples - 1)].T
+        sample = sums.Sample(score, label, threshold, edges[cell][..., None], partial(mass_bin, keys))
+        return sums.columns(sample, table.summed(metrics), dtype)
 
     return Layout(
         rows=(rows_0, rows_1),
@@ -72,8 +80,8 @@ def prepare(
         higher=position(keys_0, "left"),
         not_lower=position(keys_0, "right"),
         own=position(keys_1, "right"),
-        logits=prepare_logits(cells, (rows_0, rows_1), scores) if "recalibration" in table.derived(metrics) else None,
-        threshold=jnp.asarray(threshold, jnp.float32),
+        prepared={name: of(cells, (rows_0, rows_1), scores, dtype) for name, of in derived.items() if of},
+        threshold=jnp.asarray(threshold, dtype),
         metrics=tuple(metrics),
     )
 
@@ -84,23 +92,17 @@ def evaluate(cells: Cells, layout: Layout, weights: Float[Array, "n b"]) -> dict
     Args:
       cells: From `Cells.build`.
       layout: From `prepare` with the same cells.
-      weights: (n, B) non-negative; column b is one replicate. Multiplicities, sample weights or their product; float32
-        sums of integers are exact below 2²⁴.
+      weights: (n, B) non-negative, of the dtype of the layout; column b is one replicate. Multiplicities, sample
+        weights or their product; float32 sums of integers are exact below 2²⁴.
 
     Returns:
       Metric → (C, B), NaN where it is undefined; also `n` and `n_positive`, the weight of each cell and of its
       positives.
     """
-    gathered = take(weights, layout.rows[0]), take(weights, layout.rows[1])
-    sums = jnp.stack(
-        [
-            combine_blocks(jnp.einsum("kjt,tkb->kjb", columns, entries, precision=EXACT), cell, cells.n_cells)
-            for columns, entries, cell in zip(layout.columns, gathered, cells.cell, strict=True)
-        ]
-    )  # (2, C, j, B)
-    by_name = {name: sums[:, :, columns] for name, columns in table.summed(layout.metrics).items()}
-    entries = Entries(cells, layout, gathered)
-    derived = {name: table.DERIVED[name](entries) for name in table.derived(layout.metrics)}
+    entries = Entries(cells, layout, (take(weights, layout.rows[0]), take(weights, layout.rows[1])))
+    summed = sums.weighted_sums(cells, layout, entries.weights)
+    by_name = {name: summed[:, :, at] for name, at in sums.slices(table.summed(layout.metrics)).items()}
+    derived = {name: table.DERIVED[name].compute(entries) for name in table.derived(layout.metrics)}
     tallies = table.Tallies(by_name, derived, layout.threshold)
     values = {name: table.METRICS[name].compute(tallies) for name in layout.metrics}
     return {"n": tallies.total, "n_positive": tallies.positives, **values}

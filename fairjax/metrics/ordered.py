@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from fairjax.metrics.cells import Cells
 from fairjax.metrics.entries import Entries, take
 
 
@@ -21,3 +23,25 @@ def precision_area(entries: Entries) -> Float[Array, "c b"]:
     """
     tp, fp, weights = take(entries.earlier[1], entries.layout.own), entries.negatives_not_lower, entries.weights[1]
     return entries.sum_over_cells(jnp.where(weights > 0, weights * tp / jnp.where(weights > 0, tp + fp, 1), 0), 1)
+
+
+def values_of_entries(
+    cells: Cells, rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]], scores: Float[Array, " n"], dtype: jnp.dtype
+) -> Float[Array, "t k0"]:
+    """The value of each entry of label 0: values without classes all have that label."""
+    return scores[jnp.minimum(rows[0], cells.n_samples - 1)].astype(dtype)
+
+
+def median(entries: Entries) -> Float[Array, "c b"]:
+    """Weighted median of each cell: half of the weight lies on either side, and between two such values their mean."""
+    cell, n_cells, value = entries.cells.cell[0], entries.cells.n_cells, entries.layout.prepared["median"][..., None]
+    weight = entries.weights[0]
+    higher = entries.earlier[0].reshape(weight.shape)
+    half = (entries.sum_over_cells(weight, 0) / 2)[cell]
+
+    def over_cell(reduce, combine, allowed, otherwise):
+        return combine(reduce(jnp.where((weight > 0) & allowed, value, otherwise), axis=0), cell, n_cells)
+
+    upper = over_cell(jnp.min, jax.ops.segment_min, higher < half, jnp.inf)
+    lower = over_cell(jnp.max, jax.ops.segment_max, higher + weight > half, -jnp.inf)
+    return jnp.where(jnp.isfinite(upper + lower), (upper + lower) / 2, jnp.nan)

@@ -18,36 +18,19 @@ from jaxtyping import Array, Float
 from fairjax.errors import lookup
 from fairjax.metrics import calibration, ordered
 from fairjax.metrics.entries import Entries
-
-LOG_CLAMP = -100.0  # as torch.nn.BCELoss: a score of exactly 0 or 1 costs at most 100
-
-
-class Sample(NamedTuple):
-    """What a per-sample statistic may use.
-
-    Attributes:
-      score: (k, t) scores of samples of one label.
-      label: That label, the Python integer 0 or 1.
-      threshold: Decision threshold.
-      mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is among its cell's.
-    """
-
-    score: Array
-    label: int
-    threshold: Array
-    mass_bin: Callable[[int], Array]
+from fairjax.metrics.sums import LOG_CLAMP, SUMS
 
 
-class Sum(NamedTuple):
-    """A statistic that is summed over the samples of a cell, apart for either label.
+class Derived(NamedTuple):
+    """A row of `DERIVED`.
 
     Attributes:
-      of: `(sample) -> (k, width, t)`.
-      width: Numbers per sample.
+      compute: `(entries) -> (..., C, B)`.
+      prepare: What it needs of a run's scores: `(cells, rows, scores, dtype) -> pytree`, found in `layout.prepared`.
     """
 
-    of: Callable[[Sample], Array]
-    width: int = 1
+    compute: Callable[[Entries], Array]
+    prepare: Callable | None = None
 
 
 class Metric(NamedTuple):
@@ -117,36 +100,11 @@ def divide(a: Array, b: Array) -> Array:
     return jnp.where(b == 0, jnp.nan, a / jnp.where(b == 0, 1, b))
 
 
-def _column(of: Callable[[Sample], Array]) -> Sum:
-    return Sum(lambda sample: of(sample)[:, None])
-
-
-def _log_loss(sample: Sample) -> Array:
-    return -jnp.maximum(jnp.log(sample.score) if sample.label else jnp.log1p(-sample.score), LOG_CLAMP)
-
-
-def _residual_by_bin(sample: Sample) -> Array:
-    return calibration.width_bins(sample.score) * (sample.score - sample.label)[:, None]
-
-
-def _weight_and_score_by_mass(sample: Sample) -> Array:
-    bins = calibration.indicator(sample.mass_bin(calibration.N_BINS))
-    return jnp.concatenate([bins, bins * sample.score[:, None]], axis=1)
-
-
-SUMS: dict[str, Sum] = {
-    "weight": _column(lambda sample: jnp.ones_like(sample.score)),
-    "above": _column(lambda sample: sample.score >= sample.threshold),
-    "log_loss": _column(_log_loss),
-    "squared_error": _column(lambda sample: (sample.score - sample.label) ** 2),
-    "residual_by_bin": Sum(_residual_by_bin, calibration.N_BINS),
-    "weight_and_score_by_mass": Sum(_weight_and_score_by_mass, 2 * calibration.N_BINS),
-}
-
-DERIVED: dict[str, Callable[[Entries], Array]] = {
-    "discordance": ordered.discordance,
-    "precision_area": ordered.precision_area,
-    "recalibration": calibration.recalibration,
+DERIVED: dict[str, Derived] = {
+    "discordance": Derived(ordered.discordance),
+    "precision_area": Derived(ordered.precision_area),
+    "median": Derived(ordered.median, ordered.values_of_entries),
+    "recalibration": Derived(calibration.recalibration, calibration.prepare_logits),
 }
 
 
@@ -257,15 +215,37 @@ METRICS: dict[str, Metric] = {
     ),
 }
 
+
+def _per_case(name: str, label: str, higher_is_better: bool, bounds: tuple[float, float], source: str):
+    """Rows of a measure that every case has: its mean and its median."""
+    return {
+        name: Metric(label, lambda t: t.mean("value"), ("value",), higher_is_better, bounds, f"mean of {source}"),
+        f"{name}_median": Metric(
+            f"{label}, median",
+            lambda t: t.derived["median"],
+            ("median",),
+            higher_is_better,
+            bounds,
+            f"median of {source}",
+        ),
+    }
+
+
+METRICS |= {
+    **_per_case("dice", "Dice", True, _UNIT, "2 |A ∩ B| / (|A| + |B|), Dice 1945"),
+    **_per_case("iou", "IoU", True, _UNIT, "|A ∩ B| / |A ∪ B|, Jaccard 1912"),
+    **_per_case("nsd", "NSD", True, _UNIT, "the share of both surfaces within the tolerance, Nikolov et al. 2021"),
+    **_per_case("hd95", "HD95", False, (0.0, np.inf), "the 95th percentile of the distance between surfaces"),
+}
+
+CLASSIFICATION = tuple(name for name, metric in METRICS.items() if not {"value", "median"} & set(metric.needs))
 DEFAULT = ("auc", "acc", "tpr", "tnr", "bce", "ece")
 
 
-def summed(metrics: Iterable[str]) -> dict[str, slice]:
-    """The columns of the statistics in `SUMS` that `metrics` need, `weight` first."""
+def summed(metrics: Iterable[str]) -> list[str]:
+    """The statistics in `SUMS` that `metrics` need, `weight` among them."""
     needed = {name for metric in metrics for name in lookup("metric", metric, METRICS).needs}
-    names = ["weight", *(name for name in SUMS if name in needed)]
-    ends = np.cumsum([SUMS[name].width for name in names]).tolist()
-    return {name: slice(end - SUMS[name].width, end) for name, end in zip(names, ends, strict=True)}
+    return ["weight", *(name for name in SUMS if name in needed)]
 
 
 def derived(metrics: Iterable[str]) -> list[str]:

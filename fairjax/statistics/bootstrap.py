@@ -29,6 +29,7 @@ class Resampling:
     first: UInt32[Array, " k"]
     size: UInt32[Array, " k"]
     identity: bool = field(metadata={"static": True})
+    columns = 1  # of weights for each number drawn
 
     @classmethod
     def build(
@@ -45,7 +46,7 @@ class Resampling:
         """
         code = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
         n_clusters = int(code.max(initial=-1)) + 1
-        stratum = np.zeros(n_clusters, np.int64) if strata is None else _cluster_strata(code, n_clusters, strata)
+        stratum = np.zeros(n_clusters, np.int64) if strata is None else signatures(code, n_clusters, strata)
         sizes = np.bincount(stratum)
         new_code = np.empty(n_clusters, np.int32)
         new_code[np.argsort(stratum, kind="stable")] = np.arange(n_clusters)
@@ -56,6 +57,10 @@ class Resampling:
             size=jnp.asarray(np.repeat(sizes, sizes), jnp.uint32),
             identity=bool(np.array_equal(cluster, np.arange(n))),
         )
+
+    def weights(self, seed: int | Array, numbers: Int[Array, " b"]) -> Float[Array, "n b"]:
+        """(n, B) multiplicities in the replicates with these numbers."""
+        return replicate_weights(self, seed, numbers)
 
 
 def replicate_weights(resampling: Resampling, seed: int | Array, replicates: Int[Array, " b"]) -> Float[Array, "n b"]:
@@ -94,11 +99,17 @@ def _high_word(a: UInt32[Array, " ..."], b: UInt32[Array, " ..."]) -> UInt32[Arr
     return a_high * b_high + (cross_1 >> 16) + (cross_2 >> 16) + (carry >> 16)
 
 
-def _cluster_strata(code: np.ndarray, n_clusters: int, strata: np.ndarray) -> np.ndarray:
-    """Stratum of each cluster: clusters with the same set of codes share one."""
+def signatures(code: np.ndarray, n_clusters: int, strata: np.ndarray) -> np.ndarray:
+    """Stratum of each cluster, from 0: clusters whose samples have the same set of codes share one.
+
+    Args:
+      code: (n,) cluster of each sample, from 0.
+      n_clusters: Their number.
+      strata: (n,) code of each sample.
+    """
     stratum_code = np.unique(strata, return_inverse=True)[1].reshape(-1)
     pairs = np.unique(np.stack([code, stratum_code], 1), axis=0)
-    token = np.random.default_rng(0).integers(1, 2**63, stratum_code.max() + 1, dtype=np.int64)
+    token = np.random.default_rng(0).integers(1, 2**63, stratum_code.max(initial=-1) + 1, dtype=np.int64)
     signature = np.zeros(n_clusters, np.int64)
     np.bitwise_xor.at(signature, pairs[:, 0], token[pairs[:, 1]])
     return np.unique(signature, return_inverse=True)[1].reshape(-1)

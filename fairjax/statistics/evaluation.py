@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -10,125 +12,247 @@ from jaxtyping import Float, Int, Shaped
 from fairjax.errors import UserError, lookup
 from fairjax.metrics import table
 from fairjax.metrics.cells import Cells
+from fairjax.metrics.disparity import CORE, CRITERION
+from fairjax.statistics import intervals, rows
 from fairjax.statistics.bootstrap import Resampling
-from fairjax.statistics.replicates import plan_chunks, replicate_values
-from fairjax.statistics.rows import OK, Attribute, RowPlan
+from fairjax.statistics.estimates import Estimates, Values, criteria, criteria_of, estimate
+from fairjax.statistics.replicates import Draws, plan_chunks, replicate_values, sample_values
+from fairjax.statistics.rows import ALL, CELL, CLASSES, NO_CLASSES, OK, Attribute, Row, RowPlan
+from fairjax.statistics.schemes import Jackknife
+
+INTERVALS = ("percentile", "bca")
+Columns = dict[str, np.ndarray]
 
 
 def evaluate_runs(
     scores: Float[np.ndarray, "r n"],
-    labels: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"] | None,
     attributes: Mapping[str, Attribute],
     thresholds: Float[np.ndarray, " r"] | float,
     clusters: Shaped[np.ndarray, " n"] | None = None,
-    *,
-    weights: Float[np.ndarray, " n"] | None = None,
-    strata: Int[np.ndarray, " n"] | None = None,
-    metrics: Sequence[str] = table.DEFAULT,
-    n_boot: int = 2000,
-    seed: int = 0,
-    confidence: float = 0.95,
-    min_group: int = 5,
-    memory_bytes: int | None = None,
-    progress: Callable[[int], object] | None = None,
-) -> dict[str, np.ndarray]:
+    **options: Any,
+) -> Columns:
     """Evaluates runs that scored the same samples, with bootstrap intervals over clusters, the same draws for every
     run.
 
-    A run's numbers do not depend on the other runs, nor on how the work is cut into chunks.
+    A run's numbers do not depend on the other runs, nor on how the work is cut into chunks. Values on the sample are
+    computed in float64, replicates in float32.
 
     Args:
       scores: (R, n) probabilities of the positive class. A run with scores that are not finite gets NaN and a status.
-      labels: (n,) in {0, 1}.
+      labels: (n,) in {0, 1}; None: `scores` are values that need none, such as a Dice of each image.
       attributes: Name → (codes (n,), names): the group of each sample as index into names, -1 where it is not known.
       thresholds: (R,) or one for all; the prediction is s ≥ threshold. See `fairjax.metrics.threshold`.
       clusters: (n,) the patient of each sample; None: every sample is one.
-      weights: (n,) sample weights, multiplied with the multiplicities of the bootstrap; None: 1.
-      strata: (n,) codes within which patients are drawn; None: all together.
-      metrics: Names from `fairjax.metrics.table.METRICS`.
-      n_boot: Replicates; 0 gives no intervals.
-      seed: Of the draws.
-      confidence: Of the intervals.
-      min_group: Fewest patients with either label for a group to have numbers.
-      memory_bytes: Bound on the temporaries of one step, beside the inputs and the replicates' values of a few runs;
-        None: by the kind of device.
-      progress: Called with the number of runs that were finished since the last call.
+      **options: Of `Evaluation`.
 
     Returns:
       Columns of equal length, one row for each run, metric, attribute and group: `run` (index), `attribute`, `metric`,
       `group`, `value`, `ci_low`, `ci_high`, `n`, `n_positive` (samples), `status` (`ok`, or what is missing and why)
       and `n_invalid` (replicates in which the value is undefined). Attribute `all` has the group `overall`; every other
       has `overall` (where the attribute is known), its groups, the rows of `fairjax.metrics.disparity.DISPARITIES`, and
-      differences `a − b`. Intervals are percentile intervals; those of disparities are named in their table.
+      differences `a − b`; and, if asked for, a row of the group `criterion` for each of `CRITERIA`. Intervals of
+      disparities are named in their table.
 
     Raises:
       UserError: The input is not what it should be.
     """
-    scores, labels = np.atleast_2d(scores), np.asarray(labels)
-    thresholds = np.broadcast_to(np.asarray(thresholds, scores.dtype), scores.shape[:1])
-    metrics = tuple(metrics)
-    finite = np.isfinite(scores).all(1) & np.isfinite(thresholds)
-    _check(scores[finite], labels, attributes, metrics)
-    resampling = Resampling.build(labels.size, clusters, strata)
-    plan = RowPlan.build(labels, attributes, np.asarray(resampling.cluster), min_group)
-    cells = Cells.build(labels, np.stack(plan.members))
-    base = np.ones(labels.size, np.float32) if weights is None else np.asarray(weights, np.float32)
-    chunks = plan_chunks(cells.n_entries, len(scores), n_boot, memory_bytes)
-
-    parts = []
-    values = replicate_values(
-        cells, np.where(finite[:, None], scores, 0), thresholds, resampling, base, metrics, n_boot, seed, chunks
-    )
-    for start, (point, replicates) in zip(range(0, len(scores), chunks.runs), values, strict=True):
-        bad = ~finite[start : start + chunks.runs]
-        point[..., bad] = np.nan
-        replicates[..., bad, :] = np.nan
-        parts.append(plan.estimate(metrics, point, replicates, confidence))
-        if progress:
-            progress(point.shape[-1])
-    return _columns(plan, metrics, [np.concatenate(column, axis=-1) for column in zip(*parts)], finite)
+    return Evaluation(labels, attributes, np.shape(scores)[-1], clusters, **options).evaluate(scores, thresholds)
 
 
-def _check(scores: np.ndarray, labels: np.ndarray, attributes: Mapping[str, Attribute], metrics: Sequence[str]) -> None:
+class Evaluation:
+    """Who is compared with whom, and how sure one can be: all of an evaluation but the scores.
+
+    Args:
+      labels, attributes, clusters: As in `evaluate_runs`.
+      n: Samples.
+      weights: (n,) sample weights, multiplied with the multiplicities of the bootstrap; None: 1.
+      strata: (n,) codes within which patients are drawn; None: all together.
+      metrics: Names from `fairjax.metrics.table.METRICS`.
+      n_boot: Replicates; 0 gives no intervals.
+      seed: Of the draws.
+      confidence: Of the intervals.
+      interval: `percentile` or `bca`, of groups and differences.
+      disparities: Names from `fairjax.metrics.disparity.DISPARITIES`.
+      with_criteria: Whether rows of `CRITERIA` are added.
+      min_group: Fewest patients with either label for a group to have numbers.
+      memory_bytes: Bound on the temporaries of one step, beside the inputs and the replicates' values of a few runs;
+        None: by the kind of device.
+      edges: `(scores (n,), members (n,)) -> (9,)`, edges of the bins of the calibration error of a run in a cell; None:
+        equal widths on [0, 1].
+      progress: Called with the number of runs that were finished since the last call.
+
+    Raises:
+      UserError: The input is not what it should be.
+    """
+
+    def __init__(
+        self,
+        labels: Int[np.ndarray, " n"] | None,
+        attributes: Mapping[str, Attribute],
+        n: int,
+        clusters: Shaped[np.ndarray, " n"] | None = None,
+        *,
+        weights: Float[np.ndarray, " n"] | None = None,
+        strata: Int[np.ndarray, " n"] | None = None,
+        metrics: Sequence[str] = table.DEFAULT,
+        n_boot: int = 2000,
+        seed: int = 0,
+        confidence: float = 0.95,
+        interval: str = "percentile",
+        disparities: Sequence[str] = CORE,
+        with_criteria: bool = False,
+        min_group: int = 5,
+        memory_bytes: int | None = None,
+        edges: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ):
+        self.labelled = labels is not None
+        self.labels = np.zeros(n, np.int64) if labels is None else np.asarray(labels)
+        self.attributes, self.metrics, self.edges = attributes, tuple(metrics), edges
+        self.n_boot, self.seed, self.confidence = n_boot, seed, confidence
+        self.with_criteria, self.memory_bytes, self.progress = with_criteria, memory_bytes, progress
+        lookup("interval", interval, dict.fromkeys(INTERVALS))
+        _check(n, self.labels, attributes, self.metrics)
+        self.resampling = Resampling.build(n, clusters, strata)
+        self.clusters = np.asarray(self.resampling.cluster)
+        self.jackknife = Jackknife.build(self.clusters) if interval == "bca" and n_boot else None
+        classes = CLASSES if self.labelled else NO_CLASSES
+        self.plan = RowPlan.build(self.labels, attributes, self.clusters, min_group, disparities, classes)
+        self.cells = Cells.build(self.labels, np.stack(self.plan.members))
+        self.weights = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
+
+    def evaluate(self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"] | float) -> Columns:
+        """Evaluates runs; see `evaluate_runs`."""
+        return self.evaluate_and_compare(scores, thresholds, [])[0]
+
+    def evaluate_and_compare(
+        self,
+        scores: Float[np.ndarray, "r n"],
+        thresholds: Float[np.ndarray, " r"] | float,
+        pairs: Sequence[tuple[int, int]] | None = None,
+    ) -> tuple[Columns, Columns]:
+        """Evaluates runs, and the differences between them on the same draws.
+
+        Args:
+          scores, thresholds: As in `evaluate_runs`.
+          pairs: Runs (a, b) to compare; None: each with every other.
+
+        Returns:
+          The columns of `evaluate_runs`; and columns `a`, `b` (runs), `attribute`, `metric`, `group` (overall or a
+          group), `value` (a − b), `ci_low`, `ci_high`, `p_value` (two-sided, of the bootstrap: twice the share of
+          differences on the other side of 0), `n`, `n_positive`, `status` and `n_invalid`.
+        """
+        scores = np.atleast_2d(scores)
+        thresholds = np.broadcast_to(np.asarray(thresholds, scores.dtype), scores.shape[:1])
+        pairs = list(combinations(range(len(scores)), 2)) if pairs is None else pairs
+        finite = np.isfinite(scores).all(1) & np.isfinite(thresholds)
+        self._check_scores(scores[finite])
+        kept: list[Values] = []
+        estimates, of_criteria = [], []
+        for values in self._values(np.where(finite[:, None], scores, 0), thresholds, finite):
+            estimates.append(estimate(self.plan, self.metrics, values, self.confidence))
+            if self.with_criteria:
+                of_criteria.append(criteria(self.plan, self.metrics, values, self.confidence)[1])
+            if pairs:
+                kept.append(values)
+            if self.progress:
+                self.progress(values.sample.shape[-1])
+        columns = _columns(self.plan.rows, self.metrics, _joined(estimates), finite)
+        keep = [rows.applies(row, metric) for metric in self.metrics for row in self.plan.rows]
+        columns = {name: column[np.tile(keep, len(scores))] for name, column in columns.items()}
+        if self.with_criteria:
+            gaps = [row._replace(group=CRITERION) for row in self.plan.rows if row.kind == "gap"]
+            added = _columns(gaps, criteria_of(self.metrics), _joined(of_criteria), finite)
+            order = np.argsort(np.concatenate([columns["run"], added["run"]]), kind="stable")
+            columns = {name: np.concatenate([column, added[name]])[order] for name, column in columns.items()}
+        return columns, self._compared(kept, pairs, finite) if pairs else {}
+
+    def _values(self, scores: np.ndarray, thresholds: np.ndarray, finite: np.ndarray):
+        """Yields the centred values of a few runs at a time; NaN for those that are not finite."""
+        edges = None if self.edges is None else np.stack([self._edges_of_cells(run) for run in scores])
+        sample = sample_values(self.cells, scores, thresholds, self.weights, self.metrics, edges)
+        sample[..., ~finite] = np.nan
+        if not self.n_boot:
+            yield Values(sample, np.empty((*sample.shape, 0), np.float32))
+            return
+        draws = [Draws(self.resampling, self.n_boot)]
+        draws += [Draws(self.jackknife, self.jackknife.n_blocks)] if self.jackknife else []
+        chunks = plan_chunks(self.cells.n_entries, len(scores), self.n_boot, self.memory_bytes)
+        drawn = replicate_values(
+            self.cells, scores, thresholds, draws, self.weights, self.metrics, self.seed, chunks, edges
+        )
+        for start, (bootstrap, *jackknife) in zip(range(0, len(scores), chunks.runs), drawn, strict=True):
+            runs = slice(start, start + chunks.runs)
+            bootstrap[..., ~finite[runs], :] = np.nan
+            yield Values(sample[..., runs], bootstrap, *jackknife).centred(self.metrics)
+
+    def _edges_of_cells(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, "c e"]:
+        return np.stack([self.edges(scores, member) for member in self.plan.members])  # type: ignore[misc]
+
+    def _compared(self, kept: list[Values], pairs: Sequence[tuple[int, int]], finite: np.ndarray) -> Columns:
+        sample, bootstrap = (np.concatenate([x[i] for x in kept], 2) for i in (0, 1))
+        jackknife = [x.jackknife for x in kept if x.jackknife is not None]
+        a, b = np.array(pairs).T
+        values = Values(sample, bootstrap, np.concatenate(jackknife, 2) if jackknife else None).contrast(a, b, 2)
+        cells = [row for _, row in self.plan.of_kind(CELL)]
+        at = np.array([row.cells[0] for row in cells])
+        low, high = (end[:, at] for end in values.interval(self.confidence))
+        bootstrap = values.bootstrap[:, at]
+        difference = Estimates(values.sample[:, at], low, high, intervals.invalid(bootstrap))
+        columns = _columns(cells, self.metrics, difference, finite[a] & finite[b])
+        run = columns.pop("run")
+        p_value = intervals.p_value(bootstrap).transpose(2, 0, 1).reshape(-1)
+        return {"a": a[run], "b": b[run], **columns, "p_value": p_value}
+
+    def _check_scores(self, scores: np.ndarray) -> None:
+        if scores.shape[1:] != self.labels.shape:
+            raise UserError(f"{scores.shape[1]} scores in each run, but {self.labels.size} labels")
+        if self.labelled and scores.size and (scores.min() < 0 or scores.max() > 1):
+            raise UserError(
+                f"scores must be probabilities in [0, 1]; they range from {scores.min():g} to {scores.max():g}"
+            )
+
+
+def _check(n: int, labels: np.ndarray, attributes: Mapping[str, Attribute], metrics: Sequence[str]) -> None:
     for metric in metrics:
         lookup("metric", metric, table.METRICS)
-    if scores.shape[1:] != labels.shape:
-        raise UserError(f"{scores.shape[1]} scores in each run, but {labels.size} labels")
+    if labels.shape != (n,):
+        raise UserError(f"{n} scores in each run, but {labels.size} labels")
     if not labels.size or not np.isin(labels, (0, 1)).all():
         raise UserError("labels must be 0 or 1, and there must be some")
-    if scores.size and (scores.min() < 0 or scores.max() > 1):
-        raise UserError(f"scores must be probabilities in [0, 1]; they range from {scores.min():g} to {scores.max():g}")
     for name, (codes, names) in attributes.items():
-        if np.shape(codes) != labels.shape:
+        if name == ALL or np.shape(codes) != labels.shape:
             raise UserError(f"attribute {name!r} has {np.size(codes)} values, but there are {labels.size} labels")
         if len(set(names)) != len(names) or (np.size(codes) and not -1 <= np.min(codes) <= np.max(codes) < len(names)):
             raise UserError(f"attribute {name!r}: codes must be -1 or an index into {len(names)} distinct names")
 
 
-def _columns(plan: RowPlan, metrics: Sequence[str], estimates: Sequence[np.ndarray], finite: np.ndarray) -> dict:
+def _joined(parts: list[Estimates]) -> Estimates:
+    return Estimates(*(np.concatenate(column, axis=-1) for column in zip(*parts)))
+
+
+def _columns(of: Sequence[Row], metrics: Sequence[str], estimates: Estimates, finite: np.ndarray) -> Columns:
     """Flattens (metric, row, run) to columns, run by run and metric by metric."""
     value, low, high, n_invalid = (np.ascontiguousarray(e.transpose(2, 0, 1)).reshape(-1) for e in estimates)
-    n_runs, n_metrics, n_rows = len(finite), len(metrics), len(plan.rows)
+    n_runs, n_metrics, n_rows = len(finite), len(metrics), len(of)
 
-    def of_rows(values: Sequence) -> np.ndarray:
-        dtype = object if isinstance(values[0], str) else np.int64
+    def of_rows(values: Sequence, dtype: type = np.int64) -> np.ndarray:
         return np.tile(np.array(values, dtype), n_runs * n_metrics)
 
-    status = of_rows([row.status for row in plan.rows])
+    status = of_rows([row.status for row in of], object)
     status[(status == OK) & np.isnan(value)] = "undefined: a denominator is 0"
     status[np.repeat(~finite, n_metrics * n_rows)] = "scores or threshold are not finite"
-    columns = {
+    return {
         "run": np.repeat(np.arange(n_runs), n_metrics * n_rows),
-        "attribute": of_rows([row.attribute for row in plan.rows]),
+        "attribute": of_rows([row.attribute for row in of], object),
         "metric": np.tile(np.repeat(np.array(metrics, object), n_rows), n_runs),
-        "group": of_rows([row.group for row in plan.rows]),
+        "group": of_rows([row.group for row in of], object),
         "value": value,
         "ci_low": low,
         "ci_high": high,
-        "n": of_rows([row.n for row in plan.rows]),
-        "n_positive": of_rows([row.n_positive for row in plan.rows]),
+        "n": of_rows([row.n for row in of]),
+        "n_positive": of_rows([row.n_positive for row in of]),
         "status": status,
         "n_invalid": n_invalid,
     }
-    keep = np.tile([plan.applies(row, metric) for metric in metrics for row in plan.rows], n_runs)
-    return columns if keep.all() else {name: column[keep] for name, column in columns.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from fairjax.metrics.cells import Cells
 from fairjax.metrics.evaluate import evaluate, prepare
 from fairjax.metrics.layout import Layout
-from fairjax.statistics.bootstrap import Resampling, replicate_weights
+from fairjax.statistics.schemes import Scheme
 
 # Bytes of temporaries, and replicates at once: a CPU is fastest when a step fits its cache, an accelerator when full.
 _BUDGETS = {"cpu": (2**25, 64)}
@@ -37,57 +37,87 @@ def plan_chunks(n_entries: int, n_runs: int, n_boot: int, memory_bytes: int | No
     """Cuts the work such that the temporaries of one step fit `memory_bytes` (None: by the kind of device)."""
     default_bytes, most = _BUDGETS.get(jax.default_backend(), _ACCELERATOR_BUDGET)
     numbers = (memory_bytes or default_bytes) // (4 * n_entries)
-    replicates = min(max(numbers // _NUMBERS_PER_REPLICATE, _MIN_REPLICATES), most, n_boot + 1)
+    replicates = min(max(numbers // _NUMBERS_PER_REPLICATE, _MIN_REPLICATES), most, max(n_boot, 1))
     replicates -= replicates % _VECTOR if replicates > _VECTOR else 0
     runs = max(numbers // (_NUMBERS_PER_REPLICATE * replicates + _NUMBERS_PER_RUN), 1)
     n_chunks = -(-n_runs // runs)
     return Chunks(-(-n_runs // n_chunks), replicates)
 
 
+class Draws(NamedTuple):
+    """So many draws of a scheme, numbered from `first`."""
+
+    scheme: Scheme
+    times: int
+    first: int = 0
+
+
+def sample_values(
+    cells: Cells,
+    scores: Float[np.ndarray, "r n"],
+    thresholds: Float[np.ndarray, " r"],
+    weights: Float[np.ndarray, " n"],
+    metrics: tuple[str, ...],
+    edges: Float[np.ndarray, "r c e"] | None = None,
+) -> Float[np.ndarray, "m c r"]:
+    """Evaluates metrics (M) of cells (C) on the sample itself, in float64, one run after another."""
+    with jax.enable_x64(True):
+        arguments = cells, scores, thresholds, edges, jnp.asarray(weights, jnp.float64)
+        return np.moveaxis(np.array(_evaluate_sample(*arguments, metrics)), 0, -1)
+
+
 def replicate_values(
     cells: Cells,
     scores: Float[np.ndarray, "r n"],
     thresholds: Float[np.ndarray, " r"],
-    resampling: Resampling,
+    draws: Sequence[Draws],
     weights: Float[np.ndarray, " n"],
     metrics: tuple[str, ...],
-    n_boot: int,
     seed: int,
     chunks: Chunks,
-) -> Iterator[tuple[Float[np.ndarray, "m c r"], Float[np.ndarray, "m c r b"]]]:
-    """Evaluates metrics (M) of cells (C) on the sample and on its replicates, `chunks.runs` runs at a time.
+    edges: Float[np.ndarray, "r c e"] | None = None,
+) -> Iterator[list[Float[np.ndarray, "m c r b"]]]:
+    """Evaluates metrics (M) of cells (C) with the weights of every draw, `chunks.runs` runs at a time.
 
     Args:
       cells: From `Cells.build`.
       scores: (R, n), finite; float64 is compared as such.
       thresholds: (R,).
-      resampling: Who is drawn from whom.
+      draws: Schemes, and how often each is drawn.
       weights: (n,) sample weights.
       metrics: Names.
-      n_boot: Replicates (B), numbered from 0.
       seed: Of the draws.
       chunks: From `plan_chunks`; changes speed and memory, never a result.
+      edges: (R, C, 9) of the bins of a calibration error; None: equal widths on [0, 1].
 
     Yields:
-      For each chunk of runs, values on the sample and on the replicates.
+      For each chunk of runs, the values of every scheme, those of its columns in sequence.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("replicates",))
-    steps = -(-(n_boot + 1) // chunks.replicates)
-    steps += -steps % mesh.size
-    numbers = np.arange(-1, steps * chunks.replicates - 1, dtype=np.int32).reshape(steps, chunks.replicates)
     compute = _evaluate_steps(mesh)
 
-    def dispatch(start: int) -> tuple[int, Array]:
+    def steps(scheme: Scheme, times: int, first: int) -> np.ndarray:
+        width = max(1, min(chunks.replicates // scheme.columns, times))
+        n_steps = -(-times // width)
+        n_steps += -n_steps % mesh.size
+        return np.arange(first, first + n_steps * width, dtype=np.int32).reshape(n_steps, width)
+
+    def dispatch(start: int) -> tuple[int, list[Array]]:
         # The last run fills up the last chunk: one shape, one compilation.
         runs = np.arange(start, start + chunks.runs).clip(max=len(scores) - 1)
         with jax.enable_x64(scores.dtype == np.float64):
-            layouts = _prepare(cells, scores[runs], thresholds[runs], metrics)
-        return min(chunks.runs, len(scores) - start), compute(cells, layouts, resampling, weights, seed, numbers)
+            of_runs = scores[runs], thresholds[runs], None if edges is None else edges[runs]
+            layouts = _prepare(cells, *of_runs, metrics)
+        values = [compute(cells, layouts, drawn.scheme, weights, seed, steps(*drawn)) for drawn in draws]
+        return min(chunks.runs, len(scores) - start), values
 
-    def fetch(n_runs: int, values: Array) -> tuple[np.ndarray, np.ndarray]:
-        host = np.moveaxis(np.asarray(values), 0, -2)[:, :n_runs]  # (M, R, C, steps, B)
-        host = host.reshape(*host.shape[:3], -1).swapaxes(1, 2)
-        return host[..., 0].copy(), host[..., 1 : n_boot + 1].copy()
+    def fetch(n_runs: int, values: list[Array]) -> list[np.ndarray]:
+        result = []
+        for drawn, of_steps in zip(draws, values, strict=True):
+            host = np.moveaxis(np.asarray(of_steps), 0, -2)[:, :n_runs]  # (M, R, C, steps, B)
+            host = host.reshape(*host.shape[:3], -1).swapaxes(1, 2)
+            result.append(host[..., : drawn.times * drawn.scheme.columns].copy())
+        return result
 
     pending = None  # the host works on one chunk while the device computes the next
     for start in range(0, len(scores), chunks.runs):
@@ -100,17 +130,27 @@ def replicate_values(
 
 
 @partial(jax.jit, static_argnames="metrics")
-def _prepare(cells: Cells, scores: Array, thresholds: Array, metrics: tuple[str, ...]) -> Layout:
-    return jax.vmap(prepare, (None, 0, 0, None))(cells, scores, thresholds, metrics)
+def _evaluate_sample(cells, scores, thresholds, edges, weights, metrics: tuple[str, ...]) -> Float[Array, "r m c"]:
+    def of_run(run) -> Float[Array, "m c"]:
+        score, threshold, edge = run
+        values = evaluate(cells, prepare(cells, score, threshold, metrics, edge, jnp.float64), weights[:, None])
+        return jnp.stack([values[name][:, 0] for name in metrics])
+
+    return jax.lax.map(of_run, (scores, thresholds, edges))
+
+
+@partial(jax.jit, static_argnames="metrics")
+def _prepare(cells: Cells, scores: Array, thresholds: Array, edges: Array | None, metrics: tuple[str, ...]) -> Layout:
+    axes = (None, 0, 0, None, None if edges is None else 0)
+    return jax.vmap(prepare, axes)(cells, scores, thresholds, metrics, edges)
 
 
 @cache
 def _evaluate_steps(mesh: Mesh):
-    """Compiles steps of replicates, shared out over `mesh`: `(cells, layouts, resampling, weights, seed, numbers)`."""
+    """Compiles steps of draws, shared out over `mesh`: `(cells, layouts, scheme, weights, seed, numbers)`."""
 
-    def step(cells, layouts, resampling, weights, seed, numbers: Int[Array, " b"]) -> Float[Array, "m r c b"]:
-        drawn = replicate_weights(resampling, seed, numbers)
-        drawn = jnp.where(numbers < 0, 1, drawn) * weights[:, None]  # replicate -1 is the sample itself
+    def step(cells, layouts, scheme, weights, seed, numbers: Int[Array, " d"]) -> Float[Array, "m r c b"]:
+        drawn = scheme.weights(seed, numbers) * weights[:, None]
         values = jax.vmap(evaluate, (None, 0, None))(cells, layouts, drawn)
         return jnp.stack([values[name] for name in layouts.metrics])
 

@@ -1,4 +1,4 @@
-"""Which rows a result has (groups, disparities, differences of every attribute), and each one's number and interval."""
+"""Which rows a result has: everybody, and of every attribute its groups, disparities, differences and criteria."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from fairjax.errors import UserError
-from fairjax.metrics.disparity import DISPARITIES
+from fairjax.metrics.disparity import CRITERION, DISPARITIES
 from fairjax.metrics.table import METRICS
-from fairjax.statistics import intervals
 
 OK = "ok"
 MAX_PAIRED_GROUPS = 6  # of more groups, each is compared with the attribute's overall value instead of with every other
+ALL, OVERALL, CELL, DIFFERENCE = "all", "overall", "cell", "difference"
+CLASSES, NO_CLASSES = {0: "negative", 1: "positive"}, {0: ""}  # values without classes are all of label 0
 Attribute = tuple[Int[np.ndarray, " n"], Sequence[str]]  # code of each sample, -1 where missing, and the groups' names
 
 
@@ -27,7 +28,8 @@ class Row(NamedTuple):
       attribute: Name, or `all`.
       group: `overall`, a group's name, a name in `DISPARITIES`, or `a − b`.
       kind: `cell`, `difference`, or a name in `DISPARITIES`.
-      cells: The cells it is made of; none where it has no number.
+      cells: The cells it is made of, of a disparity those of the groups; none where it has no number.
+      overall: The cell of all samples whose group is known.
       n: Samples.
       n_positive: Samples with label 1.
       status: `ok`, or why there is no number, or who was left out.
@@ -37,18 +39,10 @@ class Row(NamedTuple):
     group: str
     kind: str
     cells: tuple[int, ...]
+    overall: int
     n: int
     n_positive: int
     status: str
-
-
-class Estimates(NamedTuple):
-    """Numbers of every metric (M), row (K) and run (R); NaN where there is none."""
-
-    value: Float[np.ndarray, "m k r"]
-    low: Float[np.ndarray, "m k r"]
-    high: Float[np.ndarray, "m k r"]
-    n_invalid: Int[np.ndarray, "m k r"]
 
 
 @dataclass
@@ -66,26 +60,29 @@ class RowPlan:
         attributes: Mapping[str, Attribute],
         clusters: Int[np.ndarray, " n"],
         min_group: int,
+        disparities: Sequence[str] = tuple(DISPARITIES),
+        classes: Mapping[int, str] = CLASSES,
     ) -> RowPlan:
         """Plans `all`, and of each attribute overall, groups, disparities and pairwise differences.
 
-        A group with fewer than `min_group` clusters of either class, or none of one, has counts and a reason but no
+        A group with fewer than `min_group` clusters of one of the classes, or none, has counts and a reason but no
         number, and is left out of disparities and differences. Of more than `MAX_PAIRED_GROUPS` groups each is compared
         with the attribute's overall value, which does not depend on the outcome as a best group would.
         """
         plan = cls()
-        plan._add("all", "overall", np.ones(labels.shape, bool), labels)
+        plan._add(ALL, OVERALL, np.ones(labels.shape, bool), labels)
         for attribute, (codes, names) in attributes.items():
-            for name in set(names) & {"overall", *DISPARITIES}:
+            for name in set(names) & {OVERALL, CRITERION, *DISPARITIES}:
                 raise UserError(
                     f"attribute {attribute!r}: {name!r} is the name of a row in the results; rename that group"
                 )
-            overall = plan._add(attribute, "overall", codes >= 0, labels)
+            overall = plan._add(attribute, OVERALL, codes >= 0, labels)
             groups = []
             for code, name in enumerate(names):
                 member = codes == code
-                groups.append(plan._add(attribute, name, member, labels, _reason(member, labels, clusters, min_group)))
-            plan._contrast(attribute, overall, groups)
+                reason = _reason(member, labels, clusters, min_group, classes)
+                groups.append(plan._add(attribute, name, member, labels, reason))
+            plan._contrast(attribute, overall, groups, disparities)
         return plan
 
     def _add(self, attribute: str, group: str, member: np.ndarray, labels: np.ndarray, reason: str = OK) -> Row:
@@ -97,11 +94,11 @@ class RowPlan:
                 self._index[key] = len(self.members)
                 self.members.append(member)
             cells = (self._index[key],)
-        row = Row(attribute, group, "cell", cells, int(member.sum()), int(labels[member].sum()), reason)
+        row = Row(attribute, group, CELL, cells, -1, int(member.sum()), int(labels[member].sum()), reason)
         self.rows.append(row)
         return row
 
-    def _contrast(self, attribute: str, overall: Row, groups: list[Row]) -> None:
+    def _contrast(self, attribute: str, overall: Row, groups: list[Row], disparities: Sequence[str]) -> None:
         usable = [row for row in groups if row.cells]
         left_out = [row.group for row in groups if not row.cells]
         status = f"without {', '.join(left_out)}" if left_out else OK
@@ -112,82 +109,33 @@ class RowPlan:
         def add(name: str, kind: str, of: Sequence[Row], status: str) -> None:
             cells = tuple(cell for row in of for cell in row.cells) if len(of) > 1 else ()
             n, n_positive = sum(row.n for row in of), sum(row.n_positive for row in of)
-            self.rows.append(Row(attribute, name, kind, cells, n, n_positive, status))
+            known = overall.cells[0] if overall.cells else -1
+            self.rows.append(Row(attribute, name, kind, cells, known, n, n_positive, status))
 
-        for name in DISPARITIES:
+        for name in disparities:
             add(name, name, usable, status)
         for a, b in pairs:
-            add(f"{a.group} − {b.group}", "difference", (a, b), OK)
+            add(f"{a.group} − {b.group}", DIFFERENCE, (a, b), OK)
 
-    def estimate(
-        self,
-        metrics: Sequence[str],
-        point: Float[np.ndarray, "m c r"],
-        replicates: Float[np.ndarray, "m c r b"],
-        confidence: float,
-    ) -> Estimates:
-        """Computes every row from the cells' values and their replicates."""
-        empty = np.full((len(metrics), len(self.rows), point.shape[-1]), np.nan)
-        result = Estimates(empty, empty.copy(), empty.copy(), np.zeros(empty.shape, np.int64))
-        biased = [m for m, metric in enumerate(metrics) if METRICS[metric].resampling_biased]
-        if biased:
-            replicates = replicates.copy()
-            replicates[biased] += (point[biased] - intervals.mean(replicates[biased]))[..., None]
-
-        at, (cells,) = self._of_kind("cell", 1)
-        low, high = intervals.percentile(replicates, confidence)
-        least, most = np.array([METRICS[metric].bounds for metric in metrics]).T[..., None, None]
-        low, high = np.clip(low, least, most), np.clip(high, least, most)
-        _fill(result, at, point[:, cells], low[:, cells], high[:, cells], intervals.invalid(replicates)[:, cells])
-
-        at, (a, b) = self._of_kind("difference", 2)
-        difference = replicates[:, a] - replicates[:, b]
-        interval = intervals.percentile(difference, confidence)
-        _fill(result, at, point[:, a] - point[:, b], *interval, intervals.invalid(difference))
-
-        for k, row in enumerate(self.rows):
-            if row.kind in DISPARITIES and row.cells:
-                for m, metric in enumerate(metrics):
-                    groups = point[m, list(row.cells)], replicates[m, list(row.cells)]
-                    estimate = _disparity(row.kind, metric, *groups, confidence)
-                    _fill(result, (m, k), *estimate)
-        return result
-
-    @staticmethod
-    def applies(row: Row, metric: str) -> bool:
-        """Whether a metric has this row: none is the worst group where neither end of the metric is better."""
-        needs_direction = row.kind in DISPARITIES and DISPARITIES[row.kind].needs_direction
-        return not needs_direction or METRICS[metric].higher_is_better is not None
-
-    def _of_kind(self, kind: str, n_cells: int) -> tuple[tuple[slice, list[int]], list[list[int]]]:
-        rows = [(k, row.cells) for k, row in enumerate(self.rows) if row.kind == kind and row.cells]
-        return (slice(None), [k for k, _ in rows]), [[cells[i] for _, cells in rows] for i in range(n_cells)]
+    def of_kind(self, *kinds: str) -> list[tuple[int, Row]]:
+        """The rows of these kinds that have numbers, each with its place."""
+        return [(k, row) for k, row in enumerate(self.rows) if row.kind in kinds and row.cells]
 
 
-def _fill(result: Estimates, at: tuple, *columns: np.ndarray) -> None:
-    for whole, part in zip(result, columns, strict=True):
-        whole[at] = part
+def applies(row: Row, metric: str) -> bool:
+    """Whether a metric has this row: none is the worst group where neither end of the metric is better."""
+    return row.kind not in DISPARITIES or DISPARITIES[row.kind].applies(METRICS[metric])
 
 
-def _disparity(name: str, metric: str, groups: np.ndarray, replicates: np.ndarray, confidence: float) -> tuple:
-    """Value, ends of the interval and number of undefined replicates; `groups` (G, R), `replicates` (G, R, B)."""
-    disparity, higher_is_better = DISPARITIES[name], METRICS[metric].higher_is_better
-    value = plain = disparity.value(groups, higher_is_better)
-    in_replicates = disparity.value(replicates, higher_is_better)
-    if disparity.bias_corrected:
-        value = np.maximum(2 * plain - intervals.mean(in_replicates), 0)
-    low, high = intervals.INTERVALS[disparity.interval](plain, groups, replicates, confidence)
-    least, most = disparity.bounds(METRICS[metric].bounds)
-    return value, np.maximum(low, least), np.minimum(high, most), intervals.invalid(in_replicates)
-
-
-def _reason(member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, min_group: int) -> str:
+def _reason(
+    member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, min_group: int, classes: Mapping[int, str]
+) -> str:
     """`ok`, or why a group that has samples has no number."""
-    counts = [np.unique(clusters[member & (labels == label)]).size for label in (0, 1)]
-    for count, name in zip(counts, ("negatives", "positives"), strict=True):
+    counts = {name: np.unique(clusters[member & (labels == label)]).size for label, name in classes.items()}
+    for name, count in counts.items():
         if count == 0:
-            return f"no {name}"
-    for count, name in zip(counts, ("negative", "positive"), strict=True):
+            return f"no {name or 'sample'}s"
+    for name, count in counts.items():
         if count < min_group:
-            return f"{count} {name} patient{'s' * (count > 1)}, fewer than {min_group}"
+            return f"{count} {name} patient{'s' * (count > 1)}, fewer than {min_group}".replace("  ", " ")
     return OK

@@ -14,11 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 from fairjax.metrics.cells import BLOCK, Cells
 from fairjax.metrics.evaluate import evaluate, prepare
-from fairjax.metrics.table import METRICS
+from fairjax.metrics.table import CLASSIFICATION
 
 TOLERANCE = 2e-6
 RECALIBRATION = ("calibration_slope", "calibration_intercept")  # apart from the others: they take long to compile
-ALL = tuple(name for name in METRICS if name not in RECALIBRATION)
+ALL = tuple(name for name in CLASSIFICATION if name not in RECALIBRATION)
 N = BLOCK - 1  # every (cell, label) is one block, so that most tests share one compiled program
 
 
@@ -242,7 +242,7 @@ def test_float64_scores_are_compared_as_float64():
     labels, scores = np.array([0, 1, 0, 1]), 0.5 + 1e-12 * np.arange(4)
     cells = Cells.build(labels, np.ones((1, 4)))
     with jax.enable_x64(True):
-        layout = jax.jit(prepare, static_argnums=3)(cells, scores, scores[2], tuple(METRICS))
+        layout = jax.jit(prepare, static_argnums=3)(cells, scores, scores[2], CLASSIFICATION)
     got = jax.jit(evaluate)(cells, layout, np.ones((4, 1), np.float32))
     assert got["auc"][0, 0] == 0.75
     assert got["tpr"][0, 0] == got["tnr"][0, 0] == 0.5

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fairjax.metrics.disparity import DISPARITIES, gap, worst
+from fairjax.metrics.table import METRICS
 from fairjax.statistics import intervals
 
 
@@ -28,14 +29,14 @@ def test_there_is_no_interval_where_most_replicates_are_undefined():
 
 def test_no_replicates_give_no_interval():
     assert np.isnan(intervals.percentile(np.empty((3, 0)), 0.95)).all()
-    assert np.isnan(intervals.simultaneous_range(np.ones(3), np.ones((2, 3)), np.empty((2, 3, 0)), 0.95)).all()
+    assert np.isnan(intervals.spread(np.ones(3), np.ones((2, 3)), np.empty((2, 3, 0)), 0.95)).all()
 
 
 def test_for_two_groups_the_gap_interval_is_symmetric_about_the_absolute_difference():
     rng = np.random.default_rng(1)
     groups = np.array([[0.7], [0.9]])
     replicates = groups[..., None] + rng.normal(0, 0.03, (2, 1, 4000))
-    low, high = intervals.simultaneous_range(gap(groups), groups, replicates, 0.95)
+    low, high = intervals.spread(gap(groups), groups, replicates, 0.95)
     q = np.quantile(np.abs((replicates[0] - 0.7) - (replicates[1] - 0.9)), 0.95)
     np.testing.assert_allclose([low[0], high[0]], [0.2 - q, 0.2 + q])
 
@@ -47,8 +48,8 @@ def simulate(true, n_simulations, n=100, n_boot=400, seed=0):
     groups = np.asarray(true)[:, None] + rng.normal(0, n**-0.5, shape)
     replicates = groups[..., None] + rng.normal(0, n**-0.5, (*shape, n_boot))
     return (
-        intervals.simultaneous_range(gap(groups), groups, replicates, 0.95),
-        intervals.simultaneous_max(worst(groups, True), groups, replicates, 0.95),
+        intervals.spread(gap(groups), groups, replicates, 0.95),
+        intervals.extreme(worst(groups, groups, METRICS["auc"]), groups, replicates, 0.95),
     )
 
 
@@ -73,9 +74,9 @@ def test_a_present_gap_is_covered_and_seen():
 
 def test_worst_follows_the_direction_of_the_metric():
     groups = np.array([[0.2], [0.6]])
-    assert worst(groups, True) == 0.2
-    assert worst(groups, False) == 0.6
-    assert np.isnan(worst(groups, None))
+    assert worst(groups, groups, METRICS["auc"]) == 0.2
+    assert worst(groups, groups, METRICS["bce"]) == 0.6
+    assert not DISPARITIES["worst"].applies(METRICS["selection_rate"])
 
 
 def test_disparities_name_an_interval_that_exists():
