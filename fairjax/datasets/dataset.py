@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int, Shaped, UInt8
 
 from fairjax.errors import UserError, lookup
 
@@ -68,23 +68,37 @@ class Dataset:
 
     def cohort(self, split: np.ndarray) -> pd.DataFrame:
         """Counts images and patients per attribute, group (`missing` too), split and label, zeros included."""
-        frames = []
-        for attribute in self.attributes:
-            codes, names = self.groups(attribute)
-            groups = pd.Categorical.from_codes(np.where(codes < 0, len(names), codes), [*names, "missing"])
-            frame = self.table[["patient", "label"]].assign(
-                attribute=attribute,
-                group=groups,
-                split=pd.Categorical(split, SPLITS),
-                label=pd.Categorical(self.labels, [0, 1]),
-            )
-            counts = frame.groupby(["attribute", "group", "split", "label"], observed=False)["patient"]
-            counts = counts.agg(n_images="size", n_patients="nunique").reset_index()
-            frames.append(counts.astype({"group": str, "split": str, "label": int}))
-        return pd.concat(frames, ignore_index=True)
+        groups = {attribute: self.groups(attribute) for attribute in self.attributes}
+        return cohort(groups, self.labels, self.table["patient"], pd.Categorical(split, SPLITS))
+
+
+def cohort(
+    groups: Mapping[str, tuple[Int[np.ndarray, " n"], Sequence[str]]],
+    labels: Int[np.ndarray, " n"],
+    patients: Shaped[np.ndarray, " n"] | pd.Series,
+    split: pd.Categorical,
+) -> pd.DataFrame:
+    """Counts images and patients per attribute, group (`missing` too), split and label, zeros included.
+
+    Args:
+      groups: attribute → (codes (n,), names), -1 where missing.
+      labels: (n,) in {0, 1}.
+      patients: (n,) who each image is of.
+      split: (n,) the side of each image.
+    """
+    frames = []
+    sample = pd.DataFrame({"patient": np.asarray(patients), "split": split, "label": pd.Categorical(labels, [0, 1])})
+    for attribute, (codes, names) in groups.items():
+        group = pd.Categorical.from_codes(np.where(codes < 0, len(names), codes), [*names, MISSING])
+        frame = sample.assign(attribute=attribute, group=group)
+        counts = frame.groupby(["attribute", "group", "split", "label"], observed=False)["patient"]
+        counts = counts.agg(n_images="size", n_patients="nunique").reset_index()
+        frames.append(counts.astype({"group": str, "split": str, "label": int}))
+    return pd.concat(frames, ignore_index=True)
 
 
 SPLITS = ["train", "validation", "test"]
+MISSING = "missing"  # the name of those whose group is not known
 
 
 def require_both_classes(dataset: Dataset, attributes: list[str]) -> None:

@@ -16,6 +16,7 @@ from fairjax.metrics.disparity import CORE, CRITERION
 from fairjax.statistics import intervals, rows
 from fairjax.statistics.bootstrap import Resampling
 from fairjax.statistics.estimates import Estimates, Values, criteria, criteria_of, estimate
+from fairjax.statistics.permutation import gap_p_values
 from fairjax.statistics.replicates import Draws, plan_chunks, replicate_values, sample_values
 from fairjax.statistics.rows import ALL, CELL, CLASSES, NO_CLASSES, OK, Attribute, Row, RowPlan
 from fairjax.statistics.schemes import Jackknife
@@ -167,6 +168,24 @@ class Evaluation:
             order = np.argsort(np.concatenate([columns["run"], added["run"]]), kind="stable")
             columns = {name: np.concatenate([column, added[name]])[order] for name, column in columns.items()}
         return columns, self._compared(kept, pairs, finite) if pairs else {}
+
+    def gap_p_values(
+        self,
+        attribute: str,
+        scores: Float[np.ndarray, "r n"],
+        thresholds: Float[np.ndarray, " r"],
+        n_permutations: int,
+    ) -> Float[np.ndarray, "m r"]:
+        """p-values of the gap of every metric between those groups of an attribute that have numbers.
+
+        See `fairjax.statistics.permutation.gap_p_values`.
+        """
+        codes, names = self.attributes[attribute]
+        usable = [row.group for _, row in self.plan.of_kind(CELL) if row.attribute == attribute]
+        number = {name: i for i, name in enumerate(name for name in names if name in usable)}
+        recoded = np.array([*(number.get(name, -1) for name in names), -1])[codes]
+        data = scores, self.labels, recoded, thresholds, self.clusters, self.weights
+        return gap_p_values(*data, self.metrics, n_permutations, self.seed, self.memory_bytes)
 
     def _values(self, scores: np.ndarray, thresholds: np.ndarray, finite: np.ndarray):
         """Yields the centred values of a few runs at a time; NaN for those that are not finite."""

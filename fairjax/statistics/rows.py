@@ -115,11 +115,16 @@ class RowPlan:
         for name in disparities:
             add(name, name, usable, status)
         for a, b in pairs:
-            add(f"{a.group} − {b.group}", DIFFERENCE, (a, b), OK)
+            add(difference_name(a.group, b.group), DIFFERENCE, (a, b), OK)
 
     def of_kind(self, *kinds: str) -> list[tuple[int, Row]]:
         """The rows of these kinds that have numbers, each with its place."""
         return [(k, row) for k, row in enumerate(self.rows) if row.kind in kinds and row.cells]
+
+
+def difference_name(a: str, b: str) -> str:
+    """The name of the row of a difference between two groups."""
+    return f"{a} − {b}"
 
 
 def applies(row: Row, metric: str) -> bool:

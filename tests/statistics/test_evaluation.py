@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 from fairjax.errors import UserError
 from fairjax.metrics import evaluate as per_weights
 from fairjax.metrics.cells import Cells
-from fairjax.metrics.table import CLASSIFICATION, METRICS
+from fairjax.metrics.table import CLASSIFICATION
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import evaluate_runs
 from fairjax.statistics.replicates import Chunks, Draws, plan_chunks, replicate_values, sample_values
