@@ -5,16 +5,16 @@ Embeds a dataset with a foundation model, trains many probes on that, and report
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
-from fairjax.errors import EXIT_USER_ERROR, UserError
+from fairjax.command import cache_dir, run, set_up_jax
+from fairjax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file of configs/, with an argument after a colon."
@@ -37,12 +37,6 @@ def default_workdir(config: dict) -> Path:
     return Path("runs") / f"{Path(config_file()).stem}-{hash_json(config)[:8]}"
 
 
-def cache_dir(config: dict) -> Path:
-    """The folder of embeddings and compiled programs."""
-    chosen = config["cache_dir"] or os.environ.get("FAIRJAX_CACHE") or Path.home() / ".cache" / "fairjax"
-    return Path(chosen).expanduser()
-
-
 def main(argv: list[str]) -> None:
     """Runs the pipeline on the parsed flags."""
     if len(argv) > 1:
@@ -55,22 +49,15 @@ def main(argv: list[str]) -> None:
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config)
     command = "python -m fairjax.launch " + shlex.join(sys.argv[1:])
 
-    import jax
-
-    from fairjax.devices import one_cpu_device_per_core
-
-    one_cpu_device_per_core()
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir(config) / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    cache = cache_dir(config["cache_dir"])
+    set_up_jax(cache)
 
     from fairjax import pipeline
 
     if DRY_RUN.value:
-        print(pipeline.describe(config, workdir, cache_dir(config)))
+        print(pipeline.describe(config, workdir, cache))
     else:
-        pipeline.run(config, workdir, cache_dir(config), command=command)
+        pipeline.run(config, workdir, cache, command=command)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -98,13 +85,5 @@ def _unknown_key(argv: list[str], text: str) -> str:
     )
 
 
-def _main() -> None:
-    try:
-        app.run(main, flags_parser=_parse)
-    except UserError as error:
-        print(f"fairjax: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-
-
 if __name__ == "__main__":
-    _main()
+    run(main, _parse)

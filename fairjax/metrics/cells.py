@@ -19,6 +19,7 @@ from jaxtyping import Array, Int
 
 BLOCK = 32  # entries; cells shorter than this waste padding, longer blocks waste multiplications
 PIECE = 1024  # blocks that are summed at once; more of them are padded to whole pieces and summed piece by piece
+_SHARE_PADDED = 16  # fewer are padded by up to this part of them, so that similar data have one shape, compiled once
 
 
 @jax.tree_util.register_dataclass
@@ -69,11 +70,14 @@ class Cells:
         return sum(rows.size for rows in self.rows)
 
 
+def _granularity(blocks: int) -> int:
+    return PIECE if blocks > PIECE else 1 << max(0, (blocks // _SHARE_PADDED).bit_length() - 1)
+
+
 def _ragged_blocks(membership: np.ndarray, of_label: np.ndarray) -> tuple[Array, Array]:
     """Members with one label of each cell, in blocks of one cell each: `(rows_kt, cell_k)`."""
     blocks = (membership & of_label).sum(1) // BLOCK + 1
-    if blocks.sum() > PIECE:
-        blocks[-1] += -blocks.sum() % PIECE
+    blocks[-1] += -blocks.sum() % _granularity(int(blocks.sum()))
     rows = np.full((blocks.sum(), BLOCK), of_label.size, np.int32)
     for first, member in zip(np.cumsum(blocks) - blocks, membership, strict=True):
         members = np.flatnonzero(member & of_label)

@@ -13,7 +13,12 @@ from sklearn.metrics import precision_recall_curve
 
 from fairjax.metrics.sums import N_BINS
 
-HALF = float(np.nextafter(0.5, 1))  # predictions are s > 0.5, and everywhere else here s ≥ threshold
+
+def just_above(threshold: float | Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
+    """The next number: predictions are s > t, and everywhere else here s ≥ t. Above 0 it is the smallest normal one,
+    because XLA takes smaller ones for 0.
+    """
+    return np.maximum(np.nextafter(threshold, np.inf), np.finfo(np.float64).tiny)
 
 
 def best_f1_threshold(scores: Float[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
@@ -27,7 +32,7 @@ def best_f1_threshold(scores: Float[np.ndarray, " n"], labels: Int[np.ndarray, "
     """
     precision, recall, thresholds = precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / (precision + recall + 1e-8)
-    return float(np.nextafter(thresholds[np.argmax(f1[:-1])], np.inf))
+    return float(just_above(thresholds[np.argmax(f1[:-1])]))
 
 
 def own_range_edges(scores: Float[np.ndarray, " n"], members: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " e"]:
@@ -37,4 +42,4 @@ def own_range_edges(scores: Float[np.ndarray, " n"], members: Bool[np.ndarray, "
     lower one.
     """
     edges = pd.cut(scores[members].astype(np.float64), N_BINS, retbins=True)[1]
-    return np.nextafter(edges[1:-1], np.inf)
+    return just_above(edges[1:-1])

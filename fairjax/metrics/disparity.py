@@ -74,6 +74,13 @@ def worst(
     return groups.min(0) if metric.higher_is_better else groups.max(0)
 
 
+def best(
+    groups: Float[np.ndarray, " g *n"], overall: Float[np.ndarray, " *n"], metric: Metric
+) -> Float[np.ndarray, " *n"]:
+    """Value of the group that fares best."""
+    return groups.max(0) if metric.higher_is_better else groups.min(0)
+
+
 def ratio(groups: Float[np.ndarray, " g *n"], *_) -> Float[np.ndarray, " *n"]:
     """Smallest value over largest; NaN where all are 0."""
     return _divide(groups.min(0), groups.max(0))
@@ -119,6 +126,7 @@ DISPARITIES: dict[str, Disparity] = {
         bias_corrected=True,
     ),
     "worst": Disparity("Worst group", worst, "extreme", _same, "min_g m; of a loss max_g m", _has_direction),
+    "best": Disparity("Best group", best, "extreme", _same, "max_g m; of a loss min_g m", _has_direction),
     "ratio": Disparity(
         "Ratio", ratio, "log_range", lambda bounds: (0.0, 1.0), "min_g m / max_g m", _is_share, scale=np.log
     ),

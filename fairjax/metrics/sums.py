@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fairjax.metrics.cells import Cells
+from fairjax.metrics.cells import PIECE, Cells
 from fairjax.metrics.entries import EXACT, sum_in_pieces
 from fairjax.metrics.layout import Columns, Layout
 
@@ -88,11 +89,22 @@ def slices(names: Iterable[str]) -> dict[str, slice]:
 
 
 def columns(sample: Sample, names: Iterable[str], dtype: np.dtype) -> Columns:
-    """Computes the statistics of the entries of one label."""
+    """Computes the statistics of the entries of one label; those in bins as indicators, if they are few."""
     values = {name: jnp.stack(SUMS[name].values(sample), axis=1).astype(dtype) for name in slices(names)}
     bins = {name: of(sample).astype(jnp.uint8) for name in values if (of := SUMS[name].bins)}
     plain = jnp.concatenate([value for name, value in values.items() if name not in bins], axis=1)
-    return Columns(plain, bins, {name: values[name] for name in bins})
+    binned = Columns(plain, bins, {name: values[name] for name in bins})
+    return binned if len(sample.score) > PIECE else Columns(_spread_out(binned), {}, {})
+
+
+def _spread_out(columns: Columns) -> Float[Array, "k j t"]:
+    """All statistics as columns: those in bins times the indicator of every bin."""
+    parts = [columns.plain]
+    for name in (name for name in SUMS if name in columns.bins):
+        indicator = columns.bins[name][:, None] == jnp.arange(N_BINS, dtype=jnp.uint8)[:, None]
+        binned = columns.binned[name]  # (k, v, t) → (k, v · bins, t)
+        parts.append((binned[:, :, None] * indicator[:, None]).reshape(len(binned), -1, binned.shape[-1]))
+    return jnp.concatenate(parts, axis=1)
 
 
 def weighted_sums(
@@ -101,18 +113,9 @@ def weighted_sums(
     """Sums all statistics over the entries of each cell, weighted, apart for either label."""
 
     def of_label(label: int) -> Float[Array, "c j b"]:
-        columns, weight = layout.columns[label], weights[label]
-
         def blocks(take) -> Float[Array, "p j b"]:
-            parts = [take(columns.plain, 0)]
-            for name in (name for name in SUMS if name in columns.bins):
-                indicator = (
-                    take(columns.bins[name], 0)[:, None] == jnp.arange(N_BINS, dtype=jnp.uint8)[:, None]
-                ).astype(weight.dtype)
-                binned = take(columns.binned[name], 0)  # (p, v, t) → (p, v · bins, t)
-                product = binned[:, :, None] * indicator[:, None]
-                parts.append(product.reshape(len(binned), -1, binned.shape[-1]))
-            return jnp.einsum("kjt,tkb->kjb", jnp.concatenate(parts, axis=1), take(weight, 1), precision=EXACT)
+            piece = jax.tree.map(lambda array: take(array, 0), layout.columns[label])
+            return jnp.einsum("kjt,tkb->kjb", _spread_out(piece), take(weights[label], 1), precision=EXACT)
 
         return sum_in_pieces(blocks, cells.cell[label], cells.n_cells)
 

@@ -32,6 +32,13 @@ class ReportData:
       curves: attribute → group → (scores, labels), both (n,), of the selected run on the test split.
       thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value": …}.
       notes: what a reader must know: small groups, what could not be computed.
+      sample: what a row of the data is called: an image, a row.
+      unit: what is resampled: a patient, or a row where nobody knows the patients.
+      population: facts on who the numbers speak of, and who was left out.
+      missingness: columns attribute, group, n_given, n_left_out; None where nothing was left out.
+      comparisons: differences between models: a, b, attribute, metric, group, value, ci_low, ci_high, p_value, p_holm,
+        p_bh, status, n_invalid; None where there is one model.
+      values: attribute → group → (n,) values of the cases, e.g. their Dice, of the run that is shown.
     """
 
     title: str
@@ -46,6 +53,12 @@ class ReportData:
     curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
     thresholds: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    sample: str = "image"
+    unit: str = "patient"
+    population: dict[str, Any] = field(default_factory=dict)
+    missingness: pd.DataFrame | None = None
+    comparisons: pd.DataFrame | None = None
+    values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
     def confidence(self) -> float:

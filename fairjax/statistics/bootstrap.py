@@ -29,7 +29,6 @@ class Resampling:
     first: UInt32[Array, " k"]
     size: UInt32[Array, " k"]
     identity: bool = field(metadata={"static": True})
-    columns = 1  # of weights for each number drawn
 
     @classmethod
     def build(

@@ -83,6 +83,9 @@ class Evaluation:
         equal widths on [0, 1].
       progress: Called with the number of runs that were finished since the last call.
 
+    Attributes:
+      advance: If set, called with the number of replicates × runs that were finished since the last call.
+
     Raises:
       UserError: The input is not what it should be.
     """
@@ -113,6 +116,7 @@ class Evaluation:
         self.attributes, self.metrics, self.edges = attributes, tuple(metrics), edges
         self.n_boot, self.seed, self.confidence = n_boot, seed, confidence
         self.with_criteria, self.memory_bytes, self.progress = with_criteria, memory_bytes, progress
+        self.advance: Callable[[int], object] | None = None
         lookup("interval", interval, dict.fromkeys(INTERVALS))
         _check(n, self.labels, attributes, self.metrics)
         self.resampling = Resampling.build(n, clusters, strata)
@@ -122,6 +126,11 @@ class Evaluation:
         self.plan = RowPlan.build(self.labels, attributes, self.clusters, min_group, disparities, classes)
         self.cells = Cells.build(self.labels, np.stack(self.plan.members))
         self.weights = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
+
+    @property
+    def n_columns(self) -> int:
+        """Replicates of the bootstrap and of the jackknife that each run takes."""
+        return self.n_boot + (self.jackknife.n_blocks if self.jackknife else 0)
 
     def evaluate(self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"] | float) -> Columns:
         """Evaluates runs; see `evaluate_runs`."""
@@ -175,17 +184,25 @@ class Evaluation:
         scores: Float[np.ndarray, "r n"],
         thresholds: Float[np.ndarray, " r"],
         n_permutations: int,
+        advance: Callable[[int], object] | None = None,
     ) -> Float[np.ndarray, "m r"]:
         """p-values of the gap of every metric between those groups of an attribute that have numbers.
 
         See `fairjax.statistics.permutation.gap_p_values`.
         """
         codes, names = self.attributes[attribute]
-        usable = [row.group for _, row in self.plan.of_kind(CELL) if row.attribute == attribute]
-        number = {name: i for i, name in enumerate(name for name in names if name in usable)}
+        number = {name: i for i, name in enumerate(self._usable(attribute))}
         recoded = np.array([*(number.get(name, -1) for name in names), -1])[codes]
         data = scores, self.labels, recoded, thresholds, self.clusters, self.weights
-        return gap_p_values(*data, self.metrics, n_permutations, self.seed, self.memory_bytes)
+        return gap_p_values(*data, self.metrics, n_permutations, self.seed, self.memory_bytes, advance)
+
+    def n_usable(self, attribute: str) -> int:
+        """Groups of an attribute that have numbers."""
+        return len(self._usable(attribute))
+
+    def _usable(self, attribute: str) -> list[str]:
+        names = set(self.attributes[attribute][1])
+        return [row.group for _, row in self.plan.of_kind(CELL) if row.attribute == attribute and row.group in names]
 
     def _values(self, scores: np.ndarray, thresholds: np.ndarray, finite: np.ndarray):
         """Yields the centred values of a few runs at a time; NaN for those that are not finite."""
@@ -199,7 +216,7 @@ class Evaluation:
         draws += [Draws(self.jackknife, self.jackknife.n_blocks)] if self.jackknife else []
         chunks = plan_chunks(self.cells.n_entries, len(scores), self.n_boot, self.memory_bytes)
         drawn = replicate_values(
-            self.cells, scores, thresholds, draws, self.weights, self.metrics, self.seed, chunks, edges
+            self.cells, scores, thresholds, draws, self.weights, self.metrics, self.seed, chunks, edges, self.advance
         )
         for start, (bootstrap, *jackknife) in zip(range(0, len(scores), chunks.runs), drawn, strict=True):
             runs = slice(start, start + chunks.runs)

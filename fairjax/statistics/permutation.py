@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,6 +27,7 @@ def gap_p_values(
     n_permutations: int,
     seed: int,
     memory_bytes: int | None = None,
+    advance: Callable[[int], object] | None = None,
 ) -> Float[np.ndarray, "m r"]:
     """p-values of max − min over groups, if groups are shuffled over patients within label.
 
@@ -43,22 +44,23 @@ def gap_p_values(
       metrics: Names (M).
       n_permutations: P.
       seed: Of the permutations.
-      memory_bytes: As in `fairjax.statistics.evaluation.Evaluation`.
+      memory_bytes, advance: As in `fairjax.statistics.evaluation.Evaluation`.
 
     Returns:
       (M, R) shares (1 + #{gap* ≥ gap}) / (1 + P); NaN where there is no gap, or more than `MOST_GROUPS` groups.
 
     Source: Phipson & Smyth 2010, Permutation p-values should never be zero.
     """
-    scheme = Permutation.build(codes, labels, clusters)
-    if not 2 <= scheme.columns <= MOST_GROUPS:
+    n_groups = int(codes.max(initial=-1)) + 1
+    if not 2 <= n_groups <= MOST_GROUPS:
         return np.full((len(metrics), len(scores)), np.nan)
     cells = Cells.build(labels, (codes >= 0)[None])
-    draws = [Draws(scheme, n_permutations + 1, -1)]
-    chunks = plan_chunks(cells.n_entries, len(scores), n_permutations * scheme.columns, memory_bytes)
-    values = replicate_values(cells, scores, thresholds, draws, weights, tuple(metrics), seed, chunks)
+    columns = (n_permutations + 1) * n_groups  # the first permutation is the sample
+    draws = [Draws(Permutation.build(codes, labels, clusters), columns)]
+    chunks = plan_chunks(cells.n_entries, len(scores), columns, memory_bytes)
+    values = replicate_values(cells, scores, thresholds, draws, weights, tuple(metrics), seed, chunks, None, advance)
     of_runs = np.concatenate([drawn for (drawn,) in values], axis=2)[:, 0]  # (M, R, (P + 1) · G)
-    gaps = gap(np.moveaxis(of_runs.reshape(*of_runs.shape[:2], -1, scheme.columns), -1, 0))
+    gaps = gap(np.moveaxis(of_runs.reshape(*of_runs.shape[:2], -1, n_groups), -1, 0))
     observed, permuted = gaps[..., :1], gaps[..., 1:]
     reached = ~(permuted < observed - _ROUNDING)  # an undefined gap counts against
     return np.where(np.isnan(observed[..., 0]), np.nan, (1 + reached.sum(-1)) / (1 + n_permutations))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ _ACCELERATOR_BUDGET = (2**30, 1024)
 _MIN_REPLICATES = 4  # at once, whatever the budget: with fewer, gathered rows are too short
 _VECTOR = 16  # replicates that a CPU's vector unit takes at once
 _NUMBERS_PER_REPLICATE = 8  # per entry of the layout, alive at once in a step
+_STEPS_PER_CALL = 8  # of each device; few, so that any number of draws is the same program, called again
 _NUMBERS_PER_RUN = 32  # per entry: the layout and its statistics
 
 
@@ -45,11 +46,10 @@ def plan_chunks(n_entries: int, n_runs: int, n_boot: int, memory_bytes: int | No
 
 
 class Draws(NamedTuple):
-    """So many draws of a scheme, numbered from `first`."""
+    """So many columns of weights of a scheme, numbered from 0."""
 
     scheme: Scheme
-    times: int
-    first: int = 0
+    columns: int
 
 
 def sample_values(
@@ -76,6 +76,7 @@ def replicate_values(
     seed: int,
     chunks: Chunks,
     edges: Float[np.ndarray, "r c e"] | None = None,
+    advance: Callable[[int], object] | None = None,
 ) -> Iterator[list[Float[np.ndarray, "m c r b"]]]:
     """Evaluates metrics (M) of cells (C) with the weights of every draw, `chunks.runs` runs at a time.
 
@@ -89,34 +90,45 @@ def replicate_values(
       seed: Of the draws.
       chunks: From `plan_chunks`; changes speed and memory, never a result.
       edges: (R, C, 9) of the bins of a calibration error; None: equal widths on [0, 1].
+      advance: Called with the number of columns × runs that were finished since the last call.
 
     Yields:
-      For each chunk of runs, the values of every scheme, those of its columns in sequence.
+      For each chunk of runs, the values of every scheme.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("replicates",))
     compute = _evaluate_steps(mesh)
 
-    def steps(scheme: Scheme, times: int, first: int) -> np.ndarray:
-        width = max(1, min(chunks.replicates // scheme.columns, times))
-        n_steps = -(-times // width)
-        n_steps += -n_steps % mesh.size
-        return np.arange(first, first + n_steps * width, dtype=np.int32).reshape(n_steps, width)
+    def calls(columns: int) -> np.ndarray:
+        needed = -(-columns // (chunks.replicates * mesh.size))
+        per_call = min(1 << (needed - 1).bit_length(), _STEPS_PER_CALL)
+        shape = -(-needed // per_call), per_call * mesh.size, chunks.replicates
+        return np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
 
-    def dispatch(start: int) -> tuple[int, list[Array]]:
+    def dispatch(start: int) -> tuple[int, list[list[Array]]]:
         # The last run fills up the last chunk: one shape, one compilation.
         runs = np.arange(start, start + chunks.runs).clip(max=len(scores) - 1)
         with jax.enable_x64(scores.dtype == np.float64):
             of_runs = scores[runs], thresholds[runs], None if edges is None else edges[runs]
             layouts = _prepare(cells, *of_runs, metrics)
-        values = [compute(cells, layouts, drawn.scheme, weights, seed, steps(*drawn)) for drawn in draws]
+        values = [
+            [compute(cells, layouts, drawn.scheme, weights, seed, numbers) for numbers in calls(drawn.columns)]
+            for drawn in draws
+        ]
         return min(chunks.runs, len(scores) - start), values
 
-    def fetch(n_runs: int, values: list[Array]) -> list[np.ndarray]:
+    def fetch(n_runs: int, values: list[list[Array]]) -> list[np.ndarray]:
         result = []
-        for drawn, of_steps in zip(draws, values, strict=True):
-            host = np.moveaxis(np.asarray(of_steps), 0, -2)[:, :n_runs]  # (M, R, C, steps, B)
+        for drawn, of_calls in zip(draws, values, strict=True):
+            done = 0
+            for i, of_call in enumerate(of_calls):
+                of_calls[i] = np.asarray(of_call)[:, :, :n_runs]
+                before, done = done, min(drawn.columns, done + of_call.shape[0] * chunks.replicates)
+                if advance:
+                    advance((done - before) * n_runs)
+            steps = np.concatenate(of_calls)
+            host = np.moveaxis(steps, 0, -2)  # (M, R, C, steps, B)
             host = host.reshape(*host.shape[:3], -1).swapaxes(1, 2)
-            result.append(host[..., : drawn.times * drawn.scheme.columns].copy())
+            result.append(host[..., : drawn.columns].copy())
         return result
 
     pending = None  # the host works on one chunk while the device computes the next

@@ -1,7 +1,7 @@
 """Other ways than the bootstrap to weight samples: leave some out, or shuffle who is in which group.
 
-A scheme is a pytree whose `weights(seed, numbers)` gives (n, B) weights: `columns` of them for each number drawn, in
-sequence.
+A scheme is a pytree whose `weights(seed, numbers)` gives (n, B) weights, one column for each number; numbers are
+consecutive.
 """
 
 from __future__ import annotations
@@ -23,12 +23,8 @@ MOST_BLOCKS = 1000
 class Scheme(Protocol):
     """What gives the weights of replicates."""
 
-    @property
-    def columns(self) -> int:
-        """Columns of weights for each number drawn."""
-
-    def weights(self, seed: int | Array, numbers: Int[Array, " d"]) -> Float[Array, "n b"]:
-        """(n, columns · D) weights of the draws with these numbers."""
+    def weights(self, seed: int | Array, numbers: Int[Array, " b"]) -> Float[Array, "n b"]:
+        """(n, B) weights of the replicates with these numbers."""
 
 
 @jax.tree_util.register_dataclass
@@ -43,7 +39,6 @@ class Jackknife:
 
     block: Int[Array, " n"]
     n_blocks: int = field(metadata={"static": True})
-    columns = 1
 
     @classmethod
     def build(cls, clusters: Int[np.ndarray, " n"]) -> Jackknife:
@@ -63,21 +58,20 @@ class Jackknife:
 class Permutation:
     """Shuffles groups over patients within label: what the gap would be if groups meant nothing.
 
-    The columns of a permutation are the members of each group; in permutation −1 they are the true ones. What is
-    shuffled are units, the samples of a patient that are in one group; the units of a stratum have samples of the same
-    labels.
+    The columns of a permutation are the members of each group; in the first they are the true ones. What is shuffled
+    are units, the samples of a patient that are in one group; the units of a stratum have samples of the same labels.
 
     Attributes:
-      unit: (n,) unit of each sample, units of one stratum in sequence; the number of units for a sample in no group.
-      group: (units,) group of each unit.
-      stratum: (units,) its stratum, ascending.
-      columns: Groups.
+      unit: (n,) unit of each sample, units of one stratum in sequence; n for a sample in no group.
+      group: (n,) group of each unit, -1 past the last one: padded, so that all attributes have one shape.
+      stratum: (n,) its stratum, ascending.
+      n_groups: Columns of each permutation.
     """
 
     unit: Int[Array, " n"]
-    group: Int[Array, " u"]
-    stratum: Int[Array, " u"]
-    columns: int = field(metadata={"static": True})
+    group: Int[Array, " n"]
+    stratum: Int[Array, " n"]
+    n_groups: Int[Array, ""]
 
     @classmethod
     def build(
@@ -86,32 +80,35 @@ class Permutation:
         """Numbers units by stratum, on the host.
 
         Args:
-          codes: (n,) group from 0, -1 for samples that take no part.
+          codes: (n,) group from 0, -1 for samples that take no part; at least two groups.
           labels: (n,) class.
           clusters: (n,) patient.
         """
-        known = codes >= 0
+        known, n, n_groups = codes >= 0, len(codes), int(codes.max()) + 1
         patients = np.unique(clusters[known], return_inverse=True)[1].astype(np.int64)
-        n_groups = int(codes.max(initial=-1)) + 1
         names, unit = np.unique(patients * n_groups + codes[known], return_inverse=True)
         stratum = signatures(unit, len(names), labels[known])
         order = np.argsort(stratum, kind="stable")
         number = np.empty(len(names), np.int64)
         number[order] = np.arange(len(names))
-        of_sample = np.full(codes.shape, len(names), np.int32)
+        padding = (0, n - len(names))
+        of_sample = np.full(n, n)
         of_sample[known] = number[unit]
-        group = jnp.asarray((names % max(n_groups, 1))[order], jnp.int32)
-        return cls(jnp.asarray(of_sample), group, jnp.asarray(stratum[order], jnp.int32), n_groups)
+        group = np.pad((names % n_groups)[order], padding, constant_values=-1)
+        stratum = np.pad(stratum[order], padding, constant_values=n)
+        return cls(*(jnp.asarray(x, jnp.int32) for x in (of_sample, group, stratum, n_groups)))
 
-    def weights(self, seed: int | Array, numbers: Int[Array, " d"]) -> Float[Array, "n b"]:
-        """1 for the members of each group in each permutation."""
+    def weights(self, seed: int | Array, numbers: Int[Array, " b"]) -> Float[Array, "n b"]:
+        """1 for the members of group b mod G in permutation ⌊b / G⌋; the numbers are consecutive."""
         key = jax.random.key(seed, impl="threefry2x32")
 
-        def shuffled(number: Int[Array, ""]) -> Int[Array, " u"]:
-            bits = jax.random.bits(stream(key, "permutation", number), self.group.shape, jnp.uint32)
+        def shuffled(permutation: Int[Array, ""]) -> Int[Array, " n"]:
+            bits = jax.random.bits(stream(key, "permutation", permutation), self.group.shape, jnp.uint32)
             order = jax.lax.sort((self.stratum, bits, jnp.arange(len(bits))), num_keys=2)[2]
-            return jnp.where(number < 0, self.group, jnp.zeros_like(self.group).at[order].set(self.group))
+            return jnp.where(permutation == 0, self.group, jnp.zeros_like(self.group).at[order].set(self.group))
 
-        group = jax.vmap(shuffled, out_axes=1)(numbers)
+        permutation = numbers // self.n_groups
+        at_most = len(numbers) // 2 + 1  # permutations, of two groups or more
+        group = jax.vmap(shuffled, out_axes=1)(permutation[0] + jnp.arange(at_most))
         of_sample = group.at[self.unit].get(mode="fill", fill_value=-1)
-        return (of_sample[..., None] == jnp.arange(self.columns)).astype(jnp.float32).reshape(len(self.unit), -1)
+        return (of_sample[:, permutation - permutation[0]] == numbers % self.n_groups).astype(jnp.float32)

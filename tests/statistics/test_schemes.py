@@ -64,7 +64,7 @@ def test_a_permutation_keeps_the_groups_of_each_label_and_moves_patients_whole()
     patients = np.repeat(np.arange(60), rng.integers(1, 4, 60))
     labels, codes = (patients % 3 == 0).astype(int), (patients % 5).clip(max=2)
     codes[patients == 7] = -1
-    weights = np.asarray(Permutation.build(codes, labels, patients).weights(1, jnp.arange(-1, 4))).reshape(
+    weights = np.asarray(Permutation.build(codes, labels, patients).weights(1, jnp.arange(15))).reshape(
         len(patients), 5, 3
     )
     np.testing.assert_array_equal(weights[:, 0], codes[:, None] == np.arange(3))
