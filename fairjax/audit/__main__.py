@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{out} is a file; choose another --out")
     from fairjax.audit import tables
 
-    table, facts = tables.read_table(argv[1]), {"name": Path(argv[1]).name}
+    table, facts = tables.read_table(argv[1]), dict[str, Any](name=Path(argv[1]).name)
     facts |= {
         "title": f"Audit of {Path(argv[1]).name}",
         "command": f"python -m fairjax.audit {shlex.join(sys.argv[1:])}",
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
     if bool(METADATA.value) != bool(ON.value):
         raise UserError("--metadata and --on belong together: --metadata=patients.csv --on=patient")
     if METADATA.value:
-        table, joined = tables.join(table, tables.read_table(METADATA.value), ON.value)
+        table, joined = tables.join(table, tables.read_table(METADATA.value), ON.value or "")
         facts |= {"metadata": Path(METADATA.value).name} | {name: count for name, count in joined.items() if count}
     if not GROUP.value:
         raise UserError(f"say whose groups to compare, with --group; the columns are {', '.join(map(str, table))}")
@@ -89,8 +89,7 @@ def _hashes(table: str) -> dict[str, str]:
 
 
 def _audit(table, path: Path, facts: dict[str, Any]):
-    from fairjax import audit, audit_segmentation
-    from fairjax.audit import groups, tables
+    from fairjax.audit import audit, audit_segmentation, groups, tables
 
     columns: dict[str, Any] = {flag.name: flag.value for flag in ANALYSIS}
     columns |= {"bins": groups.parse_bins(BINS.value), "intersections": INTERSECTIONS.value, "missing": MISSING.value}
@@ -107,7 +106,9 @@ def _audit(table, path: Path, facts: dict[str, Any]):
             if flag.value:
                 raise UserError(f"--{flag.name} has no meaning for segmentations; leave it out")
         if DICE.value:
-            measured = {"dice": {name: tables.number_column(table, name, "--dice") for name in DICE.value}}
+            measured: dict[str, Any] = {
+                "dice": {name: tables.number_column(table, name, "--dice") for name in DICE.value}
+            }
         else:
             masks = ((flag.value, f"--{flag.name}") for flag in (PRED_MASK, TRUE_MASK))
             pred, true = (_paths(tables.column(table, name or "", flag), path) for name, flag in masks)
@@ -118,7 +119,7 @@ def _audit(table, path: Path, facts: dict[str, Any]):
     columns |= {"score_type": SCORE_TYPE.value, "pos_label": POS_LABEL.value, "threshold": THRESHOLD.value}
 
     def predictions(rows) -> tuple[Any, dict[str, Any]]:
-        return tables.column(rows, LABEL.value, "--label"), {name: _score(rows, name) for name in SCORE.value}
+        return tables.column(rows, LABEL.value or "", "--label"), {name: _score(rows, name) for name in SCORE.value}
 
     if VALIDATION.value:
         name, _, value = VALIDATION.value.partition("=")

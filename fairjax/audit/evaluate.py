@@ -30,7 +30,7 @@ class Cohort(NamedTuple):
       weights: (n,) or None.
     """
 
-    labels: Int[np.ndarray, " n"] | None
+    labels: Any  # (n,) or None
     scores: dict[Any, Float[np.ndarray, " n"]]
     attributes: dict[str, Attribute]
     clusters: Int[np.ndarray, " n"]
@@ -163,11 +163,11 @@ class _DeLong:
         }
         for row in known.itertuples():
             if row.group in names[row.attribute]:
-                se = np.linalg.norm(self.influence(row.run, row.attribute, row.group))
+                se = float(np.linalg.norm(self.influence(row.run, row.attribute, row.group)))
                 ends = delong.interval(row.value, se, self.confidence)
             elif (row.attribute, row.group) in pairs:
                 a, b = (self.influence(row.run, row.attribute, group) for group in pairs[row.attribute, row.group])
-                ends = delong.difference_interval(row.value, np.linalg.norm(a - b), self.confidence)
+                ends = delong.difference_interval(row.value, float(np.linalg.norm(a - b)), self.confidence)
             else:
                 continue
             results.loc[row.Index, ["ci_low", "ci_high", "n_invalid"]] = *ends, 0
@@ -175,7 +175,7 @@ class _DeLong:
             return
         for row in differences[(differences["metric"] == "auc") & differences["value"].notna()].itertuples():
             a, b = (self.influence(run, row.attribute, row.group) for run in (row.a, row.b))
-            se = np.linalg.norm(a - b)
+            se = float(np.linalg.norm(a - b))
             ends = delong.difference_interval(row.value, se, self.confidence)
             columns = ["ci_low", "ci_high", "n_invalid", "p_value"]
             differences.loc[row.Index, columns] = *ends, 0, delong.p_value(row.value, se)

@@ -141,7 +141,7 @@ def _nibabel(path: Path):
     return nibabel
 
 
-def _cases(masks: Any, name: str) -> Sequence[Any]:
+def _cases(masks: Any, name: str) -> Any:
     if isinstance(masks, str | Path):
         raise UserError(f"{name} must be one mask for each case, not a single path")
     return list(masks) if isinstance(masks, list | tuple) or hasattr(masks, "iloc") else to_numpy(masks, name)

@@ -91,6 +91,7 @@ def report(
         notes=notes,
         sample="row",
         unit="row" if data.clusters is None else "patient",
+        analysis=_analysis(settings),
         population=_population(data, population),
         missingness=data.left_out_by_group,
         comparisons=outcome.comparisons,
@@ -104,6 +105,18 @@ def report(
         notes=notes,
         data=page,
     )
+
+
+def _analysis(settings: Settings) -> dict[str, Any]:
+    """How the numbers were made, in words."""
+    return {
+        "intervals": f"{settings.interval}, {settings.n_boot:,} replicates" if settings.n_boot else "none",
+        "interval of the AUC": "DeLong" if settings.auc_interval == "delong" else "",
+        "drawn": "within label and groups" if settings.stratify else "",
+        "permutations": settings.n_permutations or "none",
+        "fewest patients": f"{settings.fewest} of either label in a group",
+        "seed": settings.seed,
+    }
 
 
 def _population(data: Predictions, stated: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fairjax.report import ReportData
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class AuditReport:
     """The numbers of an audit.
 
@@ -83,7 +83,12 @@ class AuditReport:
     def __str__(self) -> str:
         from fairjax.report import console_table
 
-        return console_table(self.data)
+        models = list(dict.fromkeys(self.results["run"]))
+        if len(models) == 1:
+            return console_table(self.data)
+        return "\n\n".join(f"{model}\n{console_table(self.data, model)}" for model in models)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return self.summary.to_html(float_format=lambda value: f"{value:.3f}")

@@ -53,7 +53,7 @@ def summary(results: pd.DataFrame, attributes: dict[str, list[str]], policy: str
     lines: dict[tuple, dict[str, Any]] = {}
     for (run, attribute), of in rows.groupby(["run", "attribute"], sort=False):
         overall = of[of["group"] == OVERALL].iloc[0]
-        line = {"n": int(overall["n"]), "n_groups": int(counted.get((run, attribute), 0))}
+        line: dict[str, Any] = {"n": int(overall["n"]), "n_groups": int(counted.get((run, attribute), 0))}
         numbers = of.set_index(["metric", "group"])
         if policy == "compat":
             if line["n_groups"] < 2:
@@ -86,7 +86,9 @@ def by_group(results: pd.DataFrame, attributes: dict[str, list[str]], policy: st
             known = numbers if counted.get((run, attribute), 0) > 1 else _without_numbers(numbers)
             lines[run, attribute, group] = _compat_group(known, first)
             continue
-        line = {"n": int(first["n"])} | ({"n_positive": int(first["n_positive"])} if first["n_positive"] >= 0 else {})
+        line: dict[str, Any] = {"n": int(first["n"])} | (
+            {"n_positive": int(first["n_positive"])} if first["n_positive"] >= 0 else {}
+        )
         for metric, number in numbers.iterrows():
             line |= _with_interval(str(metric), number)
         lines[run, attribute, group] = line | {"status": first["status"]}

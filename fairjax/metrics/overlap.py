@@ -17,7 +17,7 @@ PERCENTILE = 0.95
 _FAR = 1e12  # squared distance of a voxel that has no surface to be near to
 
 
-def dice(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float = 1.0) -> Float[Array, ""]:
+def dice(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0) -> Float[Array, ""]:
     """2 |A ∩ B| / (|A| + |B|), as 1 − |A △ B| / (|A| + |B|), which is exact near 1.
 
     Args:
@@ -30,7 +30,7 @@ def dice(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float = 1.0) -
     return jnp.where(total == 0, empty, 1 - _count(pred ^ true) / jnp.maximum(total, 1))
 
 
-def iou(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float = 1.0) -> Float[Array, ""]:
+def iou(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0) -> Float[Array, ""]:
     """|A ∩ B| / |A ∪ B|, and `empty` where both are empty; Jaccard 1912."""
     union = _count(pred | true)
     return jnp.where(union == 0, empty, 1 - _count(pred ^ true) / jnp.maximum(union, 1))
@@ -85,7 +85,11 @@ def hd95(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], spacing: Float[Array,
 
 
 def nsd(
-    pred: Bool[Array, "*s"], true: Bool[Array, "*s"], spacing: Float[Array, " d"], tolerance: float, empty: float = 1.0
+    pred: Bool[Array, "*s"],
+    true: Bool[Array, "*s"],
+    spacing: Float[Array, " d"],
+    tolerance: float | Array,
+    empty: float | Array = 1.0,
 ) -> Float[Array, ""]:
     """Normalised surface Dice: the share of both surfaces' voxels that are within `tolerance` of the other surface.
 

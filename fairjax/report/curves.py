@@ -106,3 +106,20 @@ def _cell(values: Float[np.ndarray, " n"], cells: int) -> Int[np.ndarray, " n"]:
     """Returns the index of the cell that holds each value, over the range of the values."""
     low, high = values.min(), values.max()
     return ((values - low) / max(high - low, 1e-12) * (cells - 1)).astype(int)
+
+
+DECISION_GRID = np.linspace(0.01, 0.99, 99)
+
+
+def net_benefit(
+    scores: Float[np.ndarray, " n"], labels: Num[np.ndarray, " n"], thresholds: Float[np.ndarray, " t"]
+) -> Float[np.ndarray, " t"]:
+    """Returns TP / n − FP / n · t / (1 − t) at each threshold t, for decisions s ≥ t.
+
+    Source: Vickers & Elkin 2006.
+    """
+    n = len(labels)
+    positives, negatives = (np.sort(scores[(np.asarray(labels) > 0) == of]) for of in (True, False))
+    tp = len(positives) - np.searchsorted(positives, thresholds)
+    fp = len(negatives) - np.searchsorted(negatives, thresholds)
+    return tp / n - fp / n * thresholds / (1 - thresholds)

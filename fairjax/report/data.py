@@ -34,6 +34,7 @@ class ReportData:
       notes: what a reader must know: small groups, what could not be computed.
       sample: what a row of the data is called: an image, a row.
       unit: what is resampled: a patient, or a row where nobody knows the patients.
+      analysis: facts on how an audit was made, besides the threshold.
       population: facts on who the numbers speak of, and who was left out.
       missingness: columns attribute, group, n_given, n_left_out; None where nothing was left out.
       comparisons: differences between models: a, b, attribute, metric, group, value, ci_low, ci_high, p_value, p_holm,
@@ -55,6 +56,7 @@ class ReportData:
     notes: list[str] = field(default_factory=list)
     sample: str = "image"
     unit: str = "patient"
+    analysis: dict[str, Any] = field(default_factory=dict)
     population: dict[str, Any] = field(default_factory=dict)
     missingness: pd.DataFrame | None = None
     comparisons: pd.DataFrame | None = None

@@ -11,6 +11,7 @@ _LABELS = {
     "n_images": "images",
     "n_patients": "patients",
     "weights_sha256": "SHA-256 of weights",
+    "sha256": "SHA-256 of the input",
 }
 
 

@@ -86,7 +86,7 @@ def dot_whisker(
     left, right = max(len(short(label, most)) for label, _, _ in rows) * 6.8 + 14, width - 148
     height = top + bottom + row_height * len(rows)
     with svg.figure(width, height) as fig:
-        axes = _axes(fig, left, bottom, right - left, row_height * len(rows))
+        axes = place_axes(fig, left, bottom, right - left, row_height * len(rows))
         axes.set(xlim=range_, ylim=(len(rows) - 0.5, -0.5))
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
@@ -100,9 +100,9 @@ def dot_whisker(
             axes.axvline(overall.value, color=colour("muted"), linewidth=1.2)
         for y, (label, look, cell) in enumerate(rows):
             middle = bottom + row_height * (len(rows) - y - 0.5) - 4
-            _text(fig, left - 10, middle, short(label, most), ha="right")
+            write(fig, left - 10, middle, short(label, most), ha="right")
             if not cell.known:
-                _text(
+                write(
                     fig,
                     left + 4,
                     middle,
@@ -115,9 +115,9 @@ def dot_whisker(
             tint = colour(look.token)
             if cell.has_interval:
                 _whisker(axes, cell, y, tint, range_)
-            _dot(axes, cell.value, y, look)
-            _text(fig, right + 50, middle, decimal(cell.value), ha="right", fontweight="bold")
-            _text(fig, right + 55, middle, cell.interval(), color=colour("muted"), fontsize=11)
+            draw_dot(axes, cell.value, y, look)
+            write(fig, right + 50, middle, decimal(cell.value), ha="right", fontweight="bold")
+            write(fig, right + 55, middle, cell.interval(), color=colour("muted"), fontsize=11)
         said = "; ".join(f"{label} {cell.text() if cell.known else cell.reason}" for label, _, cell in rows)
         return svg.inline(fig, name, f"{metric(metric_name).label} by group: {said}; overall {overall.text()}")
 
@@ -136,7 +136,7 @@ def roc(
     """
     side, left, bottom = 400, 54, 42
     with svg.figure(side, side) as fig:
-        axes = _axes(fig, left, bottom, side - left - 10, side - bottom - 10)
+        axes = place_axes(fig, left, bottom, side - left - 10, side - bottom - 10)
         _unit_square(axes, "False positive rate (1 − specificity)", "True positive rate (sensitivity)")
         steps = curves.roc_steps(*overall) if overall else None
         if steps:
@@ -147,7 +147,7 @@ def roc(
                 axes.plot(*steps, color=colour(look.token), linewidth=1.8, linestyle=look.dash, solid_joinstyle="round")
         for _, look, _, point in groups:
             if all(map(finite, point)):
-                _dot(axes, *point, look, size=9)
+                draw_dot(axes, *point, look, size=9)
         names = ", ".join(label for label, *_ in groups)
         return svg.inline(fig, name, f"ROC curves of {names}; markers show the operating threshold")
 
@@ -172,7 +172,7 @@ def reliability(
     bins = curves.calibration_bins(scores, labels, confidence)
     tint = colour(look.token)
     with svg.figure(side + left, side + strip + 42) as fig:
-        counts = _axes(fig, left, 36, side - 8, strip)
+        counts = place_axes(fig, left, 36, side - 8, strip)
         edges = np.arange(len(bins.counts)) / len(bins.counts)
         counts.bar(edges, bins.counts, width=0.092, align="edge", color=tint, alpha=0.55, linewidth=0)
         counts.set(xlim=(0, 1), xlabel="Predicted probability")
@@ -180,13 +180,13 @@ def reliability(
         counts.xaxis.set_major_formatter("{x:g}")
         counts.yaxis.set_visible(False)
         counts.spines["left"].set_visible(False)
-        axes = _axes(fig, left, 36 + strip + 6, side - 8, side - 8)
+        axes = place_axes(fig, left, 36 + strip + 6, side - 8, side - 8)
         _unit_square(axes, "", "Observed frequency")
         axes.tick_params(labelbottom=False)
         axes.vlines(bins.mean_score, bins.low, bins.high, color=tint, linewidth=1.6, alpha=0.75)
         axes.plot(bins.mean_score, bins.frequency, color=tint, linewidth=1, alpha=0.45)
         for x, y in zip(bins.mean_score, bins.frequency):
-            _dot(axes, x, y, look, size=7)
+            draw_dot(axes, x, y, look, size=7)
         pairs = ", ".join(f"{x:.2f}→{y:.2f}" for x, y in zip(bins.mean_score, bins.frequency))
         return svg.inline(fig, name, f"Reliability diagram of {label}, predicted → observed: {pairs}")
 
@@ -214,7 +214,7 @@ def runs_scatter(
     finite_ = np.isfinite(x) & np.isfinite(y)
     x, y, kind = x[finite_], y[finite_], kind[finite_]
     with svg.figure(width, height) as fig:
-        axes = _axes(fig, left, bottom, width - left - 12, height - bottom - 10)
+        axes = place_axes(fig, left, bottom, width - left - 12, height - bottom - 10)
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.grid()
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -244,19 +244,19 @@ def runs_scatter(
         return svg.inline(fig, name, f"{labels[1]} against {labels[0]} of {len(x):,} runs; selected run: {said}")
 
 
-def _axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+def place_axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Adds axes at a place given in CSS pixels."""
     across, up = fig.get_size_inches() * 72
     return fig.add_axes((left / across, bottom / up, width / across, height / up))
 
 
-def _text(fig: Figure, x: float, y: float, text: str, **style) -> None:
+def write(fig: Figure, x: float, y: float, text: str, **style) -> None:
     """Writes at a place given in CSS pixels."""
     across, up = fig.get_size_inches() * 72
     fig.text(x / across, y / up, text, **style)
 
 
-def _dot(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> None:
+def draw_dot(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> None:
     """Draws a group's marker, edged so that it stands out from lines."""
     edge: dict[str, Any] = {"markeredgecolor": colour("paper"), "markeredgewidth": 0.9}
     size += 0 if look.marker in "os" else 1.5  # a square of the same width has more ink

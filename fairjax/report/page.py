@@ -38,7 +38,8 @@ def render(data: ReportData) -> str:
     page = sections.Page(data)
     environment = _environment()
     level, rest = (f"{100 * share:g}\N{NO-BREAK SPACE}%" for share in (data.confidence, 1 - data.confidence))
-    shared: dict[str, Any] = {"level": level, "rest": rest}
+    words = {"sample": data.sample, "unit": data.unit, "has_intervals": page.selected.has_intervals}
+    shared: dict[str, Any] = {"level": level, "rest": rest, "has_classes": page.selected.has_classes, **words}
     bodies = []
     for section in sections.SECTIONS:
         variables = section.build(page)

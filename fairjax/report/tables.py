@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from fairjax.report.cells import ALL, GAP, HYPER_PARAMETERS, OVERALL, WORST, Selected, count, metric, short
+from fairjax.report.cells import Cell, count, decimal, finite, metric, short
 from fairjax.report.data import ReportData
+from fairjax.report.selected import ALL, GAP, HYPER_PARAMETERS, OVERALL, WORST, Selected
 
 _LONGEST_LABEL = 18
 _MARK = "*"
@@ -38,14 +39,20 @@ def console_table(
     default = data.run if isinstance(data, ReportData) else results["run"].iloc[0]
     selected = Selected(results, run or default)
     shown = list(metrics or selected.metrics)
+    sample = data.sample if isinstance(data, ReportData) else "image"
     reasons: dict[str, int] = {}
     table = [["", "n", "pos.", *(f"{metric(name).short} " for name in shown)]]
     if selected.has_all:
-        table.append(_row(selected, ALL, OVERALL, "all images", shown, reasons))
+        table.append(_row(selected, ALL, OVERALL, f"all {sample}s", shown, reasons))
     for attribute in selected.attributes:
         table.append([short(attribute, _LONGEST_LABEL), *[""] * (len(shown) + 2)])
         groups = [OVERALL, *selected.groups(attribute), GAP]
         table += [_row(selected, attribute, group, f"  {group}", shown, reasons) for group in groups]
+        gaps = [selected.cell(attribute, name, GAP) for name in shown]
+        if any(finite(gap.p_value) for gap in gaps):
+            table.append(["  p (corrected)", "", "", *(_p_value(gap) for gap in gaps)])
+        if selected.hidden(attribute):
+            table.append([f"  … {selected.hidden(attribute)} more", *[""] * (len(shown) + 2)])
 
     widths = [max(map(_columns, column)) for column in zip(*table)]
     widths[0] += 1
@@ -57,7 +64,12 @@ def console_table(
         lines.append(f"{_padded(label, widths[0])} {numbers}".rstrip())
     lines.insert(1, "─" * (sum(widths) + len(widths) - 1))
     level = f"{100 * data.confidence:g} % " if isinstance(data, ReportData) else ""
-    notes = [f"[ ] {level}interval over patients; gap: highest − lowest group; * the interval of the gap excludes 0"]
+    unit = data.unit if isinstance(data, ReportData) else "patient"
+    notes = ["gap: highest − lowest group"]
+    if selected.has_intervals:
+        notes = [f"[ ] {level}interval over {unit}s; {notes[0]}; * the interval of the gap excludes 0"]
+    if any(selected.n_tests(name) for name in shown):
+        notes.append("p: permutation test of the gap (after Holm's correction over attributes and models)")
     for attribute in selected.attributes:
         remark = selected.cell(attribute, selected.primary, GAP).remark
         notes += [f"{attribute}: the gap is {remark}"] if remark else []
@@ -78,6 +90,12 @@ def _row(
         else:
             texts.append(f"({reasons.setdefault(cell.reason, len(reasons) + 1)}) ")
     return [short(label, _LONGEST_LABEL), *sizes, *texts]
+
+
+def _p_value(gap: Cell) -> str:
+    if not finite(gap.p_value):
+        return ""
+    return decimal(gap.p_value) + (f" ({decimal(gap.p_holm)}) " if finite(gap.p_holm) else " ")
 
 
 def _padded(text: str, wide: int) -> str:

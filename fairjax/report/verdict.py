@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fairjax.report.cells import GAP, Cell, Selected, comma_list, count, decimal, metric
+from fairjax.report.cells import Cell, count, decimal, finite, metric, some
+from fairjax.report.selected import GAP, Selected
 
-FEW = 20  # images of one class, below which a reader is warned of the interval
+FEW = 20  # cases of one class, below which a reader is warned of the interval
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Finding:
     elsewhere: str
 
 
-def headline(selected: Selected) -> str:
+def headline(selected: Selected, sample: str = "image") -> str:
     """Returns the sentence on the overall value, with the size of the sample."""
     label, cell = metric(selected.primary).short, selected.overall(selected.primary)
     if not cell.known:
         return f"No overall {label}: {cell.reason}."
-    sample = f"{count(cell.n)} test images of which {count(cell.n_positive)} are positive"
-    return f"{label} {cell.text(2)} overall, on {sample}."
+    positive = f" of which {count(cell.n_positive)} are positive" if finite(cell.n_positive) else ""
+    return f"{label} {cell.text(2)} overall, on {count(cell.n)} {sample}s{positive}."
 
 
 def findings(selected: Selected) -> list[Finding]:
@@ -42,12 +43,16 @@ def _finding(selected: Selected, attribute: str) -> Finding:
     if not gap.known:
         kind, sentence = "unknown", f"By {attribute} no gap could be computed: {gap.reason}."
     elif not gap.has_interval:
-        kind, sentence = "unknown", f"By {attribute} the gap is {number}, and nothing says how sure it is."
+        kind, sentence = "unknown", f"By {attribute} the gap is {number}; no interval says how sure that is."
     elif gap.excludes_zero:
         kind, sentence = "shown", f"By {attribute} the gap is {number}: {_ends(selected, attribute, digits)}."
     else:
         most = f"one of up to {decimal(gap.high, digits)} remains compatible with the data"
         kind, sentence = "not shown", f"By {attribute} no gap could be shown: {number}; {most}."
+    if gap.p_text:
+        n_tests = selected.n_tests(selected.primary)
+        corrected = f", {decimal(gap.p_holm)} after Holm's correction over {n_tests} gaps" if n_tests > 1 else ""
+        sentence += f" Permutation test: {gap.p_text.partition(',')[0]}{corrected}."
     return Finding(attribute, kind, gap, digits, sentence, _elsewhere(selected, attribute))
 
 
@@ -68,7 +73,7 @@ def _elsewhere(selected: Selected, attribute: str) -> str:
         for name in selected.metrics
         if name != selected.primary and (gap := selected.cell(attribute, name, GAP)).excludes_zero
     ]
-    return f"Also above 0 with its interval: the gap in {comma_list(found)}." if found else ""
+    return f"Also above 0 with its interval: the gap in {some(found, 5)}." if found else ""
 
 
 def gap_digits(gap: Cell) -> int:
@@ -76,7 +81,7 @@ def gap_digits(gap: Cell) -> int:
     return 3 if 0 < gap.low < 0.005 else 2
 
 
-def few(selected: Selected) -> str:
+def few(selected: Selected, sample: str = "image") -> str:
     """Returns a sentence on the groups with few images of one class, or "" where there are none."""
     found = []
     for attribute in selected.attributes:
@@ -86,4 +91,4 @@ def few(selected: Selected) -> str:
                 found.append(f"{attribute} = {group} ({count(n_positive)} positive, {count(n - n_positive)} negative)")
     if not found:
         return ""
-    return f"Fewer than {FEW} images of one class: {comma_list(found)}. Such intervals are rough, and often too narrow."
+    return f"Fewer than {FEW} {sample}s of one class: {some(found)}. Such intervals are rough, and often too narrow."

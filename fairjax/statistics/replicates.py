@@ -119,13 +119,13 @@ def replicate_values(
     def fetch(n_runs: int, values: list[list[Array]]) -> list[np.ndarray]:
         result = []
         for drawn, of_calls in zip(draws, values, strict=True):
-            done = 0
-            for i, of_call in enumerate(of_calls):
-                of_calls[i] = np.asarray(of_call)[:, :, :n_runs]
+            done, fetched = 0, []
+            for of_call in of_calls:
+                fetched.append(np.asarray(of_call)[:, :, :n_runs])
                 before, done = done, min(drawn.columns, done + of_call.shape[0] * chunks.replicates)
                 if advance:
                     advance((done - before) * n_runs)
-            steps = np.concatenate(of_calls)
+            steps = np.concatenate(fetched)
             host = np.moveaxis(steps, 0, -2)  # (M, R, C, steps, B)
             host = host.reshape(*host.shape[:3], -1).swapaxes(1, 2)
             result.append(host[..., : drawn.columns].copy())

@@ -1,0 +1,44 @@
+"""The sections of the report, in order: each a row of a name, a title, and what its template is given.
+
+The template of section `x` is templates/x.html. A builder that returns None leaves its section out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairjax.report import verdict
+from fairjax.report.cells import metric
+from fairjax.report.sections import curves, numbers, runs, what
+from fairjax.report.sections.common import Page, Section
+
+SECTIONS = (
+    Section("what", "What was run", what.what),
+    Section("population", "Population and missing data", what.population),
+    Section("cohort", "Who is in the data", what.cohort),
+    Section("groups", "Performance by group", numbers.groups),
+    Section("criteria", "Fairness criteria", numbers.criteria),
+    Section("models", "Models compared", numbers.models),
+    Section("numbers", "Numbers", numbers.numbers),
+    Section("distribution", "Distribution by group", curves.distribution),
+    Section("roc", "ROC curves", curves.roc),
+    Section("calibration", "Calibration", curves.calibration),
+    Section("decision", "Decision curves", curves.decision),
+    Section("runs", "Utility and fairness", runs.runs),
+    Section("reading", "How to read this page", what.reading),
+    Section("settings", "Settings and versions", what.settings),
+)
+
+
+def header(page: Page) -> dict[str, Any]:
+    """Returns what the top of the page says: the verdict, key figures, and what a reader must know."""
+    selected, sample = page.selected, page.data.sample
+    return {
+        "headline": verdict.headline(selected, sample),
+        "findings": verdict.findings(selected),
+        "primary": metric(selected.primary),
+        "overall": selected.overall(selected.primary),
+        "notes": page.data.notes,
+        "without": selected.without_number(),
+        "few": verdict.few(selected, sample),
+    }
