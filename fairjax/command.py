@@ -43,9 +43,12 @@ def cache_dir(chosen: str = "") -> Path:
 def set_up_jax(cache: Path) -> None:
     """Shares the CPU's cores out, and keeps compiled programs in `cache` unless JAX was told of another place."""
     import jax
+    from absl import logging
 
     from fairjax.devices import one_cpu_device_per_core
 
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # libraries tell of every file they open
     one_cpu_device_per_core()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))

@@ -10,7 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from fairjax.command import cache_dir, run, set_up_jax
@@ -41,8 +41,6 @@ def main(argv: list[str]) -> None:
     """Runs the pipeline on the parsed flags."""
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries tell of every file they open
     if CONFIG.value is None:
         raise UserError("give an experiment: --config=configs/quickstart.py")
     config = CONFIG.value.to_dict()

@@ -95,13 +95,13 @@ def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
 
 def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple[Array, Array]:
     """Newton's steps for all cells and replicates; each stops when its own step is small, whatever the others do."""
-    powers = [jnp.stack([jnp.ones_like(v.T), v.T, v.T * v.T], 1) for v in value]  # (k, 3, t)
 
     def sums(label: int, parameters: Float[Array, "2 c b"]) -> Float[Array, "c 5 b"]:
         """Of one label, the two numbers of the score and the three of the information."""
 
         def blocks(piece) -> Float[Array, "k 5 b"]:
-            power, weight = piece(powers[label], 0), jnp.swapaxes(piece(weights[label], 1), 0, 1)
+            v, weight = piece(value[label], 1).T, jnp.swapaxes(piece(weights[label], 1), 0, 1)
+            power = jnp.stack([jnp.ones_like(v), v, v * v], 1)  # (k, 3, t)
             of_block = [take(parameter, piece(cells.cell[label], 0))[:, None] for parameter in parameters]
             probability = jax.nn.sigmoid(of_block[0] + of_block[1] * power[:, 1, :, None])
             residual = weight * (label - probability)

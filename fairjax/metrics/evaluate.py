@@ -61,18 +61,18 @@ def prepare(
         return _by_block((entry % BLOCK) * n_blocks + entry // BLOCK)
 
     def mass_bin(keys: Int[Array, " e"], n_bins: int) -> Int[Array, "k t"]:
-        first = keys // (cells.n_samples + 1) * (cells.n_samples + 1)  # key of the highest possible score in the cell
-        higher, size = (
-            sum(_count(of_label, last) - _count(of_label, first) for of_label in (keys_0, keys_1))
-            for last in (keys, first + cells.n_samples)
-        )
-        return (higher * n_bins // jnp.maximum(size, 1)).reshape(-1, BLOCK)
+        cell = keys // (cells.n_samples + 1)
+        first = jnp.arange(cells.n_cells, dtype=jnp.int32) * (cells.n_samples + 1)  # key of the highest possible score
+        before = sum(_count(of_label, first) for of_label in (keys_0, keys_1))
+        size = sum(_count(of_label, first + cells.n_samples) for of_label in (keys_0, keys_1)) - before
+        higher = sum(_count(of_label, keys) for of_label in (keys_0, keys_1)) - before[cell]
+        return (higher * n_bins // jnp.maximum(size, 1)[cell]).reshape(-1, BLOCK)
 
     def columns(rows: Int[Array, "t k"], keys: Int[Array, " e"], label: int) -> Columns:
         cell, exact = cells.cell[label], scores.astype(jnp.promote_types(scores.dtype, dtype))
         score = exact[jnp.minimum(rows, cells.n_samples - 1)].T
-        sample = sums.Sample(score, label, threshold, edges[cell][..., None], partial(mass_bin, keys))
-        return sums.columns(sample, table.summed(metrics), dtype)
+        sample = sums.Sample(score, label, score >= threshold)
+        return sums.columns(sample, table.summed(metrics), edges[cell][..., None], partial(mass_bin, keys), dtype)
 
     return Layout(
         rows=(rows_0, rows_1),
@@ -100,8 +100,9 @@ def evaluate(cells: Cells, layout: Layout, weights: Float[Array, "n b"]) -> dict
       positives.
     """
     entries = Entries(cells, layout, (take(weights, layout.rows[0]), take(weights, layout.rows[1])))
-    summed = sums.weighted_sums(cells, layout, entries.weights)
-    by_name = {name: summed[:, :, at] for name, at in sums.slices(table.summed(layout.metrics)).items()}
+    names = table.summed(layout.metrics)
+    summed = sums.weighted_sums(cells, layout, names, entries.weights)
+    by_name = {name: summed[:, :, at] for name, at in sums.slices(names).items()}
     derived = {name: table.DERIVED[name].compute(entries) for name in table.derived(layout.metrics)}
     tallies = table.Tallies(by_name, derived, layout.threshold)
     values = {name: table.METRICS[name].compute(tallies) for name in layout.metrics}

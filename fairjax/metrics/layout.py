@@ -6,23 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Columns:
-    """The per-sample statistics of `fairjax.metrics.sums.SUMS` of the entries of one label.
+    """The per-sample statistics of `fairjax.metrics.sums.SUMS` of the entries of one label, or what makes them.
 
     Attributes:
-      plain: (k, j, BLOCK) those that are summed as they are.
-      bins: Name → (k, BLOCK) bin of each entry.
-      binned: Name → (k, v, BLOCK) what is summed within bins.
+      values: (k, j, BLOCK) all statistics; None if they are computed while they are summed.
+      score: (k, BLOCK) score of each entry, for that; else None.
+      above: (k, BLOCK) whether it reaches the threshold, in the precision of the scores; else None.
+      bins: Name → (k, BLOCK) bin of each entry; else nothing.
     """
 
-    plain: Float[Array, "k j t"]
+    values: Float[Array, "k j t"] | None
+    score: Float[Array, "k t"] | None
+    above: Bool[Array, "k t"] | None
     bins: dict[str, UInt8[Array, "k t"]]
-    binned: dict[str, Float[Array, "k v t"]]
 
 
 @jax.tree_util.register_dataclass

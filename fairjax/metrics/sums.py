@@ -1,7 +1,7 @@
 """Per-sample statistics of which metrics need no more than a weighted sum: all are one product with the weights.
 
-A statistic is summed over the samples of a cell, apart for either label, and either as it is or within bins. Bins are
-kept as numbers and become indicators only while they are summed, because indicators of a million samples take memory.
+A statistic is summed over the samples of a cell, apart for either label, and either as it is or within bins. Of many
+samples the statistics are computed only while they are summed, a piece at a time, because they would take memory.
 """
 
 from __future__ import annotations
@@ -29,16 +29,12 @@ class Sample(NamedTuple):
     Attributes:
       score: (k, t) scores of samples of one label.
       label: That label, the Python integer 0 or 1.
-      threshold: Decision threshold.
-      edges: (k, N_BINS − 1, 1) lower edges of all bins of scores but the first.
-      mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is among its cell's.
+      above: (k, t) whether the score reaches the decision threshold.
     """
 
     score: Array
     label: int
-    threshold: Array
-    edges: Array
-    mass_bin: Callable[[int], Array]
+    above: Array
 
 
 class Sum(NamedTuple):
@@ -47,12 +43,12 @@ class Sum(NamedTuple):
     Attributes:
       values: `(sample) -> [(k, t), …]`, the numbers that are summed.
       numbers: How many they are.
-      bins: `(sample) -> (k, t)`, the bin of each sample, if they are summed within bins.
+      bins: Whether they are summed within bins of scores, of equal `width` or of equal `mass`.
     """
 
     values: Callable[[Sample], list[Array]]
     numbers: int = 1
-    bins: Callable[[Sample], Array] | None = None
+    bins: str | None = None
 
     @property
     def width(self) -> int:
@@ -60,62 +56,79 @@ class Sum(NamedTuple):
         return self.numbers * (N_BINS if self.bins else 1)
 
 
+MassBin = Callable[[int], Array]
+
+
 def _log_loss(sample: Sample) -> Array:
     return -jnp.maximum(jnp.log(sample.score) if sample.label else jnp.log1p(-sample.score), LOG_CLAMP)
-
-
-def _width_bin(sample: Sample) -> Array:
-    return (sample.score[:, None] >= sample.edges).sum(1)
 
 
 SUMS: dict[str, Sum] = {
     "weight": Sum(lambda sample: [jnp.ones_like(sample.score)]),
     "value": Sum(lambda sample: [sample.score]),
-    "above": Sum(lambda sample: [sample.score >= sample.threshold]),
+    "above": Sum(lambda sample: [sample.above]),
     "log_loss": Sum(lambda sample: [_log_loss(sample)]),
     "squared_error": Sum(lambda sample: [(sample.score - sample.label) ** 2]),
-    "residual_by_bin": Sum(lambda sample: [sample.score - sample.label], bins=_width_bin),
-    "weight_and_score_by_mass": Sum(
-        lambda sample: [jnp.ones_like(sample.score), sample.score], 2, lambda sample: sample.mass_bin(N_BINS)
-    ),
+    "residual_by_bin": Sum(lambda sample: [sample.score - sample.label], bins="width"),
+    "weight_and_score_by_mass": Sum(lambda sample: [jnp.ones_like(sample.score), sample.score], 2, "mass"),
 }
 
 
 def slices(names: Iterable[str]) -> dict[str, slice]:
-    """Where the sums of each statistic stand: plain ones first."""
-    names = sorted(names, key=lambda name: SUMS[name].bins is not None)
+    """Where the sums of each statistic stand."""
+    names = list(names)
     ends = np.cumsum([SUMS[name].width for name in names]).tolist()
     return {name: slice(end - SUMS[name].width, end) for name, end in zip(names, ends, strict=True)}
 
 
-def columns(sample: Sample, names: Iterable[str], dtype: np.dtype) -> Columns:
-    """Computes the statistics of the entries of one label; those in bins as indicators, if they are few."""
-    values = {name: jnp.stack(SUMS[name].values(sample), axis=1).astype(dtype) for name in slices(names)}
-    bins = {name: of(sample).astype(jnp.uint8) for name in values if (of := SUMS[name].bins)}
-    plain = jnp.concatenate([value for name, value in values.items() if name not in bins], axis=1)
-    binned = Columns(plain, bins, {name: values[name] for name in bins})
-    return binned if len(sample.score) > PIECE else Columns(_spread_out(binned), {}, {})
+def columns(sample: Sample, names: Iterable[str], edges: Array, mass_bin: MassBin, dtype: np.dtype) -> Columns:
+    """The statistics of the entries of one label: computed, or if they are many, what they are computed from.
+
+    Args:
+      sample: The entries.
+      names: Of `SUMS`.
+      edges: (k, N_BINS − 1, 1) lower edges of all bins of scores but the first.
+      mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is among its cell's.
+      dtype: Of the statistics.
+    """
+    kinds = {SUMS[name].bins: name for name in names}
+    bins = {}
+    if "width" in kinds:
+        bins["width"] = (sample.score[:, None] >= edges).sum(1).astype(jnp.uint8)
+    if "mass" in kinds:
+        bins["mass"] = mass_bin(N_BINS).astype(jnp.uint8)
+    sample = sample._replace(score=sample.score.astype(dtype))
+    if len(sample.score) > PIECE:
+        return Columns(None, sample.score, sample.above, bins)
+    return Columns(_computed(sample, bins, names), None, None, {})
 
 
-def _spread_out(columns: Columns) -> Float[Array, "k j t"]:
+def _computed(sample: Sample, bins: dict[str, Array], names: Iterable[str]) -> Float[Array, "k j t"]:
     """All statistics as columns: those in bins times the indicator of every bin."""
-    parts = [columns.plain]
-    for name in (name for name in SUMS if name in columns.bins):
-        indicator = columns.bins[name][:, None] == jnp.arange(N_BINS, dtype=jnp.uint8)[:, None]
-        binned = columns.binned[name]  # (k, v, t) → (k, v · bins, t)
-        parts.append((binned[:, :, None] * indicator[:, None]).reshape(len(binned), -1, binned.shape[-1]))
+    parts = []
+    for name in slices(names):
+        row = SUMS[name]
+        values = jnp.stack(row.values(sample), axis=1).astype(sample.score.dtype)
+        if row.bins:
+            indicator = bins[row.bins][:, None] == jnp.arange(N_BINS, dtype=jnp.uint8)[:, None]
+            binned = values[:, :, None] * indicator[:, None]  # (k, v, bins, t)
+            values = binned.reshape(len(binned), -1, binned.shape[-1])
+        parts.append(values)
     return jnp.concatenate(parts, axis=1)
 
 
 def weighted_sums(
-    cells: Cells, layout: Layout, weights: tuple[Float[Array, "t k0 b"], Float[Array, "t k1 b"]]
+    cells: Cells, layout: Layout, names: Iterable[str], weights: tuple[Float[Array, "t k0 b"], Float[Array, "t k1 b"]]
 ) -> Float[Array, "2 c j b"]:
     """Sums all statistics over the entries of each cell, weighted, apart for either label."""
 
     def of_label(label: int) -> Float[Array, "c j b"]:
         def blocks(take) -> Float[Array, "p j b"]:
             piece = jax.tree.map(lambda array: take(array, 0), layout.columns[label])
-            return jnp.einsum("kjt,tkb->kjb", _spread_out(piece), take(weights[label], 1), precision=EXACT)
+            values = piece.values
+            if values is None:
+                values = _computed(Sample(piece.score, label, piece.above), piece.bins, names)
+            return jnp.einsum("kjt,tkb->kjb", values, take(weights[label], 1), precision=EXACT)
 
         return sum_in_pieces(blocks, cells.cell[label], cells.n_cells)
 

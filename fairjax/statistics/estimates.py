@@ -15,6 +15,7 @@ from fairjax.statistics.intervals import Interval, Sampled
 from fairjax.statistics.rows import CELL, DIFFERENCE, Row, RowPlan, applies
 
 _ROUNDING = 3e-7  # of replicates, which are float32; the sample is evaluated in float64
+SHARE = (0.0, 1.0)  # bounds of a metric that is a share
 CRITERIA_OF_ROW = "gap"  # a criterion is of the same groups as the attribute's gap
 
 
@@ -65,7 +66,7 @@ class Values(NamedTuple):
         jackknife = None if a_.jackknife is None or b_.jackknife is None else a_.jackknife - b_.jackknife
         return Values(a_.sample - b_.sample, a_.bootstrap - b_.bootstrap, jackknife)
 
-    def interval(self, confidence: float) -> Interval:
+    def interval(self, confidence: float | np.ndarray) -> Interval:
         """BCa where there is a jackknife, else percentile; an end that differs by rounding only is the value itself."""
         if self.jackknife is None:
             ends = intervals.percentile(self.bootstrap, confidence)
@@ -81,11 +82,12 @@ def estimate(plan: RowPlan, metrics: Sequence[str], values: Values, confidence: 
     for m, metric in enumerate(metrics):
         of_metric = values.take([m], 0)
         at, rows = _unzip(plan.of_kind(CELL))
-        _fill(result, (m, at), *_simple(of_metric.take([row.cells[0] for row in rows], 1), confidence, metric))
+        cells = of_metric.take([row.cells[0] for row in rows], 1)
+        _fill(result, (m, at), *_simple(cells, confidence, rows, METRICS[metric].bounds))
         at, rows = _unzip(plan.of_kind(DIFFERENCE))
         if at:
             a, b = np.array([row.cells for row in rows]).T
-            _fill(result, (m, at), *_simple(of_metric.contrast(a, b, 1), confidence))
+            _fill(result, (m, at), *_simple(of_metric.contrast(a, b, 1), confidence, rows))
         for k, row in plan.of_kind(*DISPARITIES):
             if applies(row, metric):
                 _fill(result, (m, k), *_disparity(row.kind, metric, m, row, values, confidence))
@@ -114,11 +116,16 @@ def criteria_of(metrics: Sequence[str]) -> list[str]:
     return [name for name, row in CRITERIA.items() if set(row.metrics) <= set(metrics)]
 
 
-def _simple(values: Values, confidence: float, metric: str | None = None) -> tuple:
-    """As `_disparity`, of the only metric of `values`, within its bounds."""
-    low, high = values.interval(confidence)
-    if metric:
-        low, high = (np.clip(end, *METRICS[metric].bounds) for end in (low, high))
+def _simple(
+    values: Values, confidence: float, rows: Sequence[Row], bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> tuple:
+    """As `_disparity`, of the only metric of `values`; of a share that is 0 or 1 in every replicate, the exact end."""
+    n = np.array([row.n_clusters for row in rows])[:, None]
+    low, high = (np.clip(end, *bounds) for end in values.interval(intervals.expanded(confidence, n)))
+    if bounds == SHARE:
+        certain = (low == high) & (values.sample == low)
+        low = np.where(certain & (low == 1), intervals.perfect(confidence, n), low)
+        high = np.where(certain & (high == 0), 1 - intervals.perfect(confidence, n), high)
     return values.sample[0], low[0], high[0], intervals.invalid(values.bootstrap)[0]
 
 
@@ -132,7 +139,8 @@ def _disparity(name: str, metric: str, m: int, row: Row, values: Values, confide
     if disparity.bias_corrected and not in_replicates.shape[-1]:
         value = np.full(plain.shape, np.nan)
     sampled = Sampled(plain, in_replicates, groups, replicates)
-    low, high = intervals.INTERVALS[disparity.interval](sampled, disparity, of, confidence)
+    level = float(intervals.expanded(confidence, np.array(row.n_clusters)))
+    low, high = intervals.INTERVALS[disparity.interval](sampled, disparity, of, level)
     least, most = disparity.bounds(of.bounds)
     return value, np.maximum(low, least), np.minimum(high, most), intervals.invalid(in_replicates)
 
@@ -149,7 +157,8 @@ def _criterion(criterion: Criterion, metrics: Sequence[str], row: Row, values: V
         return criterion.combine(gap(groups), axis=0)
 
     value = combined(groups)
-    low, high = intervals.spread(value, groups, replicates, confidence, combined)
+    level = float(intervals.expanded(confidence, np.array(row.n_clusters)))
+    low, high = intervals.spread(value, groups, replicates, level, combined)
     high = np.minimum(high, 1)
     n_invalid = intervals.invalid(combined(replicates))
     return (1 - value, 1 - high, 1 - low, n_invalid) if criterion.complement else (value, low, high, n_invalid)

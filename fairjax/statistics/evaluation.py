@@ -233,12 +233,13 @@ class Evaluation:
         values = Values(sample, bootstrap, np.concatenate(jackknife, 2) if jackknife else None).contrast(a, b, 2)
         cells = [row for _, row in self.plan.of_kind(CELL)]
         at = np.array([row.cells[0] for row in cells])
-        low, high = (end[:, at] for end in values.interval(self.confidence))
-        bootstrap = values.bootstrap[:, at]
-        difference = Estimates(values.sample[:, at], low, high, intervals.invalid(bootstrap))
+        values = values.take(at, 1)
+        n = np.array([row.n_clusters for row in cells])[:, None]
+        low, high = values.interval(intervals.expanded(self.confidence, n))
+        difference = Estimates(values.sample, low, high, intervals.invalid(values.bootstrap))
         columns = _columns(cells, self.metrics, difference, finite[a] & finite[b])
         run = columns.pop("run")
-        p_value = intervals.p_value(bootstrap).transpose(2, 0, 1).reshape(-1)
+        p_value = intervals.p_value(values.bootstrap).transpose(2, 0, 1).reshape(-1)
         return {"a": a[run], "b": b[run], **columns, "p_value": p_value}
 
     def _check_scores(self, scores: np.ndarray) -> None:

@@ -32,6 +32,7 @@ class Row(NamedTuple):
       overall: The cell of all samples whose group is known.
       n: Samples.
       n_positive: Samples with label 1.
+      n_clusters: Patients of the rarer class, in the smallest of the cells.
       status: `ok`, or why there is no number, or who was left out.
     """
 
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     overall: int
     n: int
     n_positive: int
+    n_clusters: int
     status: str
 
 
@@ -69,23 +71,31 @@ class RowPlan:
         number, and is left out of disparities and differences. Of more than `MAX_PAIRED_GROUPS` groups each is compared
         with the attribute's overall value, which does not depend on the outcome as a best group would.
         """
-        plan = cls()
-        plan._add(ALL, OVERALL, np.ones(labels.shape, bool), labels)
+        plan, people = cls(), (labels, clusters, classes)
+        plan._add(ALL, OVERALL, np.ones(labels.shape, bool), labels, _count(np.ones(labels.shape, bool), *people))
         for attribute, (codes, names) in attributes.items():
             for name in set(names) & {OVERALL, CRITERION, *DISPARITIES}:
                 raise UserError(
                     f"attribute {attribute!r}: {name!r} is the name of a row in the results; rename that group"
                 )
-            overall = plan._add(attribute, OVERALL, codes >= 0, labels)
+            overall = plan._add(attribute, OVERALL, codes >= 0, labels, _count(codes >= 0, *people))
             groups = []
             for code, name in enumerate(names):
                 member = codes == code
-                reason = _reason(member, labels, clusters, min_group, classes)
-                groups.append(plan._add(attribute, name, member, labels, reason))
+                counts = _count(member, *people)
+                groups.append(plan._add(attribute, name, member, labels, counts, _reason(counts, min_group)))
             plan._contrast(attribute, overall, groups, disparities)
         return plan
 
-    def _add(self, attribute: str, group: str, member: np.ndarray, labels: np.ndarray, reason: str = OK) -> Row:
+    def _add(
+        self,
+        attribute: str,
+        group: str,
+        member: np.ndarray,
+        labels: np.ndarray,
+        counts: Mapping[str, int],
+        reason: str = OK,
+    ) -> Row:
         cells: tuple[int, ...] = ()
         reason = reason if member.any() else "no samples"
         if reason == OK:
@@ -94,7 +104,8 @@ class RowPlan:
                 self._index[key] = len(self.members)
                 self.members.append(member)
             cells = (self._index[key],)
-        row = Row(attribute, group, CELL, cells, -1, int(member.sum()), int(labels[member].sum()), reason)
+        sizes = int(member.sum()), int(labels[member].sum()), min(counts.values())
+        row = Row(attribute, group, CELL, cells, -1, *sizes, reason)
         self.rows.append(row)
         return row
 
@@ -108,9 +119,10 @@ class RowPlan:
 
         def add(name: str, kind: str, of: Sequence[Row], status: str) -> None:
             cells = tuple(cell for row in of for cell in row.cells) if len(of) > 1 else ()
-            n, n_positive = sum(row.n for row in of), sum(row.n_positive for row in of)
+            sizes = sum(row.n for row in of), sum(row.n_positive for row in of)
+            n_clusters = min((row.n_clusters for row in of), default=0)
             known = overall.cells[0] if overall.cells else -1
-            self.rows.append(Row(attribute, name, kind, cells, known, n, n_positive, status))
+            self.rows.append(Row(attribute, name, kind, cells, known, *sizes, n_clusters, status))
 
         for name in disparities:
             add(name, name, usable, status)
@@ -132,11 +144,13 @@ def applies(row: Row, metric: str) -> bool:
     return row.kind not in DISPARITIES or DISPARITIES[row.kind].applies(METRICS[metric])
 
 
-def _reason(
-    member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, min_group: int, classes: Mapping[int, str]
-) -> str:
+def _count(member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, classes: Mapping[int, str]) -> dict[str, int]:
+    """Patients of each class."""
+    return {name: np.unique(clusters[member & (labels == label)]).size for label, name in classes.items()}
+
+
+def _reason(counts: Mapping[str, int], min_group: int) -> str:
     """`ok`, or why a group that has samples has no number."""
-    counts = {name: np.unique(clusters[member & (labels == label)]).size for label, name in classes.items()}
     for name, count in counts.items():
         if count == 0:
             return f"no {name or 'sample'}s"

@@ -188,6 +188,7 @@ def test_help_says_what_it_does_without_importing_jax(folder):
 )
 def test_mistakes_get_one_line(folder, monkeypatch, arguments, message):
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(cli.command, "set_up_jax", lambda cache: None)  # of this process, in which other tests run
     with flagsaver.flagsaver():
         flags.FLAGS.set_gnu_getopt(True)
         rest = flags.FLAGS(["audit", *arguments])

@@ -1,0 +1,179 @@
+"""What a bootstrap replicate costs: fairjax against fairmedfm, fairlearn and scikit-learn, in one run.
+
+    python benchmarks/bootstrap.py
+
+10,000 cases, two attributes of 2 and 3 groups: a replicate draws the cases again and computes metrics overall and in
+all 5 groups. The peers loop in Python over the same kind of draws. Prints a table, and where fairjax's time goes.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from absl import app, flags
+from sklearn.metrics import roc_auc_score
+
+from fairjax.command import cache_dir, set_up_jax
+from fairjax.metrics import sums, table
+from fairjax.metrics.cells import Cells
+from fairjax.metrics.entries import take
+from fairjax.metrics.evaluate import evaluate, prepare
+from fairjax.metrics.table import CLASSIFICATION
+from fairjax.statistics.bootstrap import Resampling, replicate_weights
+from fairjax.statistics.evaluation import evaluate_runs
+from fairjax.statistics.replicates import plan_chunks
+
+CASES = flags.DEFINE_integer("cases", 10_000, "Cases.")
+REPLICATES = flags.DEFINE_integer("replicates", 4000, "Replicates of fairjax.")
+LOOPS = flags.DEFINE_integer("loops", 12, "Replicates of each peer.")
+OF_FAIRMEDFM = ("auc", "acc", "bce", "ece", "tpr", "tnr")
+
+
+def main(argv: list[str]) -> None:
+    set_up_jax(cache_dir())
+    warnings.simplefilter("ignore")
+    labels, scores, groups = make(CASES.value)
+    ours = {
+        f"fairjax, all {len(CLASSIFICATION)} metrics": CLASSIFICATION,
+        "fairjax, the 6 metrics of fairmedfm": OF_FAIRMEDFM,
+        "fairjax, AUC": ("auc",),
+    }
+    seconds = {name: of_fairjax(labels, scores, groups, metrics) for name, metrics in ours.items()}
+    everything, six, alone = seconds.values()
+    peers = {
+        "fairmedfm.evaluate": per_loop(partial(of_fairmedfm, labels, scores, groups)),
+        "fairlearn MetricFrame(n_boot), AUC": of_fairlearn(labels, scores, groups),
+        "scikit-learn, AUC overall and in groups": per_loop(partial(of_sklearn, labels, scores, groups)),
+    }
+    compared = [("fairmedfm.evaluate", everything, "all metrics"), ("fairmedfm.evaluate", six, "its 6 metrics")]
+    compared += [(name, alone, "AUC") for name in peers if name != "fairmedfm.evaluate"]
+    print(f"{CASES.value:,} cases, 5 groups, {len(jax.devices())} devices; per replicate, the best of 3")
+    for name, value in seconds.items():
+        print(f"{name:42s} {value * 1e6:10.0f} µs")
+    for name, own, what in compared:
+        print(f"{name:42s} {peers[name] * 1e6:10.0f} µs {peers[name] / own:8.0f} × fairjax, {what}")
+    print("\nwhere the time of all metrics goes, on one device")
+    for name, value, share in shares(labels, scores, groups):
+        print(f"{name:42s} {value * 1e6:10.0f} µs {100 * share:7.0f} %")
+
+
+def make(n: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Labels, float32 probabilities, and two attributes."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(n) < 0.3).astype(int)
+    scores = 1 / (1 + np.exp(-rng.normal(1.5 * labels - 1, 1)))
+    return labels, scores.astype(np.float32), pd.DataFrame({"sex": rng.integers(0, 2, n), "age": rng.integers(0, 3, n)})
+
+
+def best_of(run: Callable[[], object], times: int = 3) -> float:
+    """Seconds of the fastest of some runs, after one to warm up."""
+    run()
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def of_fairjax(labels, scores, groups, metrics) -> float:
+    attributes = {name: (groups[name].to_numpy(), [str(g) for g in sorted(groups[name].unique())]) for name in groups}
+    run = partial(evaluate_runs, scores, labels, attributes, 0.5, metrics=metrics, n_boot=REPLICATES.value)
+    return best_of(run) / REPLICATES.value
+
+
+def per_loop(replicate: Callable[[np.ndarray], object]) -> float:
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, CASES.value, CASES.value) for _ in range(LOOPS.value)]
+    return best_of(lambda: [replicate(rows) for rows in draws]) / LOOPS.value
+
+
+def of_fairmedfm(labels, scores, groups, rows) -> None:
+    import fairmedfm
+
+    fairmedfm.evaluate(labels[rows], scores[rows], groups.iloc[rows].astype(str).reset_index(drop=True))
+
+
+def of_fairlearn(labels, scores, groups) -> float:
+    from fairlearn.metrics import MetricFrame
+
+    def run() -> None:
+        for name in groups:  # an attribute each: both in one frame would be crossed
+            MetricFrame(
+                metrics=roc_auc_score,
+                y_true=labels,
+                y_pred=scores,
+                sensitive_features=groups[name],
+                n_boot=LOOPS.value,
+                ci_quantiles=[0.025, 0.975],
+                random_state=0,
+            )
+
+    return best_of(run) / LOOPS.value
+
+
+def of_sklearn(labels, scores, groups, rows) -> None:
+    y, s = labels[rows], scores[rows]
+    roc_auc_score(y, s)
+    for name in groups:
+        codes = groups[name].to_numpy()[rows]
+        for code in range(codes.max() + 1):
+            roc_auc_score(y[codes == code], s[codes == code])
+
+
+def shares(labels, scores, groups) -> list[tuple[str, float, float]]:
+    """Seconds and share of each part of a replicate: programs that do ever more of it, and their differences."""
+    member = np.stack(
+        [np.ones(len(labels), bool), *(groups[a] == g for a in groups for g in sorted(groups[a].unique()))]
+    )
+    cells, resampling = Cells.build(labels, member), Resampling.build(len(labels))
+    width = plan_chunks(cells.n_entries, 1, REPLICATES.value).replicates
+    layout = jax.jit(prepare, static_argnums=3)(cells, scores, 0.5, CLASSIFICATION)
+    numbers = jnp.arange(8 * width).reshape(8, width)
+
+    def bits(drawn: jax.Array) -> jax.Array:
+        return jax.vmap(lambda b: jax.random.bits(jax.random.key(b), (len(labels) // 2,)))(drawn).sum()
+
+    def draw(drawn):
+        return replicate_weights(resampling, 0, drawn)
+
+    def gather(drawn):
+        weights = draw(drawn)
+        return take(weights, layout.rows[0]), take(weights, layout.rows[1])
+
+    def product(drawn):
+        return sums.weighted_sums(cells, layout, table.summed(CLASSIFICATION), gather(drawn))
+
+    def metrics(names):
+        of = jax.jit(prepare, static_argnums=3)(cells, scores, 0.5, names)
+        return lambda drawn: evaluate(cells, of, draw(drawn))
+
+    without = tuple(name for name in CLASSIFICATION if not name.startswith("calibration_"))
+    programs = {
+        "random bits": bits,
+        "counting the draws": draw,
+        "gather into the cells' order": gather,
+        "product weights × statistics": product,
+        "order statistics (AUC, AUPRC)": metrics(without),
+        "recalibration (Newton steps)": metrics(CLASSIFICATION),
+    }
+    with jax.default_device(jax.devices()[0]):
+        total = [best_of(timed(program, numbers)) / numbers.size for program in programs.values()]
+    parts = np.diff(total, prepend=0).clip(min=0)
+    return [(name, part, part / parts.sum()) for name, part in zip(programs, parts, strict=True)]
+
+
+def timed(program: Callable, numbers: jax.Array) -> Callable[[], object]:
+    run = jax.jit(lambda numbers: jax.lax.map(program, numbers))
+    return lambda: jax.block_until_ready(run(numbers))
+
+
+if __name__ == "__main__":
+    app.run(main)
