@@ -63,9 +63,9 @@ def prepare(
     def mass_bin(keys: Int[Array, " e"], n_bins: int) -> Int[Array, "k t"]:
         cell = keys // (cells.n_samples + 1)
         first = jnp.arange(cells.n_cells, dtype=jnp.int32) * (cells.n_samples + 1)  # key of the highest possible score
-        before = sum(_count(of_label, first) for of_label in (keys_0, keys_1))
-        size = sum(_count(of_label, first + cells.n_samples) for of_label in (keys_0, keys_1)) - before
-        higher = sum(_count(of_label, keys) for of_label in (keys_0, keys_1)) - before[cell]
+        before = _count(keys_0, first) + _count(keys_1, first)
+        size = _count(keys_0, first + cells.n_samples) + _count(keys_1, first + cells.n_samples) - before
+        higher = _count(keys_0, keys) + _count(keys_1, keys) - before[cell]
         return (higher * n_bins // jnp.maximum(size, 1)[cell]).reshape(-1, BLOCK)
 
     def columns(rows: Int[Array, "t k"], keys: Int[Array, " e"], label: int) -> Columns:

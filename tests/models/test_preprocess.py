@@ -8,7 +8,8 @@ from PIL import Image
 
 from fairjax.errors import UserError
 from fairjax.models.preprocess import Preprocess
-from fairjax.models.zoo import CLIP_MEAN, CLIP_STD, MODELS
+from fairjax.models.zoo import MODELS
+from fairjax.models.zoo.entry import CLIP_MEAN, CLIP_STD
 
 rng = np.random.default_rng(0)
 

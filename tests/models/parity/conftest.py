@@ -1,0 +1,23 @@
+"""The modules of recordings, each converted once."""
+
+import pytest
+from flax import nnx
+from golden_files import Recording
+
+from converters.convert import convert
+from fairjax import models
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory):
+    """Recording -> its module, converted and loaded once."""
+    cache = {}
+
+    def load(recording: Recording, dtype=None) -> nnx.Module:
+        if recording.folder not in cache:
+            out = tmp_path_factory.mktemp("converted") / "model"
+            convert(recording.row.name, recording.weights_file, out, recording.folder / "config.json")
+            cache[recording.folder] = out
+        return models.load(cache[recording.folder], dtype)
+
+    return load

@@ -1,0 +1,20 @@
+"""Towers also run in bfloat16."""
+
+import jax.numpy as jnp
+import pytest
+from golden_files import recordings, relative_error
+from harness import images_of, name_of, run
+
+
+@pytest.mark.parametrize("recording", recordings(), ids=name_of)
+def test_bfloat16_points_the_same_way(recording, loaded):
+    io = recording.io()
+    images = jnp.asarray(io["image"].transpose(0, 2, 3, 1)) if "image" in io else images_of(io)
+    exact, rounded = (
+        run(loaded(recording, dtype), lambda module, x: module.encode_image(x), images)
+        for dtype in (None, jnp.bfloat16)
+    )
+    assert exact.dtype == rounded.dtype == jnp.float32
+    cosines = jnp.sum(exact * rounded, axis=1) / jnp.linalg.norm(exact, axis=1) / jnp.linalg.norm(rounded, axis=1)
+    assert float(cosines.min()) > 0.999
+    assert relative_error(rounded, exact) > 1e-5  # it did compute in bfloat16
