@@ -78,10 +78,21 @@ def binary_labels(y_true: Any, pos_label: Any = None) -> tuple[Float[np.ndarray,
             raise UserError(f"no label is {positive!r}, the positive one{did_you_mean(positive, known)}")
         values = {label: float(label == positive) for label in known}
         facts["positive label"] = positive
+        _refuse_ambiguous(array)
         if len(known) > 2:
             facts["negative labels"] = ", ".join(sorted(known.keys() - {positive}))
     of_distinct = np.array([*(np.nan if b else values[t] for t, b in zip(text, blank, strict=True)), np.nan])
     return of_distinct[codes], facts
+
+
+def _refuse_ambiguous(labels: np.ndarray) -> None:
+    """Among names of findings, `none` may mean negative as well as missing."""
+    said = canonical(pd.Series(labels.reshape(-1), dtype=object)).str.lower() == "none"
+    if said.any():
+        raise UserError(
+            f"the label of {said.sum()} rows is 'none', the first is row {np.argmax(said)}: is it negative or missing? "
+            f"Write 'no finding', or leave these cells empty"
+        )
 
 
 def positive_scores(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from fairjax.statistics.rows import ALL, CELL, CLASSES, NO_CLASSES, OK, Attribut
 from fairjax.statistics.schemes import Jackknife
 
 INTERVALS = ("percentile", "bca")
+_ENTRIES_AT_ONCE = 2**20  # of cells that are evaluated together: what bounds the memory for many samples
 Columns = dict[str, np.ndarray]
 
 
@@ -124,13 +125,14 @@ class Evaluation:
         self.jackknife = Jackknife.build(self.clusters) if interval == "bca" and n_boot else None
         classes = CLASSES if self.labelled else NO_CLASSES
         self.plan = RowPlan.build(self.labels, attributes, self.clusters, min_group, disparities, classes)
-        self.cells = Cells.build(self.labels, np.stack(self.plan.members))
+        self.batches = _batches([int(member.sum()) for member in self.plan.members])
+        self.cells = [Cells.build(self.labels, np.stack(self.plan.members[batch])) for batch in self.batches]
         self.weights = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
 
     @property
     def n_columns(self) -> int:
-        """Replicates of the bootstrap and of the jackknife that each run takes."""
-        return self.n_boot + (self.jackknife.n_blocks if self.jackknife else 0)
+        """Replicates of the bootstrap and of the jackknife that each run takes, in every batch of cells."""
+        return len(self.batches) * (self.n_boot + (self.jackknife.n_blocks if self.jackknife else 0))
 
     def evaluate(self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"] | float) -> Columns:
         """Evaluates runs; see `evaluate_runs`."""
@@ -206,20 +208,27 @@ class Evaluation:
 
     def _values(self, scores: np.ndarray, thresholds: np.ndarray, finite: np.ndarray):
         """Yields the centred values of a few runs at a time; NaN for those that are not finite."""
-        edges = None if self.edges is None else np.stack([self._edges_of_cells(run) for run in scores])
-        sample = sample_values(self.cells, scores, thresholds, self.weights, self.metrics, edges)
+        of_cells = None if self.edges is None else np.stack([self._edges_of_cells(run) for run in scores])
+        edges = [None if of_cells is None else of_cells[:, batch] for batch in self.batches]
+        arguments = scores, thresholds, self.weights, self.metrics
+        sample = np.concatenate(
+            [sample_values(cells, *arguments, e) for cells, e in zip(self.cells, edges, strict=True)], 1
+        )
         sample[..., ~finite] = np.nan
         if not self.n_boot:
             yield Values(sample, np.empty((*sample.shape, 0), np.float32))
             return
         draws = [Draws(self.resampling, self.n_boot)]
         draws += [Draws(self.jackknife, self.jackknife.n_blocks)] if self.jackknife else []
-        chunks = plan_chunks(self.cells.n_entries, len(scores), self.n_boot, self.memory_bytes)
-        drawn = replicate_values(
-            self.cells, scores, thresholds, draws, self.weights, self.metrics, self.seed, chunks, edges, self.advance
-        )
-        for start, (bootstrap, *jackknife) in zip(range(0, len(scores), chunks.runs), drawn, strict=True):
+        n_entries = max(cells.n_entries for cells in self.cells)
+        chunks = plan_chunks(n_entries, len(scores), self.n_boot, self.memory_bytes)
+        drawn = [
+            replicate_values(cells, scores, thresholds, draws, *arguments[2:], self.seed, chunks, e, self.advance)
+            for cells, e in zip(self.cells, edges, strict=True)
+        ]
+        for start, batches in zip(range(0, len(scores), chunks.runs), zip(*drawn), strict=True):
             runs = slice(start, start + chunks.runs)
+            bootstrap, *jackknife = (np.concatenate(of_scheme, 1) for of_scheme in zip(*batches))
             bootstrap[..., ~finite[runs], :] = np.nan
             yield Values(sample[..., runs], bootstrap, *jackknife).centred(self.metrics)
 
@@ -263,6 +272,17 @@ def _check(n: int, labels: np.ndarray, attributes: Mapping[str, Attribute], metr
             raise UserError(f"attribute {name!r} has {np.size(codes)} values, but there are {labels.size} labels")
         if len(set(names)) != len(names) or (np.size(codes) and not -1 <= np.min(codes) <= np.max(codes) < len(names)):
             raise UserError(f"attribute {name!r}: codes must be -1 or an index into {len(names)} distinct names")
+
+
+def _batches(sizes: Sequence[int]) -> list[slice]:
+    """Cuts cells of these sizes into runs of at most `_ENTRIES_AT_ONCE` samples, or of one cell that has more."""
+    ends, total = [0], 0
+    for cell, size in enumerate(sizes):
+        total += size
+        if total > _ENTRIES_AT_ONCE and cell > ends[-1]:
+            ends.append(cell)
+            total = size
+    return [slice(start, end) for start, end in pairwise([*ends, len(sizes)])]
 
 
 def _joined(parts: list[Estimates]) -> Estimates:

@@ -78,6 +78,7 @@ def test_a_matrix_has_its_columns_in_the_sorted_order_of_the_classes():
     [
         ({"y_true": [0, 1, 2, 1]}, "say which is the positive one"),
         ({"y_true": ["a", "b", "b", "a"], "pos_label": "c"}, "no label is 'c'"),
+        ({"y_true": ["a", "None", "b", "a"], "pos_label": "a"}, "the label of 1 rows is 'none', the first is row 1.*no finding"),
         ({"y_true": [0, 1]}, "'score' has 4 values, but 'label' has 2"),
         ({"y_score": [0.1, 0.2]}, "'score' has 2 values, but 'label' has 4"),
         ({"y_score": [-1.5, 0.2, 0.3, 2.0]}, "range from -1.5 to 2"),

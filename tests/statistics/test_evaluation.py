@@ -15,6 +15,7 @@ from fairjax.errors import UserError
 from fairjax.metrics import evaluate as per_weights
 from fairjax.metrics.cells import Cells
 from fairjax.metrics.table import CLASSIFICATION
+from fairjax.statistics import evaluation
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import evaluate_runs
 from fairjax.statistics.intervals import expanded
@@ -120,6 +121,13 @@ def test_results_do_not_depend_on_chunks(memory_bytes):
     assert_same(evaluate(*data[:3], clusters=data[3]), evaluate(*data[:3], clusters=data[3], memory_bytes=memory_bytes))
 
 
+def test_results_do_not_depend_on_how_many_cells_are_evaluated_together(monkeypatch):
+    scores, labels, attributes, patients = make()
+    together = evaluate(scores, labels, attributes, clusters=patients, interval="bca")
+    monkeypatch.setattr(evaluation, "_ENTRIES_AT_ONCE", len(labels) // 3)
+    assert_same(evaluate(scores, labels, attributes, clusters=patients, interval="bca"), together)
+
+
 def test_results_do_not_depend_on_the_other_runs():
     scores, labels, attributes, patients = make()
     thresholds = np.float32([0.3, 0.4, 0.5])
@@ -221,7 +229,8 @@ def test_undefined_replicates_are_counted():
     labels, scores = np.array([0] * 30 + [1]), np.linspace(0, 1, 31, dtype=np.float32)[None]
     row = pick(evaluate(scores, labels, {}, n_boot=500), metric="auc")
     assert 0.25 < row["n_invalid"][0] / 500 < 0.48  # (1 − 1/31)^31 = 0.36
-    assert row["value"] == row["ci_low"] == row["ci_high"] == 1
+    assert row["value"] == row["ci_high"] == 1
+    assert row["ci_low"] == pytest.approx(0.025)  # of one positive that is found, the exact interval of a share
     assert pick(evaluate(scores, labels, {}), metric="acc")["n_invalid"] == 0
 
 
