@@ -1,3 +1,5 @@
+import math
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -13,6 +15,9 @@ from fairjax.errors import UserError
 from fairjax.models.checkpoint import build_abstract, state_dict
 from fairjax.models.zoo import FAMILIES, MODELS
 
+# Tensors that the published count includes, and that no output depends on.
+COUNTED = re.compile(r"mask_token|\.pooler\.|^Qformer\.cls\.")
+
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_row_is_complete(name):
@@ -23,6 +28,20 @@ def test_a_row_is_complete(name):
     assert row.licence
     assert row.probe_feature
     assert row.published_file
+    assert row.citation
+    assert row.lora_targets
+    assert ("zero_shot" in row.usages) == bool(row.zero_shot) == (row.tokenizer is not None)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_lora_targets_are_linear_layers_of_the_image_tower(name):
+    row = MODELS[name]
+    kernels = {path: x.ndim for path, x in state_dict(build_abstract(row.family, row.architecture)).items()}
+    tower = "vision." if any(path.startswith("vision.") for path in kernels) else ""
+    for target in row.lora_targets:
+        found = [ndim for path, ndim in kernels.items() if path.startswith(tower) and path.endswith(f"{target}.kernel")]
+        assert found
+        assert set(found) == {2}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -55,9 +74,11 @@ def test_the_row_is_of_the_published_size(recording):
     ):  # its file also holds the decoder, an unused classifier; its count leaves out running statistics
         assert n_parameters < config["full_param_count"]
     else:
-        unused = config.get("tensors_without_effect_on_any_output", [])
-        dropped = sum(np.prod(recording.full_spec()[name], dtype=int) for name in unused if "mask_token" in name)
-        assert n_parameters + dropped == config["full_param_count"]
+        spec = recording.full_spec()
+        unused = [name for name in config.get("tensors_without_effect_on_any_output", []) if COUNTED.search(name)]
+        keys = [name for name in spec if name.endswith("attn.v_bias")]  # EVA has no such bias of keys; ours is 0
+        expected = config["full_param_count"] + sum(math.prod(spec[name]) for name in keys)
+        assert n_parameters + sum(math.prod(spec[name]) for name in unused) == expected
     if "fairmedfm" in config:
         assert row.architecture.probe_width == config["fairmedfm"]["feat_dim"]
 
