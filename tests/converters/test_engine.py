@@ -1,9 +1,8 @@
-import functools
 import re
 
 import numpy as np
 import pytest
-from golden_files import recordings
+from golden_files import recordings, target_shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +11,6 @@ from converters.engine import Drop, Layout, detect_layout, fused_linear, linear,
 from converters.rules import LAYOUTS
 from converters.transforms import CONV, IDENTITY, squeeze
 from fairjax.errors import UserError
-from fairjax.models.checkpoint import build_abstract, state_dict
 from fairjax.models.zoo import MODELS
 
 LAYOUT = Layout(
@@ -29,11 +27,6 @@ LAYOUT = Layout(
     ),
     drops=(Drop(r"layer\.\d+\.ids", "positions"),),
 )
-
-
-@functools.cache
-def target_shapes(family: str, architecture) -> dict:
-    return {name: x.shape for name, x in state_dict(build_abstract(family, architecture)).items()}
 
 
 def toy(depth: int = 2, width: int = 4, channels: int = 3) -> tuple[dict, dict]:
