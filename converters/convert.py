@@ -15,6 +15,7 @@ from converters.rules import LAYOUTS
 from fairjax.errors import UserError, lookup
 from fairjax.io import read_json
 from fairjax.models.checkpoint import build_abstract, make_card, save, state_dict
+from fairjax.models.tokenizer import require_tokenizer_files, tokenizer_files
 from fairjax.models.zoo import MODELS, FoundationModel
 
 
@@ -49,6 +50,7 @@ def convert(
     checkpoint: str | os.PathLike,
     out: str | os.PathLike,
     arch: Mapping[str, Any] | str | os.PathLike | None = None,
+    tokenizer: str | os.PathLike | None = None,
 ) -> Conversion:
     """Converts a checkpoint and writes the model directory `out`, whole or not at all.
 
@@ -57,6 +59,7 @@ def convert(
       checkpoint: file, index of a sharded file, or a directory from Hugging Face.
       out: directory to be made.
       arch: sizes that differ from the published ones, or a JSON file that holds them.
+      tokenizer: folder of the tokenizer's files; by default the checkpoint's, if they are there.
 
     Raises:
       UserError: for whatever the user can mend.
@@ -66,6 +69,7 @@ def convert(
     if arch is not None and not isinstance(arch, Mapping):
         arch = _read_arch(arch)
     path = readers.locate(checkpoint)
+    words = _tokenizer_files(row, path.parent, tokenizer)
     keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
     prefixes = dict.fromkeys(prefix for layout in layouts for prefix in layout.prefixes)
     tensors = readers.read(path, keys, prefixes)
@@ -78,8 +82,19 @@ def convert(
         raise UserError(f"{path}: {error}{hint}") from None
     arrays = plan.convert(tensors)
     source = {"file": path.name, "sha256": readers.fingerprint(path), "layout": layout.name}
-    card = save(out, arrays, make_card(model, architecture, source=source))
+    card = save(out, arrays, make_card(model, architecture, source=source), words)
     return Conversion(card, plan, sum(x.size for x in arrays.values()))
+
+
+def _tokenizer_files(row: FoundationModel, beside: Path, named: str | os.PathLike | None) -> list[Path]:
+    """The tokenizer's files in the folder `named` or, where none is, those beside the checkpoint."""
+    if row.tokenizer is None:
+        if named is not None:
+            raise UserError(f"{row.name} has no text tower: leave --tokenizer out")
+        return []
+    if named is not None:
+        return require_tokenizer_files(named, row.tokenizer)
+    return tokenizer_files(beside, row.tokenizer.kind)
 
 
 def _read_arch(path: str | os.PathLike) -> Mapping[str, Any]:
