@@ -9,6 +9,8 @@ from PIL import Image
 
 from fairjax.errors import UserError, lookup
 
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -92,3 +94,26 @@ class Preprocess:
         mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
         pixels[:h, :w] = (resized * np.float32(self.scale) - mean) / std
         return pixels
+
+
+# FairMedFM normalises every model's images by constants of the dataset: these, for all others CLIP's.
+COMPAT_GREY = {
+    **dict.fromkeys(("adni", "chexpert", "covid_ct_md", "mimic_cxr"), (0.5056, 0.252)),
+    "gf3300": (0.2756, 0.1708),
+}
+COMPAT_COLOUR = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
+
+
+def compat(dataset: str) -> Preprocess:
+    """FairMedFM's preprocessing, the same for every model: shorter side to 224 pixels, bicubic, and a centre crop.
+
+    Args:
+      dataset: its name, which decides on mean and standard deviation.
+
+    Returns:
+      The preprocessing of `get_transform` in FairMedFM's datasets/utils.py (Jin et al. 2024).
+    """
+    if dataset not in COMPAT_GREY:
+        return COMPAT_COLOUR
+    mean, std = COMPAT_GREY[dataset]
+    return COMPAT_COLOUR.replace(mean=(mean,) * 3, std=(std,) * 3)

@@ -56,7 +56,6 @@ class FoundationModel:
         return self.preprocess
 
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 VIT_B: dict[str, Any] = {"width": 768, "depth": 12, "heads": 12, "mlp_dim": 3072}

@@ -16,8 +16,8 @@ from fairjax.models.architectures import (
     SwinConfig,
     ViTConfig,
 )
-from fairjax.models.preprocess import Preprocess
-from fairjax.models.zoo.entry import CLIP_MEAN, CLIP_STD, LINEAR_LAYERS, VIT_B, FoundationModel, TokenizerSpec
+from fairjax.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from fairjax.models.zoo.entry import LINEAR_LAYERS, VIT_B, FoundationModel, TokenizerSpec
 
 # ------------------------------------------------------------------------------------------------------------ CLIP
 
