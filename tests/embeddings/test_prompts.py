@@ -3,24 +3,36 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from golden_files import recording_of
 from tokenizers_made_up import write_bert, write_clip
 
-from converters.convert import convert
+from fairjax import models
 from fairjax.embeddings import prompts
 from fairjax.embeddings.prompts import embed_prompts, load_text_encoder
 from fairjax.errors import UserError
+from fairjax.models.tokenizer import tokenizer_files
 
 PROMPTS = ["a chest x", "normal heart", "a lesion of a heart", "a"]
 
 
+SMALL = {"width": 16, "depth": 2, "heads": 2, "mlp_dim": 16}
+MEDCLIP = {
+    "vision": {"image_size": 28, "embed_dim": 8, "depths": (1,), "heads": (2,)},
+    "text": {**SMALL, "vocab_size": 20, "positions": 12, "context_length": 12},
+    "embed_dim": 8,
+}
+
+
+def save(folder, words):
+    """A small MedCLIP, whose text features depend on the padding."""
+    module = models.build("medclip", **MEDCLIP)
+    models.save(folder, module, models.make_card("medclip", module.config), tokenizer_files(words, "bert"))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """MedCLIP, whose text features depend on the padding."""
     folder = tmp_path_factory.mktemp("medclip")
-    recording = recording_of("medclip")
-    convert("medclip", recording.weights_file, folder / "model", recording.config, write_bert(folder / "words"))
-    return folder / "model"
+    return save(folder / "model", write_bert(folder / "words"))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +47,7 @@ def test_prompts_are_embedded_as_one_padded_batch(encoder, tmp_path):
         found = embed_prompts(PROMPTS, encoder, tmp_path / str(batch_size), batch_size=batch_size)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     alone = embed_prompts(PROMPTS[3:], encoder, tmp_path)  # less padding
-    assert np.abs(alone[0] - expected[3]).max() > 1e-2
+    assert np.abs(alone[0] - expected[3]).max() > 1e-3
 
 
 def test_prompts_are_embedded_once(encoder, tmp_path, monkeypatch):
@@ -51,12 +63,14 @@ def test_prompts_are_embedded_once(encoder, tmp_path, monkeypatch):
 
 
 def test_what_the_embeddings_depend_on_is_in_their_key(folder, encoder, tmp_path):
-    recording = recording_of("medclip")
     words = write_bert(tmp_path / "words")
     with open(words / "vocab.txt", "a") as file:
         file.write("\nmore")
-    convert("medclip", recording.weights_file, tmp_path / "model", recording.config, words)
-    keys = [encoder.key, load_text_encoder(tmp_path / "model").key, load_text_encoder(folder, "bfloat16").key]
+    keys = [
+        encoder.key,
+        load_text_encoder(save(tmp_path / "model", words)).key,
+        load_text_encoder(folder, "bfloat16").key,
+    ]
     assert keys[0] == load_text_encoder(folder).key
     assert len({str(key) for key in keys}) == 3
 
@@ -74,8 +88,9 @@ def test_no_prompts_are_refused(encoder, tmp_path):
 
 
 def test_a_model_without_masks_gets_none(tmp_path):
-    recording = recording_of("clip")
-    convert("clip", recording.weights_file, tmp_path / "model", recording.config, write_clip(tmp_path / "words"))
+    module = models.build("clip", vision=SMALL, text=SMALL | {"vocab_size": 40, "context_length": 12}, embed_dim=8)
+    words = tokenizer_files(write_clip(tmp_path / "words"), "clip")
+    models.save(tmp_path / "model", module, models.make_card("clip", module.config), words)
     encoder = load_text_encoder(tmp_path / "model")
     assert encoder.tokenizer(PROMPTS)[1] is None
     # CLIP's towers are causal: what stands after the end of the text, and so how far it is padded, changes nothing.

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from golden_files import recording_of
-from tokenizers_made_up import WRITERS, write_bert
+from tokenizers_made_up import WRITERS, write_clip
 
 from converters.__main__ import main
 from converters.convert import convert
@@ -76,43 +76,42 @@ def test_missing_and_damaged_files_are_refused_in_one_line(tmp_path, files, word
 class TestModelDirectories:
     @pytest.fixture(scope="class")
     def recording(self):
-        return recording_of("medclip")
+        return recording_of("clip")
 
     def test_the_tokenizer_travels_from_beside_the_checkpoint(self, recording, tmp_path):
-        folder = write_bert(tmp_path / "hub")
-        (folder / "pytorch_model.safetensors").write_bytes(recording.weights_file.read_bytes())
-        convert("medclip", folder / "pytorch_model.safetensors", tmp_path / "out", recording.config)
+        folder = write_clip(tmp_path / "hub")
+        (folder / "model.safetensors").write_bytes(recording.weights_file.read_bytes())
+        convert("clip", folder, tmp_path / "out", recording.config)
         tokenizer = models.load_tokenizer(tmp_path / "out")
-        ids, mask = tokenizer(PROMPTS)
-        assert ids.shape == mask.shape == (2, 4)
-        assert tokenizer.context_length == recording.config["constructor"]["max_pos"]
+        assert tokenizer.context_length == recording.config["constructor"]["ctx"]
+        assert tokenizer(PROMPTS)[0].shape == (2, tokenizer.context_length)
 
     def test_or_from_the_folder_that_is_named(self, recording, tmp_path, capsys):
         flags = [f"--checkpoint={recording.weights_file}", f"--arch={recording.folder / 'config.json'}"]
-        flags += ["--model=medclip", f"--out={tmp_path / 'out'}"]
-        assert main([*flags, f"--tokenizer={write_bert(tmp_path / 'words')}"]) == 0
+        flags += ["--model=clip", f"--out={tmp_path / 'out'}"]
+        assert main([*flags, f"--tokenizer={write_clip(tmp_path / 'words')}"]) == 0
         assert "tokenizer" not in capsys.readouterr().out
-        assert models.load_tokenizer(tmp_path / "out")(PROMPTS)[0].shape == (2, 4)
+        assert len(models.load_tokenizer(tmp_path / "out")(PROMPTS)[0]) == 2
         assert main([*flags, f"--tokenizer={tmp_path}"]) == 2
-        assert "vocab.txt of emilyalsentzer/Bio_ClinicalBERT" in capsys.readouterr().err
+        assert "vocab.json and merges.txt of openai/clip" in capsys.readouterr().err
 
     def test_without_one_the_way_to_it_is_told(self, recording, tmp_path, capsys):
         flags = [f"--checkpoint={recording.weights_file}", f"--arch={recording.folder / 'config.json'}"]
-        assert main([*flags, "--model=medclip", f"--out={tmp_path / 'out'}"]) == 0
+        assert main([*flags, "--model=clip", f"--out={tmp_path / 'out'}"]) == 0
         assert "--tokenizer=DIR" in capsys.readouterr().out
         with pytest.raises(UserError, match="--tokenizer=DIR"):
             models.load_tokenizer(tmp_path / "out")
 
     def test_a_changed_file_is_refused(self, recording, tmp_path):
-        convert("medclip", recording.weights_file, tmp_path / "out", recording.config, write_bert(tmp_path / "words"))
-        (tmp_path / "out" / "tokenizer" / "vocab.txt").write_text("[PAD]")
+        convert("clip", recording.weights_file, tmp_path / "out", recording.config, write_clip(tmp_path / "words"))
+        (tmp_path / "out" / "tokenizer" / "merges.txt").write_text("#version: 0.2")
         with pytest.raises(UserError, match="incomplete or damaged"):
             models.load_tokenizer(tmp_path / "out")
 
     def test_a_model_of_images_alone_has_none(self, tmp_path):
         recording = recording_of("dinov2")
         with pytest.raises(UserError, match="no text tower"):
-            convert("dinov2", recording.weights_file, tmp_path / "out", recording.config, write_bert(tmp_path / "w"))
+            convert("dinov2", recording.weights_file, tmp_path / "out", recording.config, write_clip(tmp_path / "w"))
         module = models.build("phantom_vit", width=16, heads=2, depth=1, mlp_dim=16)
         models.save(tmp_path / "vit", module, models.make_card("phantom_vit", module.config))
         with pytest.raises(UserError, match="no text tower"):
