@@ -22,7 +22,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parser = _Parser(prog="python -m converters", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
         parser.add_argument("--model", required=True, metavar="NAME", help="a name of the zoo")
-        parser.add_argument("--checkpoint", required=True, metavar="PATH", help="the published file, or its directory")
+        parser.add_argument(
+            "--checkpoint",
+            required=True,
+            action="append",
+            metavar="PATH",
+            help="the published file, or its directory; given twice where a model is published in two files",
+        )
         parser.add_argument("--arch", metavar="ARCH.json", help="sizes that differ from the published ones")
         parser.add_argument("--tokenizer", metavar="DIR", help="the tokenizer's files, if not beside the checkpoint")
         parser.add_argument("--out", required=True, metavar="DIR", help="the model directory to write")

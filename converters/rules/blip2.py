@@ -66,9 +66,11 @@ LAVIS = Layout(
     ),
     drops=(
         Drop(r"Qformer\.bert\.embeddings\.position_ids", POSITION_IDS),
+        Drop(r"visual_encoder\.blocks\.39\..*", "EVA's last layer, which BLIP-2 leaves out"),
         Drop(r"Qformer\.cls\..*", "the language model's head, for captions; its decoder is tied to the embeddings"),
     ),
     keys=("model", "state_dict"),
+    part=(r"cls_token|pos_embed|(patch_embed|blocks)\..*", "visual_encoder."),  # eva_vit_g.pth
     aliases={**_ALIASES, "v_width": mlp_of("vision", 4.3637)},
     ignored=UNSIZED | {"mlp_ratio"},
 )

@@ -49,6 +49,12 @@ class FoundationModel:
     zero_shot: str = ""  # how zero-shot logits are made of cosines, for people
     lora_targets: tuple[str, ...] = ()  # linear layers of the image tower, by the ends of their paths
 
+    @property
+    def context_length(self) -> int | None:
+        """The most tokens of a prompt; None for a model of images alone."""
+        text = getattr(self.architecture, "text", None)
+        return text.context_length if self.tokenizer is not None and text is not None else None
+
     def preprocess_for(self, architecture) -> Preprocess:
         """The preprocessing for a variant of the architecture, which may take images of another size."""
         if self.preprocess.size == self.architecture.image_size:

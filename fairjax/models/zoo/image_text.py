@@ -172,7 +172,7 @@ BERT_ROWS = (
         lora_targets=LINEAR_LAYERS,
         layouts=("medclip",),
         published_file="medclip-vit-pretrained.zip: pytorch_model.bin",
-        licence="none stated",
+        licence="MIT",
         citation="Wang et al., MedCLIP: contrastive learning from unpaired medical images and text, EMNLP 2022",
     ),
 )
