@@ -56,7 +56,7 @@ def load_text_encoder(directory: str | os.PathLike, dtype: str = "float32") -> T
 
 
 def embed_prompts(
-    prompts: Sequence[str], encoder: TextEncoder, root: Path, *, batch_size: int = BATCH_SIZE
+    prompts: Sequence[str], encoder: TextEncoder, root: str | os.PathLike, *, batch_size: int = BATCH_SIZE
 ) -> Float[np.ndarray, "n d"]:
     """Embeds prompts, as one batch to the tokenizer: where padding matters (MedCLIP) it is to the longest of all.
 
@@ -74,7 +74,7 @@ def embed_prompts(
     """
     if not prompts:
         raise UserError("there are no prompts to embed")
-    cache = Cache(root, encoder.key | {"prompts": list(prompts)}, len(prompts), len(prompts))
+    cache = Cache(Path(root), encoder.key | {"prompts": list(prompts)}, len(prompts), len(prompts))
     if cache.missing():
         with cache.lock():
             cache.__dict__.pop("manifest", None)  # it may have been filled before the lock was ours

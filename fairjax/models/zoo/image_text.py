@@ -236,8 +236,9 @@ SIGLIP_ROWS = (
 
 # ------------------------------------------------------------------------------------------------------------ BLIP
 
+# LAVIS resizes position embeddings to the model's grid as it loads them; Hugging Face's classes do not.
 BLIP_B16 = BLIPConfig(
-    vision=VIT_B16,
+    vision=dataclasses.replace(VIT_B16, resize_offset=0.0),
     text=BERTConfig(**VIT_B, vocab_size=30524, positions=512, context_length=512, token_types=0, cross_every=1),
     embed_dim=256,
     temperature=True,
@@ -245,7 +246,16 @@ BLIP_B16 = BLIPConfig(
 )
 BLIP2_G14 = BLIPConfig(
     # EVA's ViT-g without its last layer.
-    vision=ViTConfig(width=1408, depth=39, heads=16, mlp_dim=6144, image_size=224, patch_size=14, final_norm_eps=1e-5),
+    vision=ViTConfig(
+        width=1408,
+        depth=39,
+        heads=16,
+        mlp_dim=6144,
+        image_size=224,
+        patch_size=14,
+        final_norm_eps=1e-5,
+        resize_offset=0.0,
+    ),
     text=BERTConfig(
         **VIT_B, vocab_size=30523, positions=512, context_length=512, token_types=0, cross_every=2, queries=32
     ),
@@ -306,7 +316,9 @@ BLIP_ROWS = (
         title="BLIP-2 ViT-g/14, Hugging Face's",
         family="blip2",
         architecture=dataclasses.replace(
-            BLIP2_G14, vision=dataclasses.replace(BLIP2_G14.vision, final_norm_eps=None), temperature=False
+            BLIP2_G14,
+            vision=dataclasses.replace(BLIP2_G14.vision, final_norm_eps=None, resize_offset=None),
+            temperature=False,
         ),
         preprocess=BLIP_PREPROCESS,
         usages=("linear_probe", "zero_shot"),
