@@ -50,10 +50,17 @@ def build(name: str, *, dtype=None, rngs: nnx.Rngs | None = None, **changes) -> 
 
 def build_abstract(family: str, architecture, dtype=None) -> nnx.Module:
     """The same module with shapes in place of arrays: nothing is computed or allocated."""
-    return nnx.eval_shape(lambda: _construct(family, architecture, dtype, None))
+    return nnx.eval_shape(lambda: _construct(family, architecture, dtype, _SameKey()))
 
 
-def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | None) -> nnx.Module:
+class _SameKey:
+    """In place of `nnx.Rngs` where only shapes matter: under eval_shape its counters cost seconds for a deep tower."""
+
+    def params(self) -> jax.Array:
+        return jax.random.key(0)
+
+
+def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | _SameKey | None) -> nnx.Module:
     module, _, name = lookup("model family", family, FAMILIES).partition(":")
     return getattr(import_module(module), name)(architecture, dtype=dtype, rngs=nnx.Rngs(0) if rngs is None else rngs)
 
