@@ -46,7 +46,8 @@ def base(dataset: str) -> ConfigDict:
             "model": {
                 "name": "",
                 "checkpoint": "",  # a folder that `python -m converters` wrote; '' for a model that ships with fairjax
-                "image_size": 0,  # pixels; 0 is the model's own
+                "preprocess": "own",  # the model's; "compat": FairMedFM's, one for all models
+                "image_size": 0,  # pixels; 0 is the preprocessing's own
                 "dtype": "float32",  # of the tower's computation; "bfloat16" on accelerators
             },
             "embedding": {

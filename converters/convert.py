@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from converters import readers
 from converters.engine import Layout, Plan, Shapes, detect_layout, make_plan
 from converters.rules import LAYOUTS
 from fairjax.errors import UserError, lookup
-from fairjax.io import read_json
+from fairjax.io import hash_json, read_json
 from fairjax.models.checkpoint import build_abstract, make_card, save, state_dict
+from fairjax.models.tokenizer import require_tokenizer_files, tokenizer_files
 from fairjax.models.zoo import MODELS, FoundationModel
 
 
@@ -46,17 +48,19 @@ def plan_for(row: FoundationModel, architecture, layout: Layout, sources: Shapes
 
 def convert(
     model: str,
-    checkpoint: str | os.PathLike,
+    checkpoint: str | os.PathLike | Sequence[str | os.PathLike],
     out: str | os.PathLike,
     arch: Mapping[str, Any] | str | os.PathLike | None = None,
+    tokenizer: str | os.PathLike | None = None,
 ) -> Conversion:
     """Converts a checkpoint and writes the model directory `out`, whole or not at all.
 
     Args:
       model: name of the zoo's row.
-      checkpoint: file, index of a sharded file, or a directory from Hugging Face.
+      checkpoint: file, index of a sharded file, or a directory from Hugging Face; or the several files of one model.
       out: directory to be made.
       arch: sizes that differ from the published ones, or a JSON file that holds them.
+      tokenizer: folder of the tokenizer's files; by default the checkpoint's, if they are there.
 
     Raises:
       UserError: for whatever the user can mend.
@@ -65,21 +69,56 @@ def convert(
     layouts = layouts_of(row)
     if arch is not None and not isinstance(arch, Mapping):
         arch = _read_arch(arch)
-    path = readers.locate(checkpoint)
-    keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
-    prefixes = dict.fromkeys(prefix for layout in layouts for prefix in layout.prefixes)
-    tensors = readers.read(path, keys, prefixes)
-    layout = detect_layout(layouts, tensors)
+    paths = [
+        readers.locate(path) for path in ([checkpoint] if isinstance(checkpoint, str | os.PathLike) else checkpoint)
+    ]
+    words = _tokenizer_files(row, paths[0].parent, tokenizer)
+    layout, tensors = _read(paths, layouts)
     architecture = row.architecture if arch is None else arch_file.resolve(row.architecture, arch, layout)
     try:
         plan = plan_for(row, architecture, layout, {name: x.shape for name, x in tensors.items()})
     except UserError as error:
         hint = "" if arch is not None else " (if this is a variant of another size, give its sizes by --arch)"
-        raise UserError(f"{path}: {error}{hint}") from None
+        raise UserError(f"{' and '.join(map(str, paths))}: {error}{hint}") from None
     arrays = plan.convert(tensors)
-    source = {"file": path.name, "sha256": readers.fingerprint(path), "layout": layout.name}
-    card = save(out, arrays, make_card(model, architecture, source=source))
+    hashes = [readers.fingerprint(path) for path in paths]
+    source = {
+        "file": " + ".join(path.name for path in paths),
+        "sha256": hashes[0] if len(hashes) == 1 else hash_json(hashes),
+        "layout": layout.name,
+    }
+    card = save(out, arrays, make_card(model, architecture, source=source), words)
     return Conversion(card, plan, sum(x.size for x in arrays.values()))
+
+
+def _read(paths: Sequence[Path], layouts: Sequence[Layout]) -> tuple[Layout, readers.Tensors]:
+    """All tensors of the files, under the names of the layout that knows most of them."""
+    keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
+    prefixes = dict.fromkeys(prefix for layout in layouts for prefix in layout.prefixes)
+    tensors: readers.Tensors = {}
+    for path in paths:
+        more = readers.read(path, keys, prefixes)
+        if twice := sorted(set(more) & set(tensors)):
+            raise UserError(f"{path} holds {len(twice)} tensors that an earlier file holds too ({twice[0]}, …)")
+        tensors |= more
+    layout = detect_layout(layouts, tensors)
+    if layout.part is not None:
+        names, prefix = layout.part
+        # Where a name is there with and without its prefix, the whole model's file has the last word.
+        whole = {name: x for name, x in tensors.items() if not re.fullmatch(names, name)}
+        tensors = {prefix + name: x for name, x in tensors.items() if name not in whole} | whole
+    return layout, tensors
+
+
+def _tokenizer_files(row: FoundationModel, beside: Path, named: str | os.PathLike | None) -> list[Path]:
+    """The tokenizer's files in the folder `named` or, where none is, those beside the checkpoint."""
+    if row.tokenizer is None:
+        if named is not None:
+            raise UserError(f"{row.name} has no text tower: leave --tokenizer out")
+        return []
+    if named is not None:
+        return require_tokenizer_files(named, row.tokenizer)
+    return tokenizer_files(beside, row.tokenizer.kind)
 
 
 def _read_arch(path: str | os.PathLike) -> Mapping[str, Any]:

@@ -52,6 +52,8 @@ class Layout:
     drops: tuple[Drop, ...] = ()
     keys: tuple[str, ...] = ("state_dict",)  # where in a .pth file the tensors may lie, if not at the top
     prefixes: tuple[str, ...] = ("module.",)  # that all names may carry
+    # A part that is also published in a file of its own: the names there, and the prefix that they lack.
+    part: tuple[str, str] | None = None
     aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)  # names of sizes in the publisher's config
     ignored: frozenset[str] = frozenset()  # names there that say nothing about the architecture
 

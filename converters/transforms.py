@@ -37,6 +37,13 @@ CONV = _one("OIHW -> HWIO", _axes(2, 3, 1, 0), _axes(3, 2, 0, 1))
 FUSE = Transform("join", lambda xs: np.concatenate(xs), lambda y, n: np.split(y, n))
 FUSE_LINEAR = Transform("join, (out, in) -> (in, out)", lambda xs: np.concatenate(xs).T, lambda y, n: np.split(y.T, n))
 
+# Biases of query and value -> those of query, key and value: the key's are zero.
+FUSE_QV = Transform(
+    "join around zeros",
+    lambda xs: np.concatenate([xs[0], np.zeros_like(xs[0]), xs[1]]),
+    lambda y, n: [np.split(y, 3)[0], np.split(y, 3)[2]],
+)
+
 
 def squeeze(leading: int) -> Transform:
     """Removes leading axes of length 1, as in a class token (1, 1, d)."""

@@ -19,6 +19,7 @@ from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays
 from fairjax.metrics.threshold import parse_rule
 from fairjax.models import zoo
+from fairjax.models.preprocess import compat
 from fairjax.training.probe import ProbeConfig
 from fairjax.training.runs import Run, expand
 from fairjax.training.sweep import Features
@@ -31,6 +32,7 @@ CHOICES = {  # of keys that no other place checks at once
     "evaluation.policy": ("strict",),
     "evaluation.one_class": ("error", "report"),
     "model.dtype": ("float32", "bfloat16"),
+    "model.preprocess": ("own", "compat"),
 }
 
 LEAST = {
@@ -119,7 +121,7 @@ def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
         raise UserError(
             f"{folder} holds {card['model']}, not {row.name}; give another --config.model.checkpoint or .name"
         )
-    preprocess = models.load_preprocess(card)
+    preprocess = models.load_preprocess(card) if words["preprocess"] == "own" else compat(config["dataset"]["name"])
     if words["image_size"]:
         preprocess = preprocess.replace(size=words["image_size"])
     key = {

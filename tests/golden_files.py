@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -72,6 +73,22 @@ def recording_of(name: str) -> Recording:
 def recordings_of(*families: str) -> list[Recording]:
     """Those of some families."""
     return [recording for recording in recordings() if recording.row.family in families]
+
+
+@functools.cache
+def abstract(family: str, architecture):
+    """A module of the zoo with shapes in place of arrays, made once."""
+    from fairjax.models.checkpoint import build_abstract
+
+    return build_abstract(family, architecture)
+
+
+@functools.cache
+def target_shapes(family: str, architecture) -> dict[str, tuple[int, ...]]:
+    """Shapes of its arrays by name."""
+    from fairjax.models.checkpoint import state_dict
+
+    return {name: x.shape for name, x in state_dict(abstract(family, architecture)).items()}
 
 
 def relative_error(ours, theirs) -> float:

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from converters.engine import Layout
-from converters.rules import clip, dinov2, mobile_sam
+from converters.rules import biomedclip, blip, blip2, clip, dinov2, medclip, mobile_sam, siglip
 
 LAYOUTS: dict[str, Layout] = {
-    layout.name: layout for layout in (clip.OPENAI, clip.HF, dinov2.HUB, dinov2.HF, mobile_sam.MOBILE_SAM)
+    layout.name: layout
+    for layout in (
+        clip.OPENAI,
+        clip.HF,
+        biomedclip.BIOMEDCLIP,
+        medclip.MEDCLIP,
+        siglip.SIGLIP,
+        blip.HF,
+        blip.LAVIS,
+        blip2.HF,
+        blip2.LAVIS,
+        dinov2.HUB,
+        dinov2.HF,
+        mobile_sam.MOBILE_SAM,
+    )
 }

@@ -54,7 +54,7 @@ OPENAI = Layout(
     ignored=frozenset({"seed", "logit_scale"}),
 )
 
-_HF_BLOCK = (
+HF_BLOCK = (
     *norm("layer_norm1", "norm1"),
     *fused_linear(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "attn.qkv"),
     *linear("self_attn.out_proj", "attn.proj"),
@@ -70,12 +70,12 @@ HF = Layout(
         *rule("vision_model.embeddings.class_embedding", "vision.cls_token"),
         *rule("vision_model.embeddings.position_embedding.weight", "vision.pos_embed"),
         *norm("vision_model.pre_layrnorm", "vision.pre_norm"),
-        *under("vision_model.encoder.layers.{i}", "vision.encoder.blocks.{i}", _HF_BLOCK),
+        *under("vision_model.encoder.layers.{i}", "vision.encoder.blocks.{i}", HF_BLOCK),
         *norm("vision_model.post_layernorm", "vision.norm"),
         *rule("visual_projection.weight", "visual_projection.kernel", LINEAR),
         *rule("text_model.embeddings.token_embedding.weight", "text.token_embed.embedding"),
         *rule("text_model.embeddings.position_embedding.weight", "text.pos_embed"),
-        *under("text_model.encoder.layers.{i}", "text.encoder.blocks.{i}", _HF_BLOCK),
+        *under("text_model.encoder.layers.{i}", "text.encoder.blocks.{i}", HF_BLOCK),
         *norm("text_model.final_layer_norm", "text.norm"),
         *rule("text_projection.weight", "text_projection.kernel", LINEAR),
         *rule("logit_scale", "logit_scale"),

@@ -14,4 +14,8 @@ def __getattr__(name: str) -> Any:
         from fairjax.embeddings import cache
 
         return getattr(cache, name)
+    if name in ("embed_prompts", "load_text_encoder", "TextEncoder"):
+        from fairjax.embeddings import prompts
+
+        return getattr(prompts, name)
     raise AttributeError(f"module 'fairjax.embeddings' has no attribute {name!r}")

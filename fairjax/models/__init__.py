@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         save,
         state_dict,
     )
+    from fairjax.models.tokenizer import load_tokenizer
 
 __all__ = [
     "build",
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "load_card",
     "load_preprocess",
+    "load_tokenizer",
     "make_card",
     "save",
     "state_dict",
@@ -33,7 +35,8 @@ __all__ = [
 
 def __getattr__(name: str):
     if name in __all__:
-        return getattr(import_module("fairjax.models.checkpoint"), name)
+        module = "tokenizer" if name == "load_tokenizer" else "checkpoint"
+        return getattr(import_module(f"fairjax.models.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

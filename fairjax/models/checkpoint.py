@@ -1,4 +1,4 @@
-"""Model directories: `card.json` says what the model is, `weights/` (Orbax) holds its arrays; and modules from them.
+"""Model directories: `card.json` says what the model is, `weights/` (Orbax) holds its arrays, `tokenizer/` its words.
 
 Arrays are named by their path in the module, joined by dots: `vision.encoder.blocks.0.attn.qkv.kernel`.
 """
@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +23,7 @@ from flax import nnx
 
 import fairjax
 from fairjax.errors import UserError, lookup
-from fairjax.io import hash_arrays, read_json, write_json
+from fairjax.io import hash_arrays, hash_file, read_json, write_json
 from fairjax.models.architectures import from_dict, override
 from fairjax.models.preprocess import Preprocess
 from fairjax.models.zoo import FAMILIES, MODELS
@@ -50,10 +50,17 @@ def build(name: str, *, dtype=None, rngs: nnx.Rngs | None = None, **changes) -> 
 
 def build_abstract(family: str, architecture, dtype=None) -> nnx.Module:
     """The same module with shapes in place of arrays: nothing is computed or allocated."""
-    return nnx.eval_shape(lambda: _construct(family, architecture, dtype, None))
+    return nnx.eval_shape(lambda: _construct(family, architecture, dtype, _SameKey()))
 
 
-def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | None) -> nnx.Module:
+class _SameKey:
+    """In place of `nnx.Rngs` where only shapes matter: under eval_shape its counters cost seconds for a deep tower."""
+
+    def params(self) -> jax.Array:
+        return jax.random.key(0)
+
+
+def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | _SameKey | None) -> nnx.Module:
     module, _, name = lookup("model family", family, FAMILIES).partition(":")
     return getattr(import_module(module), name)(architecture, dtype=dtype, rngs=nnx.Rngs(0) if rngs is None else rngs)
 
@@ -96,16 +103,19 @@ def make_card(
     }
 
 
-def save(directory: str | os.PathLike, module: nnx.Module | Mapping[str, Any], card: Card) -> Card:
+def save(
+    directory: str | os.PathLike, module: nnx.Module | Mapping[str, Any], card: Card, tokenizer: Sequence[Path] = ()
+) -> Card:
     """Writes a model directory, whole or not at all.
 
     Args:
       directory: to be made; an earlier model directory there is replaced, anything else is refused.
       module: or its arrays by dotted names.
       card: from `make_card`.
+      tokenizer: its files, to be copied into `tokenizer/`.
 
     Returns:
-      The card as written, with `weights_sha256`.
+      The card as written, with `weights_sha256` and the hashes of the tokenizer's files.
     """
     directory = Path(directory)
     if directory.exists() and not _replaceable(directory):
@@ -114,6 +124,8 @@ def save(directory: str | os.PathLike, module: nnx.Module | Mapping[str, Any], c
         name: np.asarray(x) for name, x in (module if isinstance(module, Mapping) else state_dict(module)).items()
     }
     card = card | {"weights_sha256": hash_arrays(arrays)}
+    if tokenizer:
+        card["tokenizer"] = {path.name: hash_file(path) for path in tokenizer}
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.", suffix=".tmp"))
     try:
@@ -122,6 +134,10 @@ def save(directory: str | os.PathLike, module: nnx.Module | Mapping[str, Any], c
         (staging / "new" / "weights" / "commit_success.txt").unlink(
             missing_ok=True
         )  # it tells an absolute path, no more
+        if tokenizer:
+            (staging / "new" / "tokenizer").mkdir()
+            for path in tokenizer:
+                shutil.copyfile(path, staging / "new" / "tokenizer" / path.name)
         write_json(staging / "new" / "files.json", _file_sizes(staging / "new"))
         write_json(staging / "new" / "card.json", card)
         if directory.exists():

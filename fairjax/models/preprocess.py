@@ -9,6 +9,8 @@ from PIL import Image
 
 from fairjax.errors import UserError, lookup
 
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -30,7 +32,15 @@ def _squash(height: int, width: int, size: int) -> tuple[int, int]:
     return size, size
 
 
-RESIZES = {"shorter": _shorter, "longest": _longest, "squash": _squash}
+RESIZES = {"shorter": _shorter, "longest": _longest, "squash": _squash, "pad": _squash}
+
+
+def _padded(image: np.ndarray, side: int) -> np.ndarray:
+    h, w, c = image.shape
+    top, left = (side - h) // 2, (side - w) // 2
+    square = np.zeros((side, side, c), np.uint8)
+    square[top : top + h, left : left + w] = image
+    return square
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +48,8 @@ class Preprocess:
     """A model's own preprocessing: resize, centre crop, normalise, pad; instances are callable and picklable.
 
     `resize` is "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`), "longest" (the
-    longer side to `size`, then zeros on the right and at the bottom, after normalising), or "squash" (both to `size`).
+    longer side to `size`, then zeros on the right and at the bottom, after normalising), "squash" (both to `size`), or
+    "pad" (black borders to a square of at least `size`, then that to `size`, as MedCLIP's feature extractor does).
     """
 
     size: int  # pixels per side of the square result
@@ -48,6 +59,7 @@ class Preprocess:
     scale: float = 1 / 255  # of the pixel values 0..255, before mean and std
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    grayscale: bool = False  # colours -> ITU-R 601 luma, three times
 
     def __post_init__(self):
         lookup("resize rule", self.resize, RESIZES)
@@ -61,6 +73,10 @@ class Preprocess:
         """The resized (and cropped, not padded) image: uint8 (H, W, 3) -> uint8 (h, w, 3)."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}")
+        if self.grayscale:
+            image = np.repeat(np.asarray(Image.fromarray(image).convert("L"))[..., None], 3, axis=2)
+        if self.resize == "pad":
+            image = _padded(image, max(self.size, *image.shape[:2]))
         target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
         h, w = RESIZES[self.resize](image.shape[0], image.shape[1], target)
         if (h, w) != image.shape[:2]:
@@ -78,3 +94,26 @@ class Preprocess:
         mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
         pixels[:h, :w] = (resized * np.float32(self.scale) - mean) / std
         return pixels
+
+
+# FairMedFM normalises every model's images by constants of the dataset: these, for all others CLIP's.
+COMPAT_GREY = {
+    **dict.fromkeys(("adni", "chexpert", "covid_ct_md", "mimic_cxr"), (0.5056, 0.252)),
+    "gf3300": (0.2756, 0.1708),
+}
+COMPAT_COLOUR = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
+
+
+def compat(dataset: str) -> Preprocess:
+    """FairMedFM's preprocessing, the same for every model: shorter side to 224 pixels, bicubic, and a centre crop.
+
+    Args:
+      dataset: its name, which decides on mean and standard deviation.
+
+    Returns:
+      The preprocessing of `get_transform` in FairMedFM's datasets/utils.py (Jin et al. 2024).
+    """
+    if dataset not in COMPAT_GREY:
+        return COMPAT_COLOUR
+    mean, std = COMPAT_GREY[dataset]
+    return COMPAT_COLOUR.replace(mean=(mean,) * 3, std=(std,) * 3)

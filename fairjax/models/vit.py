@@ -1,4 +1,4 @@
-"""The vision transformer: CLIP's image tower, DINOv2, and the small encoder that ships with the package."""
+"""The vision transformer: the image tower of CLIP, SigLIP and BLIP, DINOv2, and the small encoder that ships."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from fairjax.errors import UserError, lookup
 from fairjax.models.architectures import ViTConfig
 from fairjax.models.layers import EMBED_INIT, PatchEmbed, Transformer, layer_norm, resize_bicubic
+from fairjax.models.pooling import AttentionPool
 
 # How the normalised tokens become one vector; n_prefix tokens (the class token) come before the patches.
 POOLS: dict[str, Callable[[Array, int], Array]] = {
@@ -31,8 +32,8 @@ class ViT(nnx.Module):
 
     def __init__(self, config: ViTConfig, *, dtype=None, rngs: nnx.Rngs):
         c = config
-        lookup("pooling", c.pool, POOLS)
-        if not c.class_token and c.pool != "mean":
+        lookup("pooling", c.pool, {**POOLS, "map": AttentionPool})
+        if not c.class_token and c.pool not in ("mean", "map"):
             raise UserError(f"architecture: pool={c.pool!r} needs class_token=True")
         self.config = config
         self.n_prefix = int(c.class_token)
@@ -41,7 +42,8 @@ class ViT(nnx.Module):
         self.pos_embed = nnx.Param(EMBED_INIT(rngs.params(), (self.n_prefix + c.grid**2, c.width)))
         self.pre_norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs) if c.pre_norm else None
         self.encoder = Transformer(c, dtype=dtype, rngs=rngs)
-        self.norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(c.width, c.final_norm_eps or c.norm_eps, dtype=dtype, rngs=rngs)
+        self.head = AttentionPool(c, dtype=dtype, rngs=rngs) if c.pool == "map" else None
 
     def positions(self, h: int, w: int) -> Float[Array, "n d"]:
         """Position embeddings of the class token and an h×w grid of patches, resized if another grid is stored."""
@@ -75,7 +77,7 @@ class ViT(nnx.Module):
 
     def pool(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b d"]:
         """One vector per image."""
-        return POOLS[self.config.pool](tokens, self.n_prefix)
+        return POOLS[self.config.pool](tokens, self.n_prefix) if self.head is None else self.head(tokens)
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
         """Preprocessed images -> the pooled feature, in float32."""

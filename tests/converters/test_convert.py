@@ -180,6 +180,38 @@ def test_a_sharded_file_equals_the_single_one(clip, tmp_path, reference):
         convert("clip", folder, tmp_path / "again", clip.config)
 
 
+def test_a_model_of_two_files_equals_their_union(tmp_path):
+    recording = recording_of("blip2_lavis")
+    weights = recording.weights()
+    eva = {name for name in weights if name.startswith("visual_encoder.")}
+    assert eva
+    save_file({name.removeprefix("visual_encoder."): weights[name] for name in eva}, tmp_path / "eva_vit_g.safetensors")
+    save_file({name: weights[name] for name in weights if name not in eva}, tmp_path / "blip2_pretrained.safetensors")
+    files = [tmp_path / "eva_vit_g.safetensors", tmp_path / "blip2_pretrained.safetensors"]
+    union, parts = (
+        convert("blip2_lavis", checkpoint, tmp_path / "out", recording.config).card
+        for checkpoint in (recording.weights_file, files)
+    )
+    assert parts["weights_sha256"] == union["weights_sha256"]
+    assert parts["source"]["file"] == "eva_vit_g.safetensors + blip2_pretrained.safetensors"
+    with pytest.raises(UserError, match=r"missing: .*visual_encoder\.cls_token"):
+        convert("blip2_lavis", files[1], tmp_path / "again", recording.config)
+    with pytest.raises(UserError, match="earlier file"):
+        convert("blip2_lavis", [files[0], files[0]], tmp_path / "again", recording.config)
+
+
+def test_the_whole_models_file_has_the_last_word_over_its_parts(tmp_path):
+    recording = recording_of("blip2_lavis")
+    weights = recording.weights()
+    other = {"cls_token": np.zeros_like(weights["visual_encoder.cls_token"])}
+    save_file(other, tmp_path / "part.safetensors")
+    files = [tmp_path / "part.safetensors", recording.weights_file]
+    alone, both = (
+        convert("blip2_lavis", f, tmp_path / "out", recording.config) for f in (recording.weights_file, files)
+    )
+    assert alone.card["weights_sha256"] == both.card["weights_sha256"]
+
+
 def test_a_truncated_safetensors_file_is_refused(clip, tmp_path):
     data = clip.weights_file.read_bytes()
     for size in (0, 5, 100, len(data) // 2):
@@ -219,6 +251,15 @@ class TestPyTorchFiles:
         for name, content in files.items():
             torch.save(content, tmp_path / name)
             assert convert("clip", tmp_path / name, tmp_path / "out", clip.config).card["weights_sha256"] == reference
+
+    def test_lavis_files_hold_their_tensors_under_a_key_of_their_own(self, tmp_path, torch):
+        recording = recording_of("blip2_lavis")
+        torch.save({"model": recording.tensors(), "epoch": 1}, tmp_path / "blip2_pretrained.pth")
+        nested, flat = (
+            convert("blip2_lavis", file, tmp_path / "out", recording.config).card["weights_sha256"]
+            for file in (tmp_path / "blip2_pretrained.pth", recording.weights_file)
+        )
+        assert nested == flat
 
     def test_a_legacy_file_equals_safetensors(self, clip, tmp_path, torch, reference):
         torch.save(clip.tensors(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)

@@ -1,18 +1,17 @@
-import functools
 import re
 
 import numpy as np
 import pytest
-from golden_files import recordings
+from golden_files import recordings, target_shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converters.convert import layouts_of, plan_for
+from converters.arch import resolve
+from converters.convert import layouts_of
 from converters.engine import Drop, Layout, detect_layout, fused_linear, linear, make_plan, norm, rule, under
 from converters.rules import LAYOUTS
 from converters.transforms import CONV, IDENTITY, squeeze
 from fairjax.errors import UserError
-from fairjax.models.checkpoint import build_abstract, state_dict
 from fairjax.models.zoo import MODELS
 
 LAYOUT = Layout(
@@ -29,11 +28,6 @@ LAYOUT = Layout(
     ),
     drops=(Drop(r"layer\.\d+\.ids", "positions"),),
 )
-
-
-@functools.cache
-def target_shapes(family: str, architecture) -> dict:
-    return {name: x.shape for name, x in state_dict(build_abstract(family, architecture)).items()}
 
 
 def toy(depth: int = 2, width: int = 4, channels: int = 3) -> tuple[dict, dict]:
@@ -147,14 +141,33 @@ def test_the_published_file_is_covered_entirely(recording):
     assert not converted & set(plan.dropped)
 
 
+def small_plan(recording):
+    """The plan of a recording, and what it is made from: layout, shapes of the file, shapes of the module."""
+    row, sources = recording.row, {name: x.shape for name, x in recording.weights().items()}
+    layout = detect_layout(layouts_of(row), sources)
+    targets = target_shapes(row.family, resolve(row.architecture, recording.config, layout))
+    return make_plan(layout, sources, targets), layout, sources, targets
+
+
+@pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
+def test_faults_in_a_file_are_all_named_in_one_message(recording):
+    plan, layout, sources, targets = small_plan(recording)
+    read = [name for step in plan.steps for name in step.sources]
+    lost, renamed, reshaped = read[0], read[len(read) // 2], read[-1]
+    faulty = {name: shape for name, shape in sources.items() if name not in (lost, renamed)}
+    faulty |= {f"{renamed}_": sources[renamed], "added.weight": (2,), reshaped: (*sources[reshaped], 9)}
+    with pytest.raises(UserError) as caught:
+        make_plan(layout, faulty, targets)
+    message = str(caught.value)
+    assert re.search(rf"2 missing: [^;]*{re.escape(lost)}", message)
+    assert re.search(rf"2 unexpected: [^;]*{re.escape(renamed)}_", message)
+    assert "added.weight" in message
+    assert f"1 mis-shaped: {reshaped} {(*sources[reshaped], 9)}" in message
+
+
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
 def test_rule_tables_are_invertible(recording):
-    from converters.arch import resolve
-
-    row, weights = recording.row, recording.weights()
-    layout = detect_layout(layouts_of(row), weights)
-    architecture = resolve(row.architecture, recording.config, layout)
-    plan = plan_for(row, architecture, layout, {name: x.shape for name, x in weights.items()})
+    plan, weights = small_plan(recording)[0], recording.weights()
     for name, tensor in plan.invert(plan.convert(weights)).items():
         np.testing.assert_array_equal(tensor, weights[name].astype(np.float32), strict=True)
 

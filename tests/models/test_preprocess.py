@@ -1,15 +1,16 @@
+import json
 import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from golden_files import recordings
 from PIL import Image
 
 from fairjax.errors import UserError
-from fairjax.models.preprocess import Preprocess
+from fairjax.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, compat
 from fairjax.models.zoo import MODELS
-from fairjax.models.zoo.entry import CLIP_MEAN, CLIP_STD
 
 rng = np.random.default_rng(0)
 
@@ -86,3 +87,29 @@ def test_neither_the_zoo_nor_preprocessing_imports_jax():
     code = "import fairjax.models.preprocess, fairjax.models.zoo, fairjax.models, sys; print({'jax', 'flax', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 400), (401, 300), (100, 173)])
+def test_medclip_pads_grey_images_to_a_square(height, width):
+    image = picture(height, width)
+    grey = Image.fromarray(image).convert("L")
+    side = max(224, height, width)
+    square = Image.new("L", (side, side), 0)
+    square.paste(grey, (int((side - width) / 2), int((side - height) / 2)))
+    resized = np.asarray(square.resize((224, 224), Image.Resampling.BICUBIC), np.float64) / 255
+    ours = MODELS["medclip"].preprocess(image)
+    np.testing.assert_allclose(
+        ours, ((resized - 0.5862785803043838) / 0.27950088968644304)[..., None].repeat(3, 2), atol=2e-6
+    )
+
+
+@pytest.mark.skipif(not recordings(), reason="there are no recordings")
+def test_compat_is_the_recorded_preprocessing_of_fairmedfm():
+    (published,) = {
+        json.dumps(r.config["preprocess_fairmedfm"]) for r in recordings() if "preprocess_fairmedfm" in r.config
+    }
+    for names, constants in json.loads(published)["mean_std_by_dataset"].items():
+        for name in names.replace("CXP", "CHEXPERT").replace("all others", "isic2017").lower().split(","):
+            ours = compat(name)
+            assert (list(ours.mean), list(ours.std)) == (constants["mean"], constants["std"])
+            assert (ours.size, ours.resize, ours.interpolation) == (224, "shorter", "bicubic")

@@ -1,13 +1,27 @@
 """The sizes and choices that define a model, as frozen dataclasses: plain data, importable without jax."""
 
-from fairjax.models.architectures.clip import CLIPConfig, CLIPTextConfig
 from fairjax.models.architectures.fields import from_dict, override
+from fairjax.models.architectures.image_text import (
+    BiomedCLIPConfig,
+    BLIPConfig,
+    CLIPConfig,
+    ImageTextConfig,
+    MedCLIPConfig,
+)
+from fairjax.models.architectures.swin import SwinConfig
+from fairjax.models.architectures.text import BERTConfig, CLIPTextConfig
 from fairjax.models.architectures.tinyvit import TinyViTConfig
 from fairjax.models.architectures.transformer import TransformerConfig, ViTConfig
 
 __all__ = [
+    "BERTConfig",
+    "BLIPConfig",
+    "BiomedCLIPConfig",
     "CLIPConfig",
     "CLIPTextConfig",
+    "ImageTextConfig",
+    "MedCLIPConfig",
+    "SwinConfig",
     "TinyViTConfig",
     "TransformerConfig",
     "ViTConfig",

@@ -43,7 +43,8 @@ class ViTConfig(TransformerConfig):
     patch_bias: bool = True
     class_token: bool = True
     pre_norm: bool = False  # CLIP's LayerNorm between the embeddings and the first block
-    pool: str = "cls"  # a key of vit.POOLS
+    pool: str = "cls"  # a key of vit.POOLS, or "map": SigLIP's attention pooling
+    final_norm_eps: float | None = None  # of the norm after the last block, where it differs from norm_eps
     # Input sizes other than image_size: None refuses them; a number resizes the position embedding bicubically, by the
     # factor (grid + resize_offset) / stored grid. 0 is the exact ratio, 0.1 what DINOv2's published code does.
     resize_offset: float | None = None

@@ -5,15 +5,27 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fairjax.models.architectures import CLIPConfig, TinyViTConfig, ViTConfig
+from fairjax.models.architectures import BLIPConfig, ImageTextConfig, TinyViTConfig, ViTConfig
 from fairjax.models.preprocess import Preprocess
 
 # family -> the module class that is built from the row's architecture (imported only when one is built).
 FAMILIES = {
+    "blip": "fairjax.models.blip:BLIP",
+    "blip2": "fairjax.models.blip:BLIP2",
     "clip": "fairjax.models.clip:CLIP",
     "tinyvit": "fairjax.models.tinyvit:TinyViT",
     "vit": "fairjax.models.vit:ViT",
 }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerSpec:
+    """How a model's prompts become token ids; their number is the `context_length` of its text tower."""
+
+    name: str  # the published tokenizer
+    kind: str  # a key of tokenizer.CLASSES
+    padding: str = "longest"  # to the longest prompt of a batch, or "max_length": to the context length
+    masked: bool = True  # the text tower is told what is padding
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +35,7 @@ class FoundationModel:
     name: str
     title: str
     family: str  # a key of FAMILIES
-    architecture: ViTConfig | CLIPConfig | TinyViTConfig  # at the published size
+    architecture: ViTConfig | ImageTextConfig | BLIPConfig | TinyViTConfig  # at the published size
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
     probe_feature: str  # what is linear-probed, for people
@@ -33,6 +45,15 @@ class FoundationModel:
     published_file: str = ""
     licence: str = ""
     citation: str = ""
+    tokenizer: TokenizerSpec | None = None
+    zero_shot: str = ""  # how zero-shot logits are made of cosines, for people
+    lora_targets: tuple[str, ...] = ()  # linear layers of the image tower, by the ends of their paths
+
+    @property
+    def context_length(self) -> int | None:
+        """The most tokens of a prompt; None for a model of images alone."""
+        text = getattr(self.architecture, "text", None)
+        return text.context_length if self.tokenizer is not None and text is not None else None
 
     def preprocess_for(self, architecture) -> Preprocess:
         """The preprocessing for a variant of the architecture, which may take images of another size."""
@@ -41,7 +62,7 @@ class FoundationModel:
         return self.preprocess
 
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 VIT_B: dict[str, Any] = {"width": 768, "depth": 12, "heads": 12, "mlp_dim": 3072}
+LINEAR_LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # of a transformer's block

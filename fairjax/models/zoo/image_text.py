@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
-from fairjax.models.architectures import CLIPConfig, CLIPTextConfig, ViTConfig
-from fairjax.models.preprocess import Preprocess
-from fairjax.models.zoo.entry import CLIP_MEAN, CLIP_STD, VIT_B, FoundationModel
+from fairjax.models.architectures import (
+    BERTConfig,
+    BiomedCLIPConfig,
+    BLIPConfig,
+    CLIPConfig,
+    CLIPTextConfig,
+    MedCLIPConfig,
+    SwinConfig,
+    ViTConfig,
+)
+from fairjax.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
+from fairjax.models.zoo.entry import LINEAR_LAYERS, VIT_B, FoundationModel, TokenizerSpec
+
+# ------------------------------------------------------------------------------------------------------------ CLIP
 
 CLIP_B32 = CLIPConfig(
     vision=ViTConfig(
@@ -32,8 +44,10 @@ CLIP_B32 = CLIPConfig(
     embed_dim=512,
 )
 CLIP_PREPROCESS = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
+OPENAI_BPE = TokenizerSpec(name="openai/clip-vit-base-patch32", kind="clip", padding="max_length", masked=False)
+LEARNED_SCALE = "exp(logit_scale) · cos"
 
-ROWS = (
+CLIP_ROWS = (
     FoundationModel(
         name="clip",
         title="CLIP ViT-B/32",
@@ -43,6 +57,9 @@ ROWS = (
         preprocess=CLIP_PREPROCESS,
         usages=("linear_probe", "zero_shot"),
         probe_feature="projected image embedding, not normalised",
+        tokenizer=OPENAI_BPE,
+        zero_shot="100 · cos",
+        lora_targets=LINEAR_LAYERS,
         layouts=("clip_openai", "clip_hf"),
         published_file="ViT-B-32.pt, a TorchScript archive",
         licence="MIT",
@@ -56,6 +73,9 @@ ROWS = (
         preprocess=CLIP_PREPROCESS,
         usages=("linear_probe", "zero_shot"),
         probe_feature="class token after the final norm",
+        tokenizer=TokenizerSpec(name="openai/clip-vit-base-patch32", kind="clip"),
+        zero_shot=LEARNED_SCALE,
+        lora_targets=LINEAR_LAYERS,
         layouts=("clip_hf", "clip_openai"),
         published_file="openai/clip-vit-base-patch32: model.safetensors or pytorch_model.bin",
         licence="MIT",
@@ -70,6 +90,9 @@ ROWS = (
         preprocess=CLIP_PREPROCESS,
         usages=("linear_probe", "zero_shot"),
         probe_feature="projected image embedding, not normalised",
+        tokenizer=OPENAI_BPE,
+        zero_shot="exp(0.01 − 0.07 + logit_scale) · cos",
+        lora_targets=LINEAR_LAYERS,
         layouts=("clip_openai", "clip_hf"),
         published_file="PubMedCLIP_ViT32.pth",
         licence="MIT",
@@ -84,6 +107,9 @@ ROWS = (
         preprocess=CLIP_PREPROCESS,
         usages=("linear_probe", "zero_shot"),
         probe_feature="class token after the final norm",
+        tokenizer=TokenizerSpec(name="vinid/plip", kind="clip"),
+        zero_shot=LEARNED_SCALE,
+        lora_targets=LINEAR_LAYERS,
         layouts=("clip_hf", "clip_openai"),
         published_file="vinid/plip: pytorch_model.bin",
         licence="none stated",
@@ -91,3 +117,236 @@ ROWS = (
         "Nature Medicine 2023",
     ),
 )
+
+# ----------------------------------------------------------------------------------- a BERT beside a ViT or a Swin
+
+VIT_B16 = ViTConfig(**VIT_B, image_size=224, patch_size=16)
+
+BERT_ROWS = (
+    FoundationModel(
+        name="biomedclip",
+        title="BiomedCLIP ViT-B/16",
+        family="clip",
+        architecture=BiomedCLIPConfig(
+            vision=VIT_B16,
+            text=BERTConfig(**VIT_B, vocab_size=30522, positions=512, context_length=256, pad_token_id=0),
+            embed_dim=512,
+            text_projection="mlp",
+        ),
+        preprocess=CLIP_PREPROCESS,
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="projected image embedding, not normalised",
+        tokenizer=TokenizerSpec(
+            name="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+            kind="bert",
+            padding="max_length",
+            masked=False,
+        ),
+        zero_shot=LEARNED_SCALE,
+        lora_targets=LINEAR_LAYERS,
+        layouts=("biomedclip",),
+        published_file="microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224: open_clip_pytorch_model.bin",
+        licence="MIT",
+        citation="Zhang et al., A multimodal biomedical foundation model trained from fifteen million image-text "
+        "pairs, NEJM AI 2025",
+    ),
+    FoundationModel(
+        name="medclip",
+        title="MedCLIP Swin-T",
+        family="clip",
+        architecture=MedCLIPConfig(
+            vision=SwinConfig(
+                image_size=224, patch_size=4, embed_dim=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=7
+            ),
+            text=BERTConfig(**VIT_B, vocab_size=28996, positions=512, context_length=77, pool="mean_1_2_last"),
+            embed_dim=512,
+            logit_scale_range=(0.0, 4.6052),
+        ),
+        preprocess=Preprocess(
+            size=224, resize="pad", grayscale=True, mean=(0.5862785803043838,) * 3, std=(0.27950088968644304,) * 3
+        ),
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="projected image embedding, not normalised",
+        tokenizer=TokenizerSpec(name="emilyalsentzer/Bio_ClinicalBERT", kind="bert"),
+        zero_shot=LEARNED_SCALE,
+        lora_targets=LINEAR_LAYERS,
+        layouts=("medclip",),
+        published_file="medclip-vit-pretrained.zip: pytorch_model.bin",
+        licence="MIT",
+        citation="Wang et al., MedCLIP: contrastive learning from unpaired medical images and text, EMNLP 2022",
+    ),
+)
+
+# ---------------------------------------------------------------------------------------------------------- SigLIP
+
+SIGLIP_B16 = CLIPConfig(
+    vision=ViTConfig(**VIT_B, image_size=224, patch_size=16, activation="gelu_tanh", class_token=False, pool="map"),
+    text=CLIPTextConfig(
+        **VIT_B, vocab_size=32000, context_length=64, activation="gelu_tanh", causal=False, pool="last"
+    ),
+    embed_dim=768,
+    visual_projection="none",
+    text_projection="affine",
+    logit_bias=True,
+)
+SO400M: dict[str, Any] = {"width": 1152, "depth": 27, "heads": 16, "mlp_dim": 4304}
+SIGLIP_PREPROCESS = Preprocess(size=224, resize="squash")
+
+SIGLIP_ROWS = (
+    FoundationModel(
+        name="siglip",
+        title="SigLIP ViT-B/16",
+        family="clip",
+        architecture=SIGLIP_B16,
+        preprocess=SIGLIP_PREPROCESS,
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="output of the attention pooling, not normalised",
+        tokenizer=TokenizerSpec(
+            name="google/siglip-base-patch16-224", kind="unigram", padding="max_length", masked=False
+        ),
+        zero_shot="exp(logit_scale) · cos + logit_bias",
+        lora_targets=LINEAR_LAYERS,
+        layouts=("siglip",),
+        published_file="google/siglip-base-patch16-224: model.safetensors",
+        licence="Apache-2.0",
+        citation="Zhai et al., Sigmoid loss for language image pre-training, ICCV 2023",
+    ),
+    FoundationModel(
+        name="medsiglip",
+        title="MedSigLIP-448 SO400M/14",
+        family="clip",
+        architecture=dataclasses.replace(
+            SIGLIP_B16,
+            vision=dataclasses.replace(SIGLIP_B16.vision, **SO400M, image_size=448, patch_size=14),
+            text=dataclasses.replace(SIGLIP_B16.text, **SO400M),
+            embed_dim=1152,
+        ),
+        preprocess=SIGLIP_PREPROCESS.replace(size=448, interpolation="bilinear"),
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="output of the attention pooling, not normalised",
+        tokenizer=TokenizerSpec(name="google/medsiglip-448", kind="unigram", padding="max_length", masked=False),
+        zero_shot="exp(logit_scale) · cos + logit_bias",
+        lora_targets=LINEAR_LAYERS,
+        layouts=("siglip",),
+        published_file="google/medsiglip-448: model.safetensors",
+        licence="Health AI Developer Foundations terms",
+        citation="Sellergren et al., MedGemma technical report, 2025",
+    ),
+)
+
+# ------------------------------------------------------------------------------------------------------------ BLIP
+
+# LAVIS resizes position embeddings to the model's grid as it loads them; Hugging Face's classes do not.
+BLIP_B16 = BLIPConfig(
+    vision=dataclasses.replace(VIT_B16, resize_offset=0.0),
+    text=BERTConfig(**VIT_B, vocab_size=30524, positions=512, context_length=512, token_types=0, cross_every=1),
+    embed_dim=256,
+    temperature=True,
+    matching=False,
+)
+BLIP2_G14 = BLIPConfig(
+    # EVA's ViT-g without its last layer.
+    vision=ViTConfig(
+        width=1408,
+        depth=39,
+        heads=16,
+        mlp_dim=6144,
+        image_size=224,
+        patch_size=14,
+        final_norm_eps=1e-5,
+        resize_offset=0.0,
+    ),
+    text=BERTConfig(
+        **VIT_B, vocab_size=30523, positions=512, context_length=512, token_types=0, cross_every=2, queries=32
+    ),
+    embed_dim=256,
+    temperature=True,
+)
+BLIP_PREPROCESS = CLIP_PREPROCESS.replace(resize="squash")
+BERT_UNCASED = TokenizerSpec(name="bert-base-uncased", kind="bert")
+BLIP_CITATION = (
+    "Li et al., BLIP: bootstrapping language-image pre-training for unified vision-language understanding and "
+    "generation, ICML 2022"
+)
+BLIP2_CITATION = (
+    "Li et al., BLIP-2: bootstrapping language-image pre-training with frozen image encoders and large language "
+    "models, ICML 2023"
+)
+
+BLIP_ROWS = (
+    FoundationModel(
+        name="blip",
+        title="BLIP ViT-B/16, Hugging Face's",
+        family="blip",
+        architecture=dataclasses.replace(
+            BLIP_B16,
+            vision=dataclasses.replace(VIT_B16, image_size=384, norm_eps=1e-5),
+            temperature=False,
+            matching=True,
+        ),
+        preprocess=BLIP_PREPROCESS.replace(size=384),
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="class token after the final norm",
+        tokenizer=BERT_UNCASED,
+        zero_shot="cos",
+        lora_targets=LINEAR_LAYERS,
+        layouts=("blip_hf",),
+        published_file="Salesforce/blip-itm-base-coco: model.safetensors or pytorch_model.bin",
+        licence="BSD-3-Clause",
+        citation=BLIP_CITATION,
+    ),
+    FoundationModel(
+        name="blip_lavis",
+        title="BLIP ViT-B/16, LAVIS'",
+        family="blip",
+        architecture=BLIP_B16,
+        preprocess=BLIP_PREPROCESS,
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="class token after the final norm",
+        tokenizer=BERT_UNCASED,
+        zero_shot="cos / temp",
+        lora_targets=LINEAR_LAYERS,
+        layouts=("blip_lavis",),
+        published_file="model_base_capfilt_large.pth",
+        licence="BSD-3-Clause",
+        citation=BLIP_CITATION,
+    ),
+    FoundationModel(
+        name="blip2",
+        title="BLIP-2 ViT-g/14, Hugging Face's",
+        family="blip2",
+        architecture=dataclasses.replace(
+            BLIP2_G14,
+            vision=dataclasses.replace(BLIP2_G14.vision, final_norm_eps=None, resize_offset=None),
+            temperature=False,
+        ),
+        preprocess=BLIP_PREPROCESS,
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="first query of the Q-Former",
+        tokenizer=BERT_UNCASED,
+        zero_shot="max over queries of cos",
+        lora_targets=LINEAR_LAYERS,
+        layouts=("blip2_hf",),
+        published_file="Salesforce/blip2-itm-vit-g: model.safetensors, sharded",
+        licence="MIT",
+        citation=BLIP2_CITATION,
+    ),
+    FoundationModel(
+        name="blip2_lavis",
+        title="BLIP-2 ViT-g/14, LAVIS'",
+        family="blip2",
+        architecture=BLIP2_G14,
+        preprocess=BLIP_PREPROCESS,
+        usages=("linear_probe", "zero_shot"),
+        probe_feature="first query of the Q-Former",
+        tokenizer=BERT_UNCASED,
+        zero_shot="max over queries of cos / temp",
+        lora_targets=LINEAR_LAYERS,
+        layouts=("blip2_lavis",),
+        published_file="eva_vit_g.pth and blip2_pretrained.pth",
+        licence="BSD-3-Clause",
+        citation=BLIP2_CITATION,
+    ),
+)
+
+ROWS = (*CLIP_ROWS, *BERT_ROWS, *SIGLIP_ROWS, *BLIP_ROWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fairjax.models.architectures import TinyViTConfig
 from fairjax.models.preprocess import Preprocess
-from fairjax.models.zoo.entry import FoundationModel
+from fairjax.models.zoo.entry import LINEAR_LAYERS, FoundationModel
 
 ROWS = (
     FoundationModel(
@@ -28,6 +28,7 @@ ROWS = (
         ),
         usages=("linear_probe",),
         probe_feature="image embedding (after the neck), averaged over the grid",
+        lora_targets=LINEAR_LAYERS,
         layouts=("mobile_sam",),
         published_file="mobile_sam.pt",
         licence="Apache-2.0",

@@ -1,0 +1,129 @@
+"""Tokenizers: prompts -> token ids as a model takes them, from local files and without a model hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from fairjax.errors import UserError, lookup
+from fairjax.io import hash_file
+from fairjax.models.zoo import MODELS, TokenizerSpec
+
+# kind -> the class of transformers that reads its files.
+CLASSES = {"bert": "BertTokenizerFast", "clip": "CLIPTokenizerFast", "unigram": "PreTrainedTokenizerFast"}
+
+# Any of these sets of files is a tokenizer of the kind; the others are settings.
+VOCABULARIES = {
+    "bert": (("tokenizer.json",), ("vocab.txt",)),
+    "clip": (("tokenizer.json",), ("vocab.json", "merges.txt")),
+    "unigram": (("tokenizer.json",),),
+}
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizer:
+    """Prompts -> token ids.
+
+    Attributes:
+      backend: a tokenizer of transformers.
+      spec: how the model wants its prompts.
+      context_length: tokens that longer prompts are cut to.
+      vocab_size: of the model.
+    """
+
+    backend: Any
+    spec: TokenizerSpec
+    context_length: int
+    vocab_size: int
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Int[np.ndarray, "b l"], Bool[np.ndarray, "b l"] | None]:
+        """Tokenizes prompts as one batch.
+
+        Args:
+          texts: b prompts.
+
+        Returns:
+          Token ids, int32 (b, l), and the mask, true where there is no padding; None for a model that takes none.
+
+        Raises:
+          UserError: ids outside the model's vocabulary: the files are another model's.
+        """
+        encoded = self.backend(
+            list(texts), padding=self.spec.padding, truncation=True, max_length=self.context_length, return_tensors="np"
+        )
+        ids = encoded["input_ids"].astype(np.int32)
+        if ids.max(initial=0) >= self.vocab_size:
+            raise UserError(
+                f"the tokenizer gives id {ids.max()}, but the model's vocabulary has {self.vocab_size} tokens: "
+                f"it needs the files of {self.spec.name}"
+            )
+        return ids, encoded["attention_mask"].astype(bool) if self.spec.masked else None
+
+
+def tokenizer_files(folder: str | os.PathLike, kind: str) -> list[Path]:
+    """The tokenizer's files in a folder: a vocabulary of its kind, and settings; none where there is no vocabulary."""
+    folder = Path(folder)
+    for vocabulary in lookup("kind of tokenizer", kind, VOCABULARIES):
+        if all((folder / name).is_file() for name in vocabulary):
+            return [folder / name for name in (*vocabulary, *SETTINGS) if (folder / name).is_file()]
+    return []
+
+
+def require_tokenizer_files(folder: str | os.PathLike, spec: TokenizerSpec) -> list[Path]:
+    """The same, and a `UserError` that says which files are wanted where there is no vocabulary."""
+    if found := tokenizer_files(folder, spec.kind):
+        return found
+    wanted = " or ".join(" and ".join(names) for names in VOCABULARIES[spec.kind])
+    raise UserError(f"{folder} holds no tokenizer; put there {wanted} of {spec.name}")
+
+
+def read_tokenizer(folder: str | os.PathLike, spec: TokenizerSpec, context_length: int, vocab_size: int) -> Tokenizer:
+    """Reads a tokenizer from a folder of files as Hugging Face has them.
+
+    Raises:
+      UserError: files are missing or damaged, or say not how to pad.
+    """
+    import transformers
+
+    require_tokenizer_files(folder, spec)
+    try:
+        backend = getattr(transformers, CLASSES[spec.kind]).from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # the libraries behind it raise a bare Exception for damaged files
+        raise UserError(f"the tokenizer in {folder} cannot be read ({error}): take the files of {spec.name}") from None
+    if backend.pad_token_id is None:
+        raise UserError(f"the tokenizer in {folder} says not how to pad: add its tokenizer_config.json")
+    return Tokenizer(backend, spec, context_length, vocab_size)
+
+
+def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
+    """The tokenizer of a model directory.
+
+    Args:
+      directory: as written by the converters.
+
+    Raises:
+      UserError: the model has no text tower; its tokenizer was not at hand when it was converted, or is damaged.
+    """
+    from fairjax.models.checkpoint import load_card
+
+    card = load_card(directory)
+    spec = MODELS[card["model"]].tokenizer
+    if spec is None:
+        raise UserError(f"{card['model']} has no text tower, and no tokenizer")
+    if not card.get("tokenizer"):
+        raise UserError(
+            f"{directory} holds no tokenizer: convert the checkpoint again with --tokenizer=DIR, a folder with the "
+            f"files of {spec.name}"
+        )
+    folder = Path(directory) / "tokenizer"
+    if {path.name: hash_file(path) for path in tokenizer_files(folder, spec.kind)} != card["tokenizer"]:
+        raise UserError(f"the tokenizer in {folder} is incomplete or damaged: convert the checkpoint again")
+    text = card["architecture"]["text"]
+    return read_tokenizer(folder, spec, text["context_length"], text["vocab_size"])
