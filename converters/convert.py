@@ -67,10 +67,9 @@ def convert(
         arch = _read_arch(arch)
     path = readers.locate(checkpoint)
     keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
-    prefixes = dict.fromkeys(prefix for layout in layouts for prefix in layout.prefixes)
-    tensors = readers.read(path, keys, prefixes)
+    tensors = readers.read(path, keys)
     layout = detect_layout(layouts, tensors)
-    architecture = row.architecture if arch is None else arch_file.resolve(row.architecture, arch, layout)
+    architecture = arch_file.resolve(row.architecture, arch or {}, layout)
     try:
         plan = plan_for(row, architecture, layout, {name: x.shape for name, x in tensors.items()})
     except UserError as error:

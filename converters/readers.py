@@ -45,13 +45,12 @@ def fingerprint(path: Path) -> str:
     return hash_json([hash_file(shard) for shard in _shards(path)]) if path.suffix == ".json" else hash_file(path)
 
 
-def read(path: Path, keys: Iterable[str] = (), prefixes: Iterable[str] = ()) -> Tensors:
+def read(path: Path, keys: Iterable[str] = ()) -> Tensors:
     """Reads all tensors of a checkpoint.
 
     Args:
       path: from `locate`.
       keys: where a PyTorch file's tensors may lie, if they are not at its top.
-      prefixes: taken off where all names carry one.
 
     Raises:
       UserError: for a file that is truncated, of another format, or holds code in place of tensors.
@@ -59,9 +58,6 @@ def read(path: Path, keys: Iterable[str] = (), prefixes: Iterable[str] = ()) -> 
     tensors: Tensors = {}
     for part in _shards(path) if path.suffix == ".json" else [path]:
         tensors |= _read_file(part, list(keys))
-    for prefix in prefixes:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fairjax.models.architectures import CLIPConfig, TinyViTConfig, ViTConfig
+from fairjax.models.architectures import CLIPConfig, ConvNetConfig, TinyViTConfig, ViTConfig
 from fairjax.models.preprocess import Preprocess
 
 # family -> the module class that is built from the row's architecture (imported only when one is built).
 FAMILIES = {
     "clip": "fairjax.models.clip:CLIP",
+    "densenet": "fairjax.models.densenet:DenseNet",
+    "resnet": "fairjax.models.resnet:ResNet",
     "tinyvit": "fairjax.models.tinyvit:TinyViT",
     "vit": "fairjax.models.vit:ViT",
 }
@@ -23,7 +25,7 @@ class FoundationModel:
     name: str
     title: str
     family: str  # a key of FAMILIES
-    architecture: ViTConfig | CLIPConfig | TinyViTConfig  # at the published size
+    architecture: ViTConfig | CLIPConfig | ConvNetConfig | TinyViTConfig  # at the published size
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
     probe_feature: str  # what is linear-probed, for people
