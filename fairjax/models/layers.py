@@ -44,6 +44,9 @@ def layer_norm(width: int, eps: float, *, dtype=None, rngs: nnx.Rngs) -> nnx.Lay
     return nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
+ACCELERATOR_ATTENTION = jax.nn.dot_product_attention  # benchmarks/towers.py also measures its form by cuDNN
+
+
 def attention(
     q: Float[Array, "b n h e"],
     k: Float[Array, "b m h e"],
@@ -52,7 +55,7 @@ def attention(
     mask: Bool[Array, "#b #h n m"] | None = None,
 ) -> Float[Array, "b n h e"]:
     """softmax(q kᵀ / √e + bias) v where `mask` is true: `jax.nn.dot_product_attention`, on CPU a faster form of it."""
-    return jax.lax.platform_dependent(q, k, v, bias, mask, cpu=_attention_cpu, default=jax.nn.dot_product_attention)
+    return jax.lax.platform_dependent(q, k, v, bias, mask, cpu=_attention_cpu, default=ACCELERATOR_ATTENTION)
 
 
 def _attention_cpu(q, k, v, bias, mask):
