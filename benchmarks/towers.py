@@ -188,10 +188,11 @@ def compile_times(name: str, config: ViTConfig, batch: int) -> None:
         traced = time.perf_counter()
         memory = lowered.compile().memory_analysis()
         done = time.perf_counter()
+        weights, rest = memory.argument_size_in_bytes >> 20, memory.temp_size_in_bytes >> 20
+        how = "scanned" if scan else "unrolled"
         print(
-            f"{name:14s} {config.depth} layers, {'scanned' if scan else 'unrolled':8s}: traced in "
-            f"{traced - start:5.2f} s, compiled in {done - traced:6.2f} s; {memory.temp_size_in_bytes / 2**20:.0f} MiB besides the weights' "
-            f"{memory.argument_size_in_bytes / 2**20:.0f} MiB",
+            f"{name:14s} {config.depth} layers, {how:8s}: traced in {traced - start:5.2f} s, compiled in "
+            f"{done - traced:6.2f} s; weights {weights} MiB, and {rest} MiB",
             flush=True,
         )
 

@@ -22,7 +22,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         parser = _Parser(prog="python -m converters", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
         parser.add_argument("--model", required=True, metavar="NAME", help="a name of the zoo")
-        parser.add_argument("--checkpoint", required=True, metavar="PATH", help="the published file, or its directory")
+        parser.add_argument(
+            "--checkpoint",
+            required=True,
+            action="append",
+            metavar="PATH",
+            help="the published file, its directory, or hf:org/name[@revision]; again for another part of the model",
+        )
         parser.add_argument("--arch", metavar="ARCH.json", help="sizes that differ from the published ones")
         parser.add_argument("--out", required=True, metavar="DIR", help="the model directory to write")
         args = parser.parse_args(argv)

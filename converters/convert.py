@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from converters import arch as arch_file
 from converters import readers
-from converters.engine import Layout, Plan, Shapes, detect_layout, make_plan
+from converters.engine import Layout, Plan, Shapes, combine, detect_layout, make_plan
 from converters.rules import LAYOUTS
 from fairjax.errors import UserError, lookup
 from fairjax.io import read_json
@@ -46,7 +46,7 @@ def plan_for(row: FoundationModel, architecture, layout: Layout, sources: Shapes
 
 def convert(
     model: str,
-    checkpoint: str | os.PathLike,
+    checkpoint: str | os.PathLike | Sequence[str | os.PathLike],
     out: str | os.PathLike,
     arch: Mapping[str, Any] | str | os.PathLike | None = None,
 ) -> Conversion:
@@ -54,7 +54,8 @@ def convert(
 
     Args:
       model: name of the zoo's row.
-      checkpoint: file, index of a sharded file, or a directory from Hugging Face.
+      checkpoint: file, index of a sharded file, directory from Hugging Face or `hf:org/name[@revision]`; several of
+        them for a model that is published in parts, of which a later one's tensors stand.
       out: directory to be made.
       arch: sizes that differ from the published ones, or a JSON file that holds them.
 
@@ -65,18 +66,24 @@ def convert(
     layouts = layouts_of(row)
     if arch is not None and not isinstance(arch, Mapping):
         arch = _read_arch(arch)
-    path = readers.locate(checkpoint)
+    given = [checkpoint] if isinstance(checkpoint, (str, os.PathLike)) else list(checkpoint)
+    paths = [readers.locate(one) for one in given]
     keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
-    tensors = readers.read(path, keys)
+    parts = [readers.read(path, keys) for path in paths]
+    tensors = parts[0] if len(parts) == 1 else combine(layouts, parts)
     layout = detect_layout(layouts, tensors)
     architecture = arch_file.resolve(row.architecture, arch or {}, layout)
     try:
         plan = plan_for(row, architecture, layout, {name: x.shape for name, x in tensors.items()})
     except UserError as error:
         hint = "" if arch is not None else " (if this is a variant of another size, give its sizes by --arch)"
-        raise UserError(f"{path}: {error}{hint}") from None
+        raise UserError(f"{' + '.join(map(str, paths))}: {error}{hint}") from None
     arrays = plan.convert(tensors)
-    source = {"file": path.name, "sha256": readers.fingerprint(path), "layout": layout.name}
+    source = {
+        "file": " + ".join(readers.describe(one, path) for one, path in zip(given, paths, strict=True)),
+        "sha256": " + ".join(map(readers.fingerprint, paths)),
+        "layout": layout.name,
+    }
     card = save(out, arrays, make_card(model, architecture, source=source))
     return Conversion(card, plan, sum(x.size for x in arrays.values()))
 

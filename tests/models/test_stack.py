@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,3 +121,46 @@ def test_an_abstract_stack_has_one_shape_per_layer():
     shapes = {name: x.shape for name, x in state_dict(build_abstract("vit", config)).items()}
     assert shapes["encoder.blocks.23.attn.qkv.kernel"] == (8, 24)
     assert len([name for name in shapes if name.endswith("mlp.fc1.bias")]) == SCAN_DEPTH
+
+
+LOAD_SHARDED = """
+import sys
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from fairjax import models
+
+mesh = jax.make_mesh((4,), ("model",), axis_types=(jax.sharding.AxisType.Auto,))
+seen = {}
+
+def place(name, shape):
+    seen[name] = shape
+    columns = name.endswith(("qkv.kernel", "fc1.kernel"))
+    return NamedSharding(mesh, PartitionSpec(None, "model") if columns else PartitionSpec())
+
+for scan in (False, True):
+    module = models.load(sys.argv[1], sharding=place, scan=scan)
+    blocks = getattr(module.encoder.blocks, "*") if scan else module.encoder.blocks[0]
+    kernel, bias = blocks.attn.qkv.kernel[...], blocks.mlp.fc1.bias[...]
+    assert kernel.sharding.spec == PartitionSpec(*[None] * scan, None, "model"), kernel.sharding
+    assert kernel.addressable_shards[0].data.shape[-1] == kernel.shape[-1] // 4
+    assert bias.sharding.is_fully_replicated and len(bias.sharding.device_set) == 4
+    assert seen["encoder.blocks.2.attn.qkv.kernel"] == (8, 24)
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(module.encode_image(images), np.load(sys.argv[2]), rtol=1e-4, atol=1e-5)
+print("as asked")
+"""
+
+
+def test_weights_go_straight_to_the_sharding_that_a_function_gives_by_name(tmp_path):
+    module = vit()
+    models.save(tmp_path / "model", module, models.make_card("phantom_vit", module.config))
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
+    np.save(tmp_path / "features.npy", module.encode_image(images))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_SHARDED, str(tmp_path / "model"), str(tmp_path / "features.npy")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+    )
+    assert done.stdout.strip() == "as asked", done.stderr
