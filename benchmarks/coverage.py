@@ -77,7 +77,7 @@ def draw(table: pd.DataFrame) -> None:
             panel.set_xlim(0.84, 1.0)
         panels[0].set_yticks(range(len(QUANTITIES)), QUANTITIES.values())
         panels[0].invert_yaxis()
-        panels[0].legend(loc="upper left", frameon=False, fontsize=8)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, frameon=False)
         figure.supxlabel(f"share of {STUDIES.value:,} studies whose 95 % interval holds the truth", fontsize=9)
         figure.savefig(OUT.value)
 

@@ -12,11 +12,12 @@ from fairjax.models.architectures import override
 
 # A file may hold the fields themselves or, among other things, one of these objects of fields. In this order: beside
 # its "constructor", a recording's "architecture" describes in words.
-SECTIONS = ("constructor", "config", "architecture")
+THEIRS = ("constructor", "config")  # where the publisher's names come first, should we call another thing so
+SECTIONS = (*THEIRS, "architecture")
 
 
 def resolve(published, given: Mapping[str, Any], layout: Layout):
-    """Applies the fields of an ARCH.json to the published architecture.
+    """Applies what a layout implies, and the fields of an ARCH.json, to the published architecture.
 
     Args:
       published: the zoo row's architecture.
@@ -26,15 +27,17 @@ def resolve(published, given: Mapping[str, Any], layout: Layout):
     Raises:
       UserError: for unknown fields, with the nearest ones, and for values of a wrong type.
     """
-    given = next((given[section] for section in SECTIONS if isinstance(given.get(section), Mapping)), given)
+    section = next((section for section in SECTIONS if isinstance(given.get(section), Mapping)), None)
+    given = given if section is None else given[section]
     ours = dataclasses.asdict(published)
     dotted = {f"{key}.{inner}" for key, value in ours.items() if isinstance(value, dict) for inner in value}
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = dict(layout.implied)
     faults = []
     for name, value in given.items():
         if name in layout.ignored:
             continue
-        if name in ours or name in dotted:
+        known = name in ours or name in dotted
+        if known and not (section in THEIRS and name in layout.aliases):
             changes[name] = value
         elif name in layout.aliases:
             alias = layout.aliases[name]

@@ -51,17 +51,23 @@ class Layout:
     rules: tuple[Rule, ...]
     drops: tuple[Drop, ...] = ()
     keys: tuple[str, ...] = ("state_dict",)  # where in a .pth file the tensors may lie, if not at the top
-    prefixes: tuple[str, ...] = ("module.",)  # that all names may carry
-    # A part that is also published in a file of its own: the names there, and the prefix that they lack.
-    part: tuple[str, str] | None = None
+    prefixes: tuple[str, ...] = ("module.",)  # that the names may carry
+    part_prefixes: tuple[str, ...] = ()  # that a file with one part of the model alone leaves out
     aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)  # names of sizes in the publisher's config
     ignored: frozenset[str] = frozenset()  # names there that say nothing about the architecture
+    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields that the layout decides, at any size
 
     @cached_property
     def source_pattern(self) -> re.Pattern[str]:
         """Matches every source name that a rule or a drop knows."""
         known = [_regex(source) for rule in self.rules for source in rule.sources]
         return re.compile("|".join([*known, *(drop.pattern for drop in self.drops)]))
+
+    def prefixed(self, prefix: str) -> Layout:
+        """The same layout, every source name after `prefix`."""
+        rules = tuple(Rule(tuple(prefix + name for name in r.sources), r.target, r.transform) for r in self.rules)
+        drops = tuple(Drop(f"{re.escape(prefix)}(?:{drop.pattern})", drop.reason) for drop in self.drops)
+        return dataclasses.replace(self, rules=rules, drops=drops, prefixes=())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,14 +147,30 @@ def make_plan(layout: Layout, sources: Shapes, targets: Shapes) -> Plan:
 
 
 def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
-    """The layout that knows most of a checkpoint's names; the first of equals."""
+    """The layout that knows most of a checkpoint's names, after the prefix that they carry; the first of equals."""
     names = list(names)
     layouts = list(layouts)
-    known = [sum(layout.source_pattern.fullmatch(name) is not None for name in names) for layout in layouts]
+    candidates = [*layouts, *(layout.prefixed(prefix) for layout in layouts for prefix in layout.prefixes)]
+    known = [sum(layout.source_pattern.fullmatch(name) is not None for name in names) for layout in candidates]
     if not any(known):
         wanted = " nor ".join(layout.name for layout in layouts)
         raise UserError(f"the checkpoint's names ({', '.join(names[:3])}, …) are not those of {wanted}")
-    return layouts[known.index(max(known))]
+    return candidates[known.index(max(known))]
+
+
+def combine(layouts: Iterable[Layout], parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The tensors of several files, each under the part prefix that makes most names known; a later file's stand."""
+    layouts = list(layouts)
+    candidates = ("", *dict.fromkeys(prefix for layout in layouts for prefix in layout.part_prefixes))
+    tensors: dict[str, np.ndarray] = {}
+    for part in parts:
+        known = [
+            sum(any(layout.source_pattern.fullmatch(prefix + name) for layout in layouts) for name in part)
+            for prefix in candidates
+        ]
+        prefix = candidates[known.index(max(known))]
+        tensors |= {prefix + name: tensor for name, tensor in part.items()}
+    return tensors
 
 
 def _regex(name: str) -> str:

@@ -1,7 +1,11 @@
-"""Reading checkpoints: safetensors (single or sharded), PyTorch files without code in them, TorchScript archives."""
+"""Reading checkpoints: safetensors (single or sharded), PyTorch files without code in them, TorchScript archives.
+
+They come from this machine or, as `hf:org/name[@revision]`, from Hugging Face's hub or the cache of it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 import re
@@ -27,10 +31,22 @@ HF_FILES = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.bin",
 )
+HUB = "hf:"
+
+# What training scripts save beside the tensors: plain values that hold no code.
+_SCALAR_TYPES = [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
+_PLAIN: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *_SCALAR_TYPES,
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+]
 
 
 def locate(path: str | os.PathLike) -> Path:
-    """The file to read: `path`, or the checkpoint inside the directory `path`."""
+    """The file to read: `path`, the checkpoint inside the directory `path`, or what `hf:org/name[@revision]` holds."""
+    if str(path).startswith(HUB):
+        return _download(str(path))
     path = Path(path)
     if path.is_dir():
         for name in HF_FILES:
@@ -42,18 +58,64 @@ def locate(path: str | os.PathLike) -> Path:
     return path
 
 
+def describe(given: str | os.PathLike, path: Path) -> str:
+    """What a card calls the file `path` that `locate` found: its name, without where it lies on this machine."""
+    return f"{given}/{path.name}" if str(given).startswith(HUB) else path.name
+
+
+def _download(source: str) -> Path:
+    """The checkpoint in a repository of the hub, with all its shards, in the hub's own cache."""
+    repository, _, revision = source.removeprefix(HUB).partition("@")
+    try:
+        from huggingface_hub import errors, hf_hub_download
+        from huggingface_hub.utils import logging
+    except ImportError:
+        raise UserError(f"{source} needs Hugging Face's client: pip install 'fairjax[convert]'") from None
+    unreachable: Exception | None = None
+
+    def fetch(name: str) -> Path | None:
+        nonlocal unreachable
+        cached_only = unreachable is not None  # one time of waiting for a network that is not there is enough
+        try:
+            return Path(hf_hub_download(repository, name, revision=revision or None, local_files_only=cached_only))
+        except errors.LocalEntryNotFoundError as error:
+            unreachable = error
+        except errors.EntryNotFoundError:
+            pass
+        return None
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its warnings tell of every attempt to reach the network
+    try:
+        found = next((path for name in HF_FILES if (path := fetch(name))), None)
+        if found and found.suffix == ".json":
+            for name in sorted(set(_weight_map(found).values())):
+                fetch(name)  # beside the index; what is lost is named on reading
+    except (errors.HfHubHTTPError, errors.HFValidationError, errors.OfflineModeIsEnabled, OSError) as error:
+        raise UserError(f"{source}: {error}") from None
+    finally:
+        logging.set_verbosity(verbosity)
+    if found:
+        return found
+    if unreachable:
+        raise UserError(
+            f"{source} is not in the cache, and the hub cannot be reached: download the repository where there is a "
+            "network, and give its directory as the checkpoint"
+        )
+    raise UserError(f"{source} holds none of {', '.join(HF_FILES)}: download its checkpoint, and give the file")
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 of the file; of an index, of all hashes of its shards."""
     return hash_json([hash_file(shard) for shard in _shards(path)]) if path.suffix == ".json" else hash_file(path)
 
 
-def read(path: Path, keys: Iterable[str] = (), prefixes: Iterable[str] = ()) -> Tensors:
+def read(path: Path, keys: Iterable[str] = ()) -> Tensors:
     """Reads all tensors of a checkpoint.
 
     Args:
       path: from `locate`.
       keys: where a PyTorch file's tensors may lie, if they are not at its top.
-      prefixes: taken off where all names carry one.
 
     Raises:
       UserError: for a file that is truncated, of another format, or holds code in place of tensors.
@@ -61,20 +123,21 @@ def read(path: Path, keys: Iterable[str] = (), prefixes: Iterable[str] = ()) -> 
     tensors: Tensors = {}
     for part in _shards(path) if path.suffix == ".json" else [path]:
         tensors |= _read_file(part, list(keys))
-    for prefix in prefixes:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
 def _shards(index: Path) -> list[Path]:
-    table = read_json(index)
-    if not isinstance(table, dict) or not isinstance(table.get("weight_map"), dict):
-        raise UserError(f"{index} is no index of a sharded checkpoint: it has no 'weight_map'")
-    shards = [index.parent / name for name in sorted(set(table["weight_map"].values()))]
+    shards = [index.parent / name for name in sorted(set(_weight_map(index).values()))]
     if lost := [shard.name for shard in shards if not shard.is_file()]:
         raise UserError(f"{index} names shards that are not there: {', '.join(lost)}")
     return shards
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    table = read_json(index)
+    if not isinstance(table, dict) or not isinstance(table.get("weight_map"), dict):
+        raise UserError(f"{index} is no index of a sharded checkpoint: it has no 'weight_map'")
+    return table["weight_map"]
 
 
 def _read_file(path: Path, keys: list[str]) -> Tensors:
@@ -92,11 +155,16 @@ def _read_file(path: Path, keys: list[str]) -> Tensors:
 
 
 def _read_safetensors(path: Path) -> Tensors:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="np") as file, safe_open(path, framework="flax") as with_bfloat16:
+            return {
+                name: np.asarray(with_bfloat16.get_tensor(name), np.float32)
+                if file.get_slice(name).get_dtype() == "BF16"  # which NumPy alone does not know
+                else file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 (it is no dict)
+            }
     except (SafetensorError, KeyError, TypeError) as error:
         raise UserError(f"{path} is truncated or damaged ({error}): download it again") from None
 
@@ -115,7 +183,8 @@ def _read_torch(path: Path, keys: list[str]) -> Tensors:
             if _is_torchscript(path):
                 loaded: Any = torch.jit.load(path, map_location="cpu").state_dict()
             else:
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
+                with torch.serialization.safe_globals(_PLAIN):
+                    loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = f"it calls {found[1]}" if found else "it is no plain dictionary of tensors"

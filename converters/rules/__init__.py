@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from converters.engine import Layout
-from converters.rules import biomedclip, blip, blip2, clip, dinov2, medclip, mobile_sam, siglip
+from converters.rules import biomedclip, blip, blip2, clip, convnets, dinov2, medclip, medmae, mobile_sam, siglip
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
@@ -19,6 +19,10 @@ LAYOUTS: dict[str, Layout] = {
         blip2.LAVIS,
         dinov2.HUB,
         dinov2.HF,
+        medmae.MEDMAE,
+        convnets.RESNET,
+        convnets.C2L,
+        *convnets.MOCO,
         mobile_sam.MOBILE_SAM,
     )
 }

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -20,15 +20,18 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import nnx
+from jax.sharding import Sharding
 
 import fairjax
 from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays, hash_file, read_json, write_json
 from fairjax.models.architectures import from_dict, override
 from fairjax.models.preprocess import Preprocess
+from fairjax.models.stack import EVERY, layer_names, stacked, unrolled
 from fairjax.models.zoo import FAMILIES, MODELS
 
 FORMAT = 1
+HOW_COMPUTED = ("scan", "remat")  # fields of an architecture that leave the weights and the results as they are
 Card = dict[str, Any]
 
 
@@ -66,14 +69,31 @@ def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | _SameKey | Non
 
 
 def state_dict(module: nnx.Module) -> dict[str, Any]:
-    """All arrays of a module (or their shapes, of an abstract one) by their dotted names."""
-    return {".".join(map(str, path)): leaf.get_value() for path, leaf in nnx.to_flat_state(nnx.state(module))}
+    """All arrays of a module (or their shapes, of an abstract one) by their dotted names, one per layer of a stack."""
+    arrays: dict[str, Any] = {}
+    for path, leaf in nnx.to_flat_state(nnx.state(module)):
+        x = leaf.get_value()
+        names = layer_names(path, x.shape)
+        if EVERY not in path:
+            arrays[names[0]] = x
+        elif isinstance(x, jax.ShapeDtypeStruct):
+            arrays |= dict.fromkeys(names, jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+        else:
+            arrays |= zip(names, x, strict=True)
+    return arrays
 
 
 def with_arrays(module: nnx.Module, arrays: Mapping[str, Any]) -> nnx.Module:
     """A module like `module` (which may be abstract) that holds `arrays`, named as in `state_dict`."""
+    return _filled(module, arrays.__getitem__)
+
+
+def _filled(module: nnx.Module, take: Callable[[str], Any]) -> nnx.Module:
     graph, state = nnx.split(module)
-    flat = [(path, leaf.replace(arrays[".".join(map(str, path))])) for path, leaf in nnx.to_flat_state(state)]
+    flat = []
+    for path, leaf in nnx.to_flat_state(state):
+        layers = [take(name) for name in layer_names(path, leaf.get_value().shape)]
+        flat.append((path, leaf.replace(stacked(layers) if EVERY in path else layers[0])))
     return nnx.merge(graph, nnx.from_flat_state(flat))
 
 
@@ -180,13 +200,22 @@ def load_preprocess(card: Card) -> Preprocess:
     return from_dict(Preprocess, card["preprocess"], "preprocess")
 
 
-def load(directory: str | os.PathLike, dtype=None, *, sharding: jax.sharding.Sharding | None = None) -> nnx.Module:
+def load(
+    directory: str | os.PathLike,
+    dtype=None,
+    *,
+    sharding: Sharding | Callable[[str, tuple[int, ...]], Sharding] | None = None,
+    **changes,
+) -> nnx.Module:
     """Loads a model directory, straight to its devices, without initialising weights first.
 
     Args:
       directory: as written by the converters or by `save`.
       dtype: of the computation, float32 (default) or bfloat16; parameters are float32.
-      sharding: of every array; by default all go to the first local device.
+      sharding: of every array, or a function that gives it from the array's dotted name and shape (in a stack, of one
+        layer); by default all go to the first local device.
+      **changes: fields of the architecture that say how it is computed, such as `remat=True`; nested ones as
+        `**{"vision.remat": True}`.
 
     Raises:
       UserError: if the directory is missing, incomplete, damaged, or of another version.
@@ -200,9 +229,16 @@ def load(directory: str | os.PathLike, dtype=None, *, sharding: jax.sharding.Sha
     # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure sentence: look first.
     if _file_sizes(directory) != read_json(directory / "files.json"):
         raise damaged
-    module = build_abstract(card["family"], from_dict(type(row.architecture), card["architecture"]), dtype)
+    if other := [name for name in changes if name.split(".")[-1] not in HOW_COMPUTED]:
+        raise UserError(f"a converted model's {', '.join(other)} cannot be changed, only {', '.join(HOW_COMPUTED)}")
+    architecture = override(from_dict(type(row.architecture), card["architecture"]), changes)
+    module = build_abstract(card["family"], architecture, dtype)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for name, x in state_dict(module).items()}
+    place = sharding if callable(sharding) else lambda name, shape: sharding
+    wanted = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place(name, x.shape))
+        for name, x in state_dict(module).items()
+    }
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = checkpointer.restore((directory / "weights").absolute(), wanted)
@@ -211,7 +247,7 @@ def load(directory: str | os.PathLike, dtype=None, *, sharding: jax.sharding.Sha
     whole = all(x.is_fully_addressable for x in arrays.values())  # on several hosts, each sees only a part
     if whole and hash_arrays({name: np.asarray(x) for name, x in arrays.items()}) != card["weights_sha256"]:
         raise damaged
-    return with_arrays(module, arrays)
+    return _filled(module, arrays.pop)  # a stack's layers are let go as it is made
 
 
 def bundled(name: str) -> Path:
@@ -233,6 +269,7 @@ def intermediates(method, *args) -> dict[str, Any]:
       Outputs by dotted path, the last one where a method is called repeatedly: `encode_image` for the method itself,
       `vision.encoder.blocks.0` for a submodule's `__call__`, `vision.positions` for another method of it.
     """
+    method = getattr(unrolled(method.__self__), method.__name__)
     result, captured = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)(*args)
     outputs = {
         ".".join(str(part) for part in path if part != "__call__"): leaf.get_value()[-1]

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from fairjax.models.architectures import TransformerConfig
+from fairjax.models.stack import Stack
 
 
 def gelu(x: Array) -> Array:
@@ -43,6 +44,9 @@ def layer_norm(width: int, eps: float, *, dtype=None, rngs: nnx.Rngs) -> nnx.Lay
     return nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
+ACCELERATOR_ATTENTION = jax.nn.dot_product_attention  # benchmarks/towers.py also measures its form by cuDNN
+
+
 def attention(
     q: Float[Array, "b n h e"],
     k: Float[Array, "b m h e"],
@@ -51,7 +55,7 @@ def attention(
     mask: Bool[Array, "#b #h n m"] | None = None,
 ) -> Float[Array, "b n h e"]:
     """softmax(q kᵀ / √e + bias) v where `mask` is true: `jax.nn.dot_product_attention`, on CPU a faster form of it."""
-    return jax.lax.platform_dependent(q, k, v, bias, mask, cpu=_attention_cpu, default=jax.nn.dot_product_attention)
+    return jax.lax.platform_dependent(q, k, v, bias, mask, cpu=_attention_cpu, default=ACCELERATOR_ATTENTION)
 
 
 def _attention_cpu(q, k, v, bias, mask):
@@ -147,17 +151,17 @@ class Block(nnx.Module):
         return x + (mixed if self.ls2 is None else self.ls2(mixed))
 
 
-class Transformer(nnx.Module):
-    """A stack of blocks, without a final norm."""
+class Transformer(Stack):
+    """A stack of pre-norm blocks, without a final norm."""
 
     def __init__(self, config: TransformerConfig, *, dtype=None, rngs: nnx.Rngs):
-        self.blocks = nnx.List([Block(config, dtype=dtype, rngs=rngs) for _ in range(config.depth)])
+        super().__init__(
+            lambda: Block(config, dtype=dtype, rngs=rngs), config.depth, scan=config.scan, remat=config.remat
+        )
 
     def __call__(self, x: Float[Array, "b n d"], mask: Mask | None = None) -> Float[Array, "b n d"]:
-        """The output of the last block."""
-        for block in self.blocks:
-            x = block(x, mask)
-        return x
+        """The output of the last block; each attends where `mask` is true, everywhere without one."""
+        return super().__call__(x, mask)
 
 
 class PatchEmbed(nnx.Module):

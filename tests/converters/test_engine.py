@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from converters.arch import resolve
 from converters.convert import layouts_of
-from converters.engine import Drop, Layout, detect_layout, fused_linear, linear, make_plan, norm, rule, under
+from converters.engine import Drop, Layout, _step_for, detect_layout, fused_linear, linear, make_plan, norm, rule, under
 from converters.rules import LAYOUTS
 from converters.transforms import CONV, IDENTITY, squeeze
 from fairjax.errors import UserError
@@ -131,6 +131,18 @@ def test_the_layout_is_found_even_when_names_are_faulty():
         detect_layout([openai, hf], ["junk"])
 
 
+def test_a_prefix_is_recognised_even_when_some_names_lack_it_and_faults_are_named_with_it():
+    sources, targets = toy()
+    sources = {f"module.{name}": shape for name, shape in sources.items()} | {"extra": (1,)}
+    del sources["module.cls"]
+    layout = detect_layout([LAYOUT], sources)
+    with pytest.raises(UserError, match="1 missing: module.cls; 1 unexpected: extra$"):
+        make_plan(layout, sources, targets)
+    del sources["extra"]
+    plan = make_plan(layout, sources | {"module.cls": (1, 1, 4)}, targets)
+    assert set(plan.dropped) == {"module.layer.0.ids", "module.layer.1.ids"}
+
+
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
 def test_the_published_file_is_covered_entirely(recording):
     row, spec = recording.row, recording.full_spec()
@@ -165,6 +177,26 @@ def test_faults_in_a_file_are_all_named_in_one_message(recording):
     assert f"1 mis-shaped: {reshaped} {(*sources[reshaped], 9)}" in message
 
 
+@pytest.mark.parametrize("name", ["moco_cxr", "moco_cxr_densenet121"])
+@pytest.mark.parametrize("layout", ["first", "last"])
+def test_mocos_projection_is_accepted_with_one_layer_and_with_two_at_the_published_size(name, layout):
+    row = MODELS[name]
+    published = LAYOUTS[row.layouts[0 if layout == "first" else -1]].prefixed("module.")
+    architecture = resolve(row.architecture, {}, published)
+    targets = target_shapes(row.family, architecture)
+    steps = [step for target in targets for rule in published.rules if (step := _step_for(rule, target))]
+    stand_ins = {
+        source: stand_in.shape
+        for step in steps
+        for source, stand_in in zip(
+            step.sources, step.transform.inverse(np.broadcast_to(np.int8(0), targets[step.target]), 1), strict=True
+        )
+    }
+    found = detect_layout(layouts_of(row), stand_ins)
+    assert (found.name, len(architecture.projection)) == (published.name, 2 if layout == "first" else 1)
+    make_plan(found, stand_ins, targets)
+
+
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
 def test_rule_tables_are_invertible(recording):
     plan, weights = small_plan(recording)[0], recording.weights()
@@ -178,5 +210,5 @@ def test_every_layout_of_every_row_fills_the_whole_module(name, other):
     row = MODELS[name]
     layout = LAYOUTS[row.layouts[0 if other == "first" else -1]]
     with pytest.raises(UserError) as caught:
-        make_plan(layout, {}, target_shapes(row.family, row.architecture))
+        make_plan(layout, {}, target_shapes(row.family, resolve(row.architecture, {}, layout)))
     assert "filled not once" not in str(caught.value)

@@ -1,5 +1,6 @@
 """The sizes and choices that define a model, as frozen dataclasses: plain data, importable without jax."""
 
+from fairjax.models.architectures.convolutional import ConvNetConfig, DenseNetConfig, ResNetConfig
 from fairjax.models.architectures.fields import from_dict, override
 from fairjax.models.architectures.image_text import (
     BiomedCLIPConfig,
@@ -19,8 +20,11 @@ __all__ = [
     "BiomedCLIPConfig",
     "CLIPConfig",
     "CLIPTextConfig",
+    "ConvNetConfig",
+    "DenseNetConfig",
     "ImageTextConfig",
     "MedCLIPConfig",
+    "ResNetConfig",
     "SwinConfig",
     "TinyViTConfig",
     "TransformerConfig",

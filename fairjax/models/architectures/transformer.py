@@ -26,6 +26,9 @@ class TransformerConfig:
     norm_eps: float = 1e-6
     qkv_bias: bool = True
     layer_scale: float | None = None  # initial value of the per-channel scale of each branch; None: no such scale
+    # How it is computed, not what: see stack.Stack.
+    scan: bool | None = None
+    remat: bool = False
 
     def __post_init__(self):
         check_positive(self, "width", "depth", "heads", "mlp_dim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fairjax.models.architectures import BLIPConfig, ImageTextConfig, TinyViTConfig, ViTConfig
+from fairjax.models.architectures import BLIPConfig, ConvNetConfig, ImageTextConfig, TinyViTConfig, ViTConfig
 from fairjax.models.preprocess import Preprocess
 
 # family -> the module class that is built from the row's architecture (imported only when one is built).
@@ -13,6 +13,8 @@ FAMILIES = {
     "blip": "fairjax.models.blip:BLIP",
     "blip2": "fairjax.models.blip:BLIP2",
     "clip": "fairjax.models.clip:CLIP",
+    "densenet": "fairjax.models.densenet:DenseNet",
+    "resnet": "fairjax.models.resnet:ResNet",
     "tinyvit": "fairjax.models.tinyvit:TinyViT",
     "vit": "fairjax.models.vit:ViT",
 }
@@ -35,7 +37,7 @@ class FoundationModel:
     name: str
     title: str
     family: str  # a key of FAMILIES
-    architecture: ViTConfig | ImageTextConfig | BLIPConfig | TinyViTConfig  # at the published size
+    architecture: ViTConfig | ImageTextConfig | BLIPConfig | ConvNetConfig | TinyViTConfig  # at the published size
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
     probe_feature: str  # what is linear-probed, for people
@@ -47,7 +49,9 @@ class FoundationModel:
     citation: str = ""
     tokenizer: TokenizerSpec | None = None
     zero_shot: str = ""  # how zero-shot logits are made of cosines, for people
-    lora_targets: tuple[str, ...] = ()  # linear layers of the image tower, by the ends of their paths
+    lora_targets: tuple[
+        str, ...
+    ] = ()  # linear layers of the image tower, by the ends of their paths; convnets have none
 
     @property
     def context_length(self) -> int | None:

@@ -12,9 +12,12 @@ from fairjax.models.checkpoint import build_abstract, state_dict, with_arrays
 
 VIT_OUTPUTS = {
     "embeddings": "embed",
+    "vision_embeddings": "embed",
     "block0": "encoder.blocks.0",
+    "vision_block0": "encoder.blocks.0",
     "x_prenorm": "encoder",
     "last_hidden_state": "norm",
+    "vision_last_hidden_state": "norm",
     "image_pooled": "encode_image",
     "image_pooled_size_interp": "encode_image_at_exact_ratio",
     "patch_tokens": "patch_tokens",
