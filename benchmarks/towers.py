@@ -133,7 +133,7 @@ def torch_runner(model, images_bhwc: np.ndarray, device: str):
     images = torch.from_numpy(images_bhwc.transpose(0, 3, 1, 2).copy()).to(device, dtype)
     model = model.to(device, dtype)
     if device == "cuda":
-        model = torch.compile(model, mode="max-autotune")
+        model = torch.compile(model)
 
     def run():
         with torch.inference_mode():
@@ -197,6 +197,15 @@ def compile_times(name: str, config: ViTConfig, batch: int) -> None:
         )
 
 
+def check_gpus() -> None:
+    import torch
+
+    if jax.default_backend() != "gpu":
+        raise SystemExit("JAX sees no GPU: pip install 'fairjax[cuda]' on a machine that has one")
+    if not torch.cuda.is_available():
+        raise SystemExit("PyTorch sees no GPU: install its CUDA build")
+
+
 def main(argv):
     del argv
     if DEVICES.value:
@@ -204,8 +213,9 @@ def main(argv):
     else:
         one_cpu_device_per_core()  # as the command line does
     device = {"cpu": "cpu", "gpu": "cuda"}.get(WHAT.value)
-    if device == "cuda" and jax.default_backend() != "gpu":
-        raise SystemExit("there is no GPU that JAX can use: pip install 'jax[cuda13]' on a machine that has one")
+    if device == "cuda":
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs room on the same GPU
+        check_gpus()
     layers.ACCELERATOR_ATTENTION = functools.partial(jax.nn.dot_product_attention, implementation=ATTENTION.value)
     print(f"{jax.devices()[0].device_kind}: {jax.device_count()} devices, load {os.getloadavg()[0]:.1f} at the start")
     for name in MEASURED[WHAT.value]:
