@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
             required=True,
             action="append",
             metavar="PATH",
-            help="the published file, or its directory; given twice where a model is published in two files",
+            help="the published file, or its directory; again for another part of the model",
         )
         parser.add_argument("--arch", metavar="ARCH.json", help="sizes that differ from the published ones")
         parser.add_argument("--tokenizer", metavar="DIR", help="the tokenizer's files, if not beside the checkpoint")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from converters import arch as arch_file
 from converters import readers
-from converters.engine import Layout, Plan, Shapes, detect_layout, make_plan
+from converters.engine import Layout, Plan, Shapes, combine, detect_layout, make_plan
 from converters.rules import LAYOUTS
 from fairjax.errors import UserError, lookup
-from fairjax.io import hash_json, read_json
+from fairjax.io import read_json
 from fairjax.models.checkpoint import build_abstract, make_card, save, state_dict
 from fairjax.models.tokenizer import require_tokenizer_files, tokenizer_files
 from fairjax.models.zoo import MODELS, FoundationModel
@@ -57,7 +56,8 @@ def convert(
 
     Args:
       model: name of the zoo's row.
-      checkpoint: file, index of a sharded file, or a directory from Hugging Face; or the several files of one model.
+      checkpoint: file, index of a sharded file or directory from Hugging Face; several of them for a model that is
+        published in parts, of which a later one's tensors stand.
       out: directory to be made.
       arch: sizes that differ from the published ones, or a JSON file that holds them.
       tokenizer: folder of the tokenizer's files; by default the checkpoint's, if they are there.
@@ -69,45 +69,28 @@ def convert(
     layouts = layouts_of(row)
     if arch is not None and not isinstance(arch, Mapping):
         arch = _read_arch(arch)
-    paths = [
-        readers.locate(path) for path in ([checkpoint] if isinstance(checkpoint, str | os.PathLike) else checkpoint)
-    ]
+    given = [checkpoint] if isinstance(checkpoint, (str, os.PathLike)) else list(checkpoint)
+    paths = [readers.locate(one) for one in given]
     words = _tokenizer_files(row, paths[0].parent, tokenizer)
-    layout, tensors = _read(paths, layouts)
+    keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
+    prefixes = dict.fromkeys(prefix for layout in layouts for prefix in layout.prefixes)
+    parts = [readers.read(path, keys, prefixes) for path in paths]
+    tensors = parts[0] if len(parts) == 1 else combine(layouts, parts)
+    layout = detect_layout(layouts, tensors)
     architecture = row.architecture if arch is None else arch_file.resolve(row.architecture, arch, layout)
     try:
         plan = plan_for(row, architecture, layout, {name: x.shape for name, x in tensors.items()})
     except UserError as error:
         hint = "" if arch is not None else " (if this is a variant of another size, give its sizes by --arch)"
-        raise UserError(f"{' and '.join(map(str, paths))}: {error}{hint}") from None
+        raise UserError(f"{' + '.join(map(str, paths))}: {error}{hint}") from None
     arrays = plan.convert(tensors)
-    hashes = [readers.fingerprint(path) for path in paths]
     source = {
         "file": " + ".join(path.name for path in paths),
-        "sha256": hashes[0] if len(hashes) == 1 else hash_json(hashes),
+        "sha256": " + ".join(map(readers.fingerprint, paths)),
         "layout": layout.name,
     }
     card = save(out, arrays, make_card(model, architecture, source=source), words)
     return Conversion(card, plan, sum(x.size for x in arrays.values()))
-
-
-def _read(paths: Sequence[Path], layouts: Sequence[Layout]) -> tuple[Layout, readers.Tensors]:
-    """All tensors of the files, under the names of the layout that knows most of them."""
-    keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
-    prefixes = dict.fromkeys(prefix for layout in layouts for prefix in layout.prefixes)
-    tensors: readers.Tensors = {}
-    for path in paths:
-        more = readers.read(path, keys, prefixes)
-        if twice := sorted(set(more) & set(tensors)):
-            raise UserError(f"{path} holds {len(twice)} tensors that an earlier file holds too ({twice[0]}, …)")
-        tensors |= more
-    layout = detect_layout(layouts, tensors)
-    if layout.part is not None:
-        names, prefix = layout.part
-        # Where a name is there with and without its prefix, the whole model's file has the last word.
-        whole = {name: x for name, x in tensors.items() if not re.fullmatch(names, name)}
-        tensors = {prefix + name: x for name, x in tensors.items() if name not in whole} | whole
-    return layout, tensors
 
 
 def _tokenizer_files(row: FoundationModel, beside: Path, named: str | os.PathLike | None) -> list[Path]:

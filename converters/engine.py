@@ -52,8 +52,7 @@ class Layout:
     drops: tuple[Drop, ...] = ()
     keys: tuple[str, ...] = ("state_dict",)  # where in a .pth file the tensors may lie, if not at the top
     prefixes: tuple[str, ...] = ("module.",)  # that all names may carry
-    # A part that is also published in a file of its own: the names there, and the prefix that they lack.
-    part: tuple[str, str] | None = None
+    part_prefixes: tuple[str, ...] = ()  # that a file with one part of the model alone leaves out
     aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)  # names of sizes in the publisher's config
     ignored: frozenset[str] = frozenset()  # names there that say nothing about the architecture
 
@@ -149,6 +148,21 @@ def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
         wanted = " nor ".join(layout.name for layout in layouts)
         raise UserError(f"the checkpoint's names ({', '.join(names[:3])}, …) are not those of {wanted}")
     return layouts[known.index(max(known))]
+
+
+def combine(layouts: Iterable[Layout], parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The tensors of several files, each under the part prefix that makes most names known; a later file's stand."""
+    layouts = list(layouts)
+    candidates = ("", *dict.fromkeys(prefix for layout in layouts for prefix in layout.part_prefixes))
+    tensors: dict[str, np.ndarray] = {}
+    for part in parts:
+        known = [
+            sum(any(layout.source_pattern.fullmatch(prefix + name) for layout in layouts) for name in part)
+            for prefix in candidates
+        ]
+        prefix = candidates[known.index(max(known))]
+        tensors |= {prefix + name: tensor for name, tensor in part.items()}
+    return tensors
 
 
 def _regex(name: str) -> str:

@@ -70,7 +70,7 @@ LAVIS = Layout(
         Drop(r"Qformer\.cls\..*", "the language model's head, for captions; its decoder is tied to the embeddings"),
     ),
     keys=("model", "state_dict"),
-    part=(r"cls_token|pos_embed|(patch_embed|blocks)\..*", "visual_encoder."),  # eva_vit_g.pth
+    part_prefixes=("visual_encoder.",),  # which eva_vit_g.pth leaves out
     aliases={**_ALIASES, "v_width": mlp_of("vision", 4.3637)},
     ignored=UNSIZED | {"mlp_ratio"},
 )
