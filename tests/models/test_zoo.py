@@ -39,6 +39,7 @@ def test_lora_targets_are_linear_layers_of_the_image_tower(name):
     row = MODELS[name]
     shapes = target_shapes(row.family, row.architecture)
     tower = "vision." if any(path.startswith("vision.") for path in shapes) else ""
+    assert bool(row.lora_targets) == any(path.endswith("attn.qkv.kernel") for path in shapes)
     for target in row.lora_targets:
         found = [shapes[path] for path in shapes if path.startswith(tower) and path.endswith(f"{target}.kernel")]
         assert found
