@@ -30,6 +30,10 @@ class Masks:
         """Names of the classes: code k is `classes[k - 1]`."""
         return tuple(name for classes in self.values for name in classes)
 
+    def has(self, image: str) -> bool:
+        """Whether an image has a mask."""
+        return image in self.files
+
     def __call__(self, image: str) -> UInt8[np.ndarray, "*shape"]:
         """Codes of the classes, 0 for background; where two files overlap, the later one counts.
 
@@ -37,7 +41,7 @@ class Masks:
           OSError: the image has no mask, or a file cannot be read.
           ValueError: a file holds a value that no class names, or two files differ in shape.
         """
-        if image not in self.files:
+        if not self.has(image):
             raise FileNotFoundError(f"{image} has no mask")
         parts = [self.read(path) for path in self.files[image]]
         if len({part.shape for part in parts}) > 1:

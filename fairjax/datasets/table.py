@@ -8,21 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from fairjax.datasets.assemble import describe, patients, read_masks
 from fairjax.datasets.dataset import Dataset
-from fairjax.datasets.masks import NONZERO, Masks
-from fairjax.datasets.readers import (
-    ImageFiles,
-    MaskImages,
-    existing_root,
-    fingerprint,
-    image_sizes,
-    patients,
-    read_table,
-)
-from fairjax.datasets.spec import Bins, Groups, Label
-from fairjax.errors import UserError, did_you_mean
+from fairjax.datasets.files import existing_root, fingerprint, locate, require_some
+from fairjax.datasets.frames import read_table
+from fairjax.datasets.masks import NONZERO
+from fairjax.datasets.readers.images import ImageFiles, MaskImages
+from fairjax.datasets.readers.volume_files import VolumeImages, VolumeMasks
+from fairjax.datasets.rules import MOST_GROUPS, Bins, Groups, Label
+from fairjax.datasets.spec import DIMENSIONS, MaskFile
+from fairjax.datasets.volumes import AXES, check_spacing
+from fairjax.errors import UserError, did_you_mean, lookup
 
-MOST_GROUPS = 24
 MOST_NUMBERS = 6  # distinct numbers that may be groups of their own; more are a continuous attribute
 
 
@@ -39,6 +36,10 @@ def load(
     missing: Sequence[str] = ("unknown",),
     mask: str | None = None,
     mask_classes: Sequence[str] = ("foreground",),
+    dimensions: str = "2D",
+    window: Sequence[float] = (),
+    axis: str = "axial",
+    spacing: Sequence[float] = (),
     cuts: Mapping[str, Sequence[float]] | None = None,
 ) -> Dataset:
     """Reads a dataset from one table.
@@ -54,6 +55,10 @@ def load(
       missing: values of the attributes that mean "not recorded", besides the empty one.
       mask: column of the paths of the masks, relative to `root`, blank where an image has none.
       mask_classes: one name, for every value but 0; or values and names, as `("1=kidney", "2=tumor", "3=tumor")`.
+      dimensions: `2D` for images; `2.5D` or `3D` where a path is that of a volume (.nii, .nii.gz, .mha, DICOM).
+      window: (low, high) of DICOM files and volumes, what becomes black and white; () what the file or its values say.
+      axis: along which the slices of volumes are counted: `axial`, `coronal` or `sagittal`.
+      spacing: (slices, rows, columns) in mm that volumes are resampled to; () leaves them as they are.
       cuts: cut points of the continuous attributes; every other attribute has its distinct values as groups.
 
     Returns:
@@ -71,13 +76,14 @@ def load(
             f"table {table} is neither in {folder} nor a path of its own; give --config.dataset.table=FILE.csv"
         )
     named = [column for column in (image, label, patient, mask) if column]
-    frame = read_table(path, [*named, *(column for column in attributes if column not in named)])
+    frame = read_table(path, [*named, *attributes])
     for attribute in cuts or {}:
         if attribute not in attributes:
             raise UserError(
                 f"{path}: cut points for {attribute!r}, which is no attribute{did_you_mean(attribute, attributes)}"
             )
-    images, sizes = image_sizes(folder, [frame[image].tolist()])
+    images, sizes = locate(folder, [frame[image].tolist()])
+    require_some(folder, images, sizes)
     columns: dict[str, Any] = {"image": images, "patient": patients(frame, patient, images, str(path))}
     meaning = f"{label} = {', '.join(positive)}" if label else ""
     if label:
@@ -94,11 +100,30 @@ def load(
         "citation": "",
         "licence": "",
     }
-    masks = _masks(folder, dict(zip(images, frame[mask])), mask_classes) if mask else None
-    return Dataset("table", pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info, masks)
+    pixels, values = _readers(str(folder), dimensions, window, axis, spacing)
+    files = [MaskFile((f"{{{mask}}}",), _mask_classes(mask_classes))] if mask else []
+    masks = read_masks(folder, files, values, frame, images)
+    if masks and not masks.files:
+        raise UserError(
+            f"none of the masks in column {mask!r} of {path} is in {folder}; their paths are relative to it"
+        )
+    return Dataset("table", pd.DataFrame(columns), pixels, fingerprint(images, sizes, describe(pixels)), info, masks)
 
 
-def _masks(folder: Path, paths: Mapping[str, str], classes: Sequence[str]) -> Masks:
+def _readers(root: str, dimensions: str, window: Sequence[float], axis: str, spacing: Sequence[float]) -> tuple:
+    """The readers of the images and of the masks."""
+    lookup("dimensions", dimensions, dict.fromkeys(DIMENSIONS))
+    lookup("axis", axis, AXES)
+    if window and (len(window) != 2 or not window[0] < window[1]):
+        raise UserError(f"window must be two increasing numbers, as -1250,250; not {tuple(window)}")
+    low_high = (float(window[0]), float(window[1])) if window else None
+    if dimensions == "2D":
+        return ImageFiles(root, low_high), MaskImages(root)
+    target = check_spacing(spacing) if spacing else ()
+    return VolumeImages(root, low_high, axis, target), VolumeMasks(root, target)
+
+
+def _mask_classes(classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
     values: dict[str, tuple[int, ...]] = {}
     for text in classes:
         value, equals, name = text.partition("=")
@@ -106,10 +131,7 @@ def _masks(folder: Path, paths: Mapping[str, str], classes: Sequence[str]) -> Ma
             raise UserError(f"mask_classes must be one name, or values and names as 1=kidney,2=tumor; not {text!r}")
         name = name.strip() if equals else value
         values[name] = (*values.get(name, ()), int(value)) if equals else NONZERO
-    found = {image: (path,) for image, path in paths.items() if path and (folder / path).is_file()}
-    if not found:
-        raise UserError(f"none of the {len(paths)} masks is in {folder}; their paths must be relative to it")
-    return Masks(MaskImages(str(folder)), found, (values,))
+    return values
 
 
 def _rule(values: pd.Series, where: str, missing: tuple[str, ...], cuts: Sequence[float] | None) -> Groups | Bins:

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairjax.datasets.spec import Bins, Groups, Label, canonical
+from fairjax.datasets.rules import Bins, Groups, Label, canonical
 from fairjax.errors import UserError
 
 
