@@ -61,40 +61,38 @@ def read_table(
     return frame.reindex(columns=wanted, fill_value="")
 
 
-Positions = Callable[[Sequence[Sequence[Any]]], dict[str, int]]
+Header = Sequence[Sequence[Any]]
+Positions = Callable[[Header], tuple[dict[str, int], int]]
 
 
-def _positions(
-    path: Path, columns: Sequence[str], wanted: Sequence[str], header: Sequence[Sequence[Any]]
-) -> dict[str, int]:
-    """Where each wanted column stands, in the first row of the header that names it."""
+def _positions(path: Path, columns: Sequence[str], wanted: Sequence[str], header: Header) -> tuple[dict[str, int], int]:
+    """Where each wanted column stands, in the first row that names it, and after how many rows the header ends."""
     found: dict[str, int] = {}
+    ends = 0
     if max(map(len, header), default=0) > MAX_COLUMNS:
         raise UserError(f"{path} has {max(map(len, header))} columns, more than the {MAX_COLUMNS} that are read")
     names = [["" if cell is None else str(cell).strip().lstrip("\ufeff") for cell in row] for row in header]
-    for row in names:
+    for number, row in enumerate(names, start=1):
         for name in set(wanted) - set(found):
             if row.count(name) > 1:
                 raise UserError(f"{path} has {row.count(name)} columns {name!r}; rename all but one")
             if name in row:
-                found[name] = row.index(name)
+                found[name], ends = row.index(name), number
     for name in columns:
         if name not in found:
             known = sorted({cell for row in names for cell in row if cell})
             raise UserError(f"{path} has no column {name!r}{did_you_mean(name, known[:200])}")
-    return found
+    return found, ends
 
 
 def _read_csv(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
     separator = SEPARATORS.get(path.suffix.lower(), ",")
     with open(path, encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(_bounded_lines(file, path), delimiter=separator)
-        header = list(itertools.islice(lines, header_rows))
-        skipped = lines.line_num
-    found = positions(header)
-    n_columns = len(header[-1]) if header else 0
+        header = [(row, lines.line_num) for row in itertools.islice(lines, header_rows)]
+    found, ends = positions([row for row, _ in header])
+    names, skipped = [str(i) for i in range(len(header[ends - 1][0]))], header[ends - 1][1]
     bad: list[Any] = []
-    names = [str(i) for i in range(n_columns)]
     kept = [str(place) for place in found.values()]
     try:
         table = pyarrow.csv.read_csv(
@@ -151,7 +149,7 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
 
 def _read_parquet(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
     names = pyarrow.parquet.read_schema(path).names
-    found = positions([names])
+    found, _ = positions([names])
     table = pyarrow.parquet.read_table(path, columns=[names[place] for place in found.values()])
     return table.rename_columns(list(found)).to_pandas().apply(canonical)
 
@@ -166,7 +164,8 @@ def _read_xlsx(path: Path, positions: Positions, header_rows: int, sheet: str | 
             raise UserError(f"{path} has no sheet {sheet!r}{did_you_mean(sheet, book.sheetnames)}")
         rows = (book[sheet] if sheet is not None else book.worksheets[0]).iter_rows(values_only=True)
         header = list(itertools.islice(rows, header_rows))
-        found = positions(header)
+        found, ends = positions(header)
+        rows = itertools.chain(header[ends:], rows)
         cells = [[row[place] if place < len(row) else None for place in found.values()] for row in rows if any(row)]
     finally:
         book.close()
@@ -179,7 +178,7 @@ def _read_json(path: Path, positions: Positions, header_rows: int, sheet: str | 
     if not isinstance(records, list) or not all(isinstance(record, Mapping) for record in records):
         raise UserError(f"{path} holds no list of records")
     names = list(dict.fromkeys(name for record in records for name in record))
-    found = positions([names])
+    found, _ = positions([names])
     cells = [[record.get(names[place]) for place in found.values()] for record in records]
     return pd.DataFrame(cells, columns=list(found), dtype=object).apply(canonical)
 

@@ -224,7 +224,7 @@ def _balance(
     draw: Float[np.ndarray, " p"],
     surplus: int,
 ) -> Int[np.ndarray, " p"]:
-    """Sends the test patients of unknown group, and those above the smallest group's count in their class, elsewhere."""
+    """Sends the test patients of unknown group, and those above the smallest group's count in their class, away."""
     side = np.where((side == TEST) & (groups < 0), surplus, side)
     for stratum in (False, True):
         cells = [
