@@ -181,7 +181,16 @@ class Dataset:
         return dataclasses.replace(self, table=self.table[rows].reset_index(drop=True))
 
     def cohort(self, split: np.ndarray) -> pd.DataFrame:
-        """Counts images and patients per attribute, group (`missing` too), split and label (if any), zeros included."""
+        """Counts images and patients per attribute, group (`missing` too), split and label (if any), zeros included.
+
+        Of slices it counts the volumes. Rows that are `unused` do not count.
+        """
+        if "volume" in self.table:
+            first = np.diff(self.volumes(), prepend=-1) > 0
+            return self.by_volume()._counts(split[first])
+        return self._counts(split)
+
+    def _counts(self, split: np.ndarray) -> pd.DataFrame:
         groups = {attribute: self.groups(attribute) for attribute in self.attributes}
         labels = self.labels if self.labelled else np.zeros(len(self), np.int32)
         counts = cohort(groups, labels, self.table["patient"], pd.Categorical(split, SPLITS))

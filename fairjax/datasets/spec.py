@@ -34,7 +34,7 @@ class Spec:
 
     Attributes:
       title: its name as published.
-      task: what FairMedFM uses it for, of `TASKS`.
+      task: what it is made for, of `TASKS`; one for segmentation may have labels too.
       modality: what the images are, in words.
       dimensions: of `DIMENSIONS`: images; volumes of which slices are embedded and their scores pooled; volumes.
       source: where the rows come from.

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,7 @@ def split(
     test: str = "natural",
     balance_on: str | None = None,
     method: str = "stratified",
-    **options: object,
+    **options: Any,
 ) -> np.ndarray:
     """Deals patients into train, validation and test; it depends on neither the order of the table nor the machine.
 
@@ -111,7 +112,7 @@ def split(
         raise UserError(f"split fractions must be three positive numbers that add up to 1, not {tuple(fractions)}")
     if test not in TESTS:
         raise UserError(f"unknown test split {test!r}; there are: {', '.join(TESTS)}")
-    chosen = Options(fractions=fractions, seed=seed, **options)  # type: ignore[arg-type]
+    chosen = Options(fractions=fractions, seed=seed, **options)
     people = People.of(dataset)
     side = lookup("way to split", method, METHODS)(people, chosen)
     if test == "balanced":
