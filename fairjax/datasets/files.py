@@ -42,13 +42,17 @@ def inside(root: str | os.PathLike, path: str) -> str:
     Raises:
       OutsideRootError: it is not below `root` once links and `..` are followed.
     """
-    if ".." in path.split("/") or "\0" in path:
-        raise OutsideRootError(f"path {path!r} leaves the dataset's folder")
+    _check_written(path)
     top = os.path.realpath(root)
     real = os.path.realpath(os.path.join(top, path))
     if not real.startswith(top.rstrip(os.sep) + os.sep):
         raise OutsideRootError(f"path {path!r} leaves the dataset's folder for {real}")
     return real
+
+
+def _check_written(path: str) -> None:
+    if ".." in path.split("/") or "\0" in path or os.path.isabs(path):
+        raise OutsideRootError(f"path {path!r} leaves the dataset's folder")
 
 
 def split_fragment(key: str) -> tuple[str, int | None]:
@@ -155,6 +159,7 @@ def _first(root: Path, check_parent, paths: Sequence[str]) -> tuple[str, int]:
     for path in filter(None, paths):
         name = split_fragment(path)[0]
         try:
+            _check_written(name)
             check_parent(os.path.dirname(name))
             size = _size(root, name)
         except OutsideRootError as error:
@@ -172,8 +177,6 @@ def _check_parent(root: str, folder: str) -> None:
 def _size(root: Path, path: str) -> int:
     """Size of a file, or of all files in a folder; follows a link only to a place below `root`."""
     place = os.path.join(root, path)
-    if ".." in path.split("/") or "\0" in path or os.path.isabs(path):
-        raise OutsideRootError(f"path {path!r} leaves the dataset's folder")
     try:
         status = os.lstat(place)
         if stat.S_ISLNK(status.st_mode):

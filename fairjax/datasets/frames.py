@@ -26,7 +26,7 @@ from fairjax.errors import UserError, did_you_mean
 SEPARATORS = {".tsv": "\t"}
 MAX_COLUMNS = 4096
 MAX_HEADER = 2**20  # bytes of one line of a header
-MAX_BLOCK = 2**24  # bytes that are parsed at a time; no row is longer
+MAX_BLOCK = 2**22  # bytes that are parsed at a time; no row is longer
 MAX_WHOLE = 2**28  # bytes of a file that cannot be read in parts, once it is inflated
 
 
@@ -87,7 +87,7 @@ def _positions(path: Path, columns: Sequence[str], wanted: Sequence[str], header
 
 def _read_csv(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
     separator = SEPARATORS.get(path.suffix.lower(), ",")
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = csv.reader(_bounded_lines(file, path), delimiter=separator)
         header = [(row, lines.line_num) for row in itertools.islice(lines, header_rows)]
     found, ends = positions([row for row, _ in header])
