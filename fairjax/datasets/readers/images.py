@@ -12,7 +12,7 @@ from fairjax.datasets.files import inside, split_fragment
 from fairjax.datasets.readers import dicom
 from fairjax.datasets.readers.pixels import Window, check_size, to_uint8
 
-FORMATS = ("JPEG", "PNG", "TIFF", "MPO", "BMP", "GIF", "PPM", "WEBP", "JPEG2000")  # no format that runs programs
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP", "JPEG2000")  # no format that runs programs
 DICOM = (".dcm", ".dicom")
 
 

@@ -161,7 +161,7 @@ def _read_nifti(path: str) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.ndarra
     image = _nifti(path)
     stored = image.dataobj
     as_stored = (stored.slope, stored.inter) == (1, 0)  # then labels stay whole numbers
-    values = np.asanyarray(stored) if as_stored else stored.get_scaled(np.float32)
+    values = np.asanyarray(stored) if as_stored else image.get_fdata(dtype=np.float32, caching="unchanged")
     return np.asarray(values.reshape(image.shape[:3])), image.affine
 
 
