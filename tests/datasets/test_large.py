@@ -43,4 +43,4 @@ def test_chexpert_of_full_size(tmp_path):
     assert found["patients"] == -(-ROWS // 4)
     assert found["positive"] == -(-ROWS // 3)
     assert abs(found["share"] - 0.25) < 0.01
-    assert found["kib"] < 700 * 1024
+    assert found["kib"] < 500 * 1024
