@@ -73,8 +73,11 @@ class Preprocess:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Maps an RGB image, uint8 (H, W, 3), to the model's input, float32 (size, size, 3)."""
         resized = self.resized(image)
-        h, w, _ = resized.shape
-        pixels = np.zeros((self.size, self.size, 3), np.float32)
-        mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
-        pixels[:h, :w] = (resized * np.float32(self.scale) - mean) / std
-        return pixels
+        h, w, c = resized.shape
+        mean, std = (np.tile(np.asarray(values, np.float32), w) for values in (self.mean, self.std))
+        rows = resized.reshape(h, w * c).astype(np.float32)  # whole rows at a time: three channels make no loop
+        rows *= np.float32(self.scale)
+        rows -= mean
+        rows /= std
+        padding = [(0, self.size - h), (0, self.size - w), (0, 0)]
+        return np.pad(rows.reshape(h, w, c), padding) if (h, w) != (self.size, self.size) else rows.reshape(h, w, c)

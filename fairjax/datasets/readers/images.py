@@ -37,13 +37,13 @@ class ImageFiles:
         path, frame = split_fragment(image)
         if path.lower().endswith(DICOM):
             return dicom.read_image(inside(self.root, path), frame, self.window)
-        with _opened(self.root, image) as opened:
-            upright = ImageOps.exif_transpose(opened)
+        with _opened(self.root, image) as upright:
+            ImageOps.exif_transpose(upright, in_place=True)  # a copy of the pixels only where they must be turned
             if upright.mode.startswith("I"):
                 upright = Image.fromarray(to_uint8(np.asarray(upright).astype(np.float32), (0, 65535)))
             elif upright.mode == "F":
                 upright = Image.fromarray(to_uint8(np.asarray(upright)))
-            return np.asarray(upright.convert("RGB"))
+            return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 @dataclasses.dataclass(frozen=True)
