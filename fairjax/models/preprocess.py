@@ -33,6 +33,12 @@ def _squash(height: int, width: int, size: int) -> tuple[int, int]:
 RESIZES = {"shorter": _shorter, "longest": _longest, "squash": _squash}
 
 
+def _picture(image: np.ndarray) -> Image.Image:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UserError(f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}")
+    return Image.fromarray(image)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocess:
     """A model's own preprocessing: resize, centre crop, normalise, pad; instances are callable and picklable.
@@ -57,21 +63,21 @@ class Preprocess:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
-    def resized(self, image: np.ndarray) -> np.ndarray:
-        """The resized (and cropped, not padded) image: uint8 (H, W, 3) -> uint8 (h, w, 3)."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise UserError(f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}")
+    def resized(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """The resized (and cropped, not padded) image: uint8 (H, W, 3), or a picture in RGB -> uint8 (h, w, 3)."""
+        picture = image if isinstance(image, Image.Image) else _picture(image)
         target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
-        h, w = RESIZES[self.resize](image.shape[0], image.shape[1], target)
-        if (h, w) != image.shape[:2]:
-            image = np.asarray(Image.fromarray(image).resize((w, h), INTERPOLATIONS[self.interpolation]))
+        h, w = RESIZES[self.resize](picture.height, picture.width, target)
+        if (h, w) != (picture.height, picture.width):
+            picture = picture.resize((w, h), INTERPOLATIONS[self.interpolation])
+        image = np.asarray(picture)
         if self.resize == "shorter":
             top, left = round((h - self.size) / 2), round((w - self.size) / 2)  # as torchvision's CenterCrop
             image = image[top : top + self.size, left : left + self.size]
         return image
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Maps an RGB image, uint8 (H, W, 3), to the model's input, float32 (size, size, 3)."""
+    def __call__(self, image: np.ndarray | Image.Image) -> np.ndarray:
+        """Maps an RGB image, uint8 (H, W, 3) or a picture, to the model's input, float32 (size, size, 3)."""
         resized = self.resized(image)
         h, w, c = resized.shape
         mean, std = (np.tile(np.asarray(values, np.float32), w) for values in (self.mean, self.std))

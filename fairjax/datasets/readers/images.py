@@ -34,16 +34,21 @@ class ImageFiles:
         Raises:
           OSError, ValueError: the file is damaged, no image, too large, or outside the root.
         """
+        return np.asarray(self.picture(image))
+
+    def picture(self, image: str) -> Image.Image:
+        """The same as a picture of Pillow's, for what works on such: an array on the way would be copied twice."""
         path, frame = split_fragment(image)
         if path.lower().endswith(DICOM):
-            return dicom.read_image(inside(self.root, path), frame, self.window)
+            return Image.fromarray(dicom.read_image(inside(self.root, path), frame, self.window))
         with _opened(self.root, image) as upright:
             ImageOps.exif_transpose(upright, in_place=True)  # a copy of the pixels only where they must be turned
-            if upright.mode.startswith("I"):
-                upright = Image.fromarray(to_uint8(np.asarray(upright).astype(np.float32), (0, 65535)))
-            elif upright.mode == "F":
-                upright = Image.fromarray(to_uint8(np.asarray(upright)))
-            return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+            upright.load()
+        if upright.mode.startswith("I"):
+            upright = Image.fromarray(to_uint8(np.asarray(upright).astype(np.float32), (0, 65535)))
+        elif upright.mode == "F":
+            upright = Image.fromarray(to_uint8(np.asarray(upright)))
+        return upright if upright.mode == "RGB" else upright.convert("RGB")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +68,6 @@ class MaskImages:
 
 def _opened(root: str, image: str) -> Image.Image:
     """Opens a file and refuses more pixels than are read; nothing is decoded yet."""
-    opened = Image.open(inside(root, image), formats=FORMATS)
+    opened: Image.Image = Image.open(inside(root, image), formats=FORMATS)
     check_size(opened.size, f"image {image}")
     return opened

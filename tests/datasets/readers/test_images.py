@@ -15,6 +15,7 @@ from trees import dicom, write_dicom, write_image, write_series
 
 from fairjax.datasets.readers.dicom import read_series
 from fairjax.datasets.readers.images import ImageFiles, MaskImages
+from fairjax.models.preprocess import Preprocess
 
 RAMP = np.arange(24, dtype=np.uint16).reshape(4, 6)
 
@@ -30,6 +31,18 @@ def test_colours_come_in_the_order_of_rgb(tmp_path, read):
     for name in ("a.png", "a.tiff", "a.bmp"):
         write_image(tmp_path / name, image)
         np.testing.assert_array_equal(read(name), image, name)
+
+
+def test_a_picture_is_the_array_and_is_preprocessed_to_the_same_bits(tmp_path, read):
+    for name, shape in (("a.jpg", (40, 50, 3)), ("a.png", (40, 50))):
+        write_image(tmp_path / name, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+        np.testing.assert_array_equal(np.asarray(read.picture(name)), read(name))
+        for preprocess in (
+            Preprocess(size=24),
+            Preprocess(size=24, resize="longest"),
+            Preprocess(size=40, resize="shorter"),
+        ):
+            np.testing.assert_array_equal(preprocess(read.picture(name)), preprocess(read(name)))
 
 
 @pytest.mark.parametrize("order", [">u2", "<u2"])
