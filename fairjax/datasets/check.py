@@ -120,8 +120,8 @@ def check(
 
 def _look(dataset: Dataset, images: Sequence[str], threads: int, show_progress: bool) -> Iterator[Seen]:
     volumetric = dataset.volumetric
-    pieces = [images[start : start + PIECE] for start in range(0, len(images), 1 if volumetric else PIECE)]
-    pieces = [[image] for image in images] if volumetric else pieces
+    step = 1 if volumetric else PIECE
+    pieces = (images[start : start + step] for start in range(0, len(images), step))
     unit = "volume" if volumetric else "image"
     with (
         ThreadPoolExecutor(1 if volumetric else threads) as pool,

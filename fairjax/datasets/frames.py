@@ -25,6 +25,7 @@ from fairjax.errors import UserError, did_you_mean
 
 SEPARATORS = {".tsv": "\t"}
 MAX_COLUMNS = 4096
+MAX_ROWS = 2 * 10**7  # of a Parquet file, whose size tells nothing of them
 MAX_HEADER = 2**20  # bytes of one line of a header
 MAX_BLOCK = 2**22  # bytes that are parsed at a time; no row is longer
 MAX_WHOLE = 2**28  # bytes of a file that cannot be read in parts, once it is inflated
@@ -54,7 +55,7 @@ def read_table(
     read = READERS.get(path.suffix.lower(), _read_csv)
     try:
         frame = read(path, functools.partial(_positions, path, columns, wanted), header_rows, sheet)
-    except (OSError, ValueError, KeyError, csv.Error, zipfile.BadZipFile, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, csv.Error, zipfile.BadZipFile, pa.ArrowException, RecursionError) as error:
         raise UserError(f"cannot read table {path}: {str(error)[:300]}") from None
     if frame.empty:
         raise UserError(f"{path} has no rows")
@@ -148,7 +149,10 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
-    names = pyarrow.parquet.read_schema(path).names
+    metadata = pyarrow.parquet.read_metadata(path)
+    if metadata.num_rows > MAX_ROWS:
+        raise UserError(f"{path} has {metadata.num_rows} rows, more than the {MAX_ROWS} that are read")
+    names = metadata.schema.to_arrow_schema().names
     found, _ = positions([names])
     table = pyarrow.parquet.read_table(path, columns=[names[place] for place in found.values()])
     return table.rename_columns(list(found)).to_pandas().apply(canonical)

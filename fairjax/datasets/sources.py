@@ -65,18 +65,19 @@ class Table(Source):
         """See `Source`."""
         path = find(root, self.files)
         if path is None or not path.is_file():
-            raise UserError(
-                f"no {' or '.join(self.files)} in {root}; is --config.dataset.root the dataset's own folder?"
-            )
+            raise _absent(self, root)
         needed = [*columns, *(name for name in self.rows if name not in columns)]
         frame = read_table(path, needed, optional, header_rows=self.header_rows, sheet=self.sheet)
         for column, pattern in self.rows.items():
             frame = frame[frame[column].str.fullmatch(pattern)]
+        if frame.empty:
+            raise UserError(f"{path} has no rows in which {' and '.join(self.rows)} is as it should be")
         return Rows(frame.reset_index(drop=True), str(path))
 
     def absent(self, root: Path) -> str:
         """See `Source`."""
-        return "" if find(root, self.files) else " or ".join(self.files)
+        found = find(root, self.files)
+        return "" if found and found.is_file() else " or ".join(self.files)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,7 +225,9 @@ class Either(Source):
 
     def read(self, root: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Rows:
         """See `Source`."""
-        chosen = next((source for source in self.sources if not source.absent(root)), self.sources[0])
+        chosen = next((source for source in self.sources if not source.absent(root)), None)
+        if chosen is None:
+            raise _absent(self, root)
         return chosen.read(root, columns, optional)
 
     def absent(self, root: Path) -> str:
@@ -247,7 +250,9 @@ class TextFiles(Source):
 
     def read(self, root: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Rows:
         """See `Source`."""
-        found = _found(root, self.pattern)
+        found = matches(root, self.pattern)
+        if not found:
+            raise _absent(self, root)
         texts = [_text(root, name) for name in found]
         frame = pd.DataFrame({"stem": [Path(name).stem for name in found]})
         for column in self.fields.keys() & {*columns, *optional}:
@@ -276,7 +281,9 @@ class ArrayFiles(Source):
 
     def read(self, root: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Rows:
         """See `Source`."""
-        found = [name for pattern in self.patterns for name in matches(root, pattern)] or _found(root, self.patterns[0])
+        found = [name for pattern in self.patterns for name in matches(root, pattern)]
+        if not found:
+            raise _absent(self, root)
         wanted = {column: self.fields[column] for column in self.fields if column in {*columns, *optional}}
         records = [{"file": name} | _scalars(root, name, wanted) for name in found]
         frame = pd.DataFrame(records).reindex(columns=[*dict.fromkeys([*columns, *optional])], fill_value="")
@@ -303,12 +310,12 @@ class FrameRows(Source):
         """See `Source`."""
         path = find(root, (self.file,))
         if path is None:
-            raise UserError(f"no {self.file} in {root}; is --config.dataset.root the dataset's own folder?")
+            raise _absent(self, root)
         try:
             values = arrays.hdf5_data(str(path), self.key)[:].ravel()
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {path}: {error}") from None
-        text = [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+        text = list(map(_as_text, values.tolist()))
         frame = pd.DataFrame({self.key: text, "frame": [str(i) for i in range(len(text))], "file": self.file})
         return Rows(frame.reindex(columns=[*dict.fromkeys([*columns, *optional])], fill_value=""), str(path))
 
@@ -317,11 +324,8 @@ class FrameRows(Source):
         return "" if find(root, (self.file,)) else self.file
 
 
-def _found(root: Path, pattern: str) -> list[str]:
-    found = matches(root, pattern)
-    if not found:
-        raise UserError(f"no {pattern} in {root}; is --config.dataset.root the dataset's own folder?")
-    return found
+def _absent(source: Source, root: Path) -> UserError:
+    return UserError(f"no {source.absent(root)} in {root}; is --config.dataset.root the dataset's own folder?")
 
 
 def _text(root: Path, name: str) -> str:
@@ -344,5 +348,9 @@ def _scalars(root: Path, name: str, wanted: Mapping[str, str]) -> dict[str, str]
         return values
     for column, key in wanted.items():
         with contextlib.suppress(OSError, ValueError):
-            values[column] = str(arrays.read_member(path, (key,)).item()) if key in there else ""
+            values[column] = _as_text(arrays.read_member(path, (key,)).item()) if key in there else ""
     return values
+
+
+def _as_text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

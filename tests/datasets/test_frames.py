@@ -70,6 +70,9 @@ def test_damaged_files_of_every_kind_get_one_line(tmp_path):
     for name in ("t.xlsx", "t.parquet", "t.json"):
         with pytest.raises(UserError, match=f"cannot read table .*{name}"):
             read_table(table(tmp_path, "PK not what it seems", name), ("a",))
+    for text in ("[" * 100_000, '[{"a": 1}'):
+        with pytest.raises(UserError, match="cannot read table"):
+            read_table(table(tmp_path, text, "t.json"), ("a",))
     with pytest.raises(UserError, match="holds no list of records"):
         read_table(table(tmp_path, '{"a": 1}', "t.json"), ("a",))
     with pytest.raises(UserError, match="cannot read table"):
