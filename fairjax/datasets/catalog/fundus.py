@@ -4,9 +4,10 @@ import functools
 from collections.abc import Mapping
 
 from fairjax.datasets.catalog.common import HARVARD, PHYSIONET, SEX
+from fairjax.datasets.file_sources import ArrayFiles
 from fairjax.datasets.readers.arrays import ArrayImages, ArrayMasks
 from fairjax.datasets.rules import Bins, Groups, Label, Values
-from fairjax.datasets.sources import ArrayFiles, Derive, Either, Stack, Table
+from fairjax.datasets.sources import Derive, Either, Stack, Table
 from fairjax.datasets.spec import MaskFile, Spec
 
 SEX_ONE_TWO = {"1": "male", "2": "female"}

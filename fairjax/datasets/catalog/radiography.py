@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from fairjax.datasets.catalog.common import PHYSIONET, SEX_LETTERS, STANFORD, YEARS
+from fairjax.datasets.file_sources import TextFiles
 from fairjax.datasets.masks import NONZERO
 from fairjax.datasets.rules import Bins, Groups, Label
-from fairjax.datasets.sources import Derive, FirstKnown, Join, Table, TextFiles
+from fairjax.datasets.sources import Derive, FirstKnown, Join, Table
 from fairjax.datasets.spec import MaskFile, Spec
 
 # Parts of the race as written; a text is of the first that it contains, so that `White, Hispanic` is white.

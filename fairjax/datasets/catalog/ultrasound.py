@@ -4,10 +4,11 @@ import functools
 from collections.abc import Mapping
 
 from fairjax.datasets.catalog.common import SEX_ANY, STANFORD
+from fairjax.datasets.file_sources import FrameRows
 from fairjax.datasets.masks import NONZERO
 from fairjax.datasets.readers.arrays import FrameImages, Frames
 from fairjax.datasets.rules import Bins, Groups
-from fairjax.datasets.sources import FrameRows, Join, Table
+from fairjax.datasets.sources import Join, Table
 from fairjax.datasets.spec import MaskFile, Spec
 
 SPECS: Mapping[str, Spec] = {
