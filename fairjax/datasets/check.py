@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 
 from fairjax import progress
 from fairjax.datasets.dataset import SPLITS, Dataset
+from fairjax.datasets.files import locate
 from fairjax.errors import UserError
 
 PIECE = 64  # images that one thread looks at before it is counted
@@ -92,12 +94,12 @@ def check(
     Args:
       dataset: n images or volumes.
       side: (n,) the split, as `fairjax.datasets.splits.split` gives it.
-      pixels: whether to read every image and mask; else only the tables.
+      pixels: whether to read every image and mask; else only the tables, and whether the files are there.
       threads: that read; volumes are read one at a time.
       show_progress: whether to show a bar with images/s.
     """
     images = dataset.table["image"].tolist()
-    seen = list(_look(dataset, images, threads, show_progress)) if pixels else []
+    seen = list(_look(dataset, images, threads, show_progress) if pixels else _exist(dataset, images))
     by_digest = collections.defaultdict(list)
     for row, one in enumerate(seen):
         if one.digest:
@@ -114,8 +116,15 @@ def check(
         masks=[(image, one.mask) for image, one in zip(images, seen) if one.mask],
         duplicates=[[images[row] for row in rows] for rows in same],
         leaks=[[images[row] for row in rows] for rows in same if len({side[row] for row in rows if used[row]}) > 1],
-        n_read=len(seen),
+        n_read=len(seen) if pixels else 0,
     )
+
+
+def _exist(dataset: Dataset, images: Sequence[str]) -> list[Seen]:
+    """Whether the files are there; pictures that are drawn always are."""
+    root = getattr(dataset.read, "root", None)
+    sizes = locate(Path(root), [images])[1] if root else [0] * len(images)
+    return [Seen(absent=size < 0, reason="no such file" if size < 0 else "") for size in sizes]
 
 
 def _look(dataset: Dataset, images: Sequence[str], threads: int, show_progress: bool) -> Iterator[Seen]:
@@ -181,8 +190,8 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
     n = len(data)
     gaps = ", ".join(f"{name} {count:,} ({count / n:.1%})" for name, count in findings.missing().items() if count)
     lines += [f"missing values: {gaps or 'none'}"]
+    lines += _examples("absent files", findings.absent)
     if findings.n_read:
-        lines += _examples("absent files", findings.absent)
         lines += _examples("unreadable files", findings.unreadable)
         lines += _examples("masks of no use", findings.masks) if data.masks else []
         repeated = [(" = ".join(group[:SHOWN]), f"{len(group)} times") for group in findings.duplicates]
@@ -191,7 +200,8 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
         lines += _examples("pictures on two sides of the split", leaks)
     lines += [f"patients on both sides: {', '.join(findings.both_sides[:SHOWN]) or 'none'}"]
     problems = findings.problems(max_unreadable)
-    return "\n".join([*lines, f"not ready: {'; '.join(problems)}" if problems else "ready"])
+    ready = "ready" if findings.n_read else "ready, as far as the tables tell"
+    return "\n".join([*lines, f"not ready: {'; '.join(problems)}" if problems else ready])
 
 
 def _examples(what: str, found: list[tuple[str, str]]) -> list[str]:
@@ -205,7 +215,9 @@ def _counts(counts: pd.DataFrame, unit: str) -> str:
     by = [name for name in ("split", "label") if name in counts]
     cells = counts.assign(cell=[f"{i:,} ({p:,})" for i, p in zip(counts["n_images"], counts["n_patients"])])
     cells = cells[cells.groupby(["attribute", "group"])["n_images"].transform("sum") > 0]
-    table = cells.pivot_table(index=["attribute", "group"], columns=by, values="cell", aggfunc="first", sort=False)
+    table = cells.pivot(index=["attribute", "group"], columns=by, values="cell")
+    table = table.reindex(pd.MultiIndex.from_frame(cells[["attribute", "group"]].drop_duplicates()))
+    table = table.reindex(columns=[side for side in SPLITS if side in table.columns.get_level_values("split")], level=0)
     if "label" in by:
         table = table.rename(columns={0: "negative", 1: "positive"}, level="label")
     return f"{unit} (patients)\n{table.to_string()}"

@@ -67,6 +67,10 @@ def test_a_sound_dataset_is_ready(ham):
     assert "missing values: sex 10 (25.0%), age 13 (32.5%)" in text
     assert "patients on both sides: none" in text
     assert text.endswith("ready")
+    groups = [
+        word for line in text.splitlines() for word in line.split()[:2] if word in ("female", "male", "<60", "≥60")
+    ]
+    assert groups == ["female", "male", "<60", "≥60"]
 
 
 def test_what_is_absent_damaged_or_there_twice_is_named(ham):
@@ -107,6 +111,18 @@ def test_patients_on_both_sides_are_found(ham):
     assert found.both_sides == [f"HAM_{i:02d}" for i in range(10)]
     assert found.problems() == ["10 patients stand on two sides of the split"]
     assert found.n_read == 0
+
+
+def test_without_reading_pixels_absent_files_are_found(ham):
+    (ham / "HAM10000_images" / "ISIC_03.jpg").unlink()
+    found = looked_at(ham, "ham10000", pixels=False)
+    assert found.absent == [("HAM10000_images/ISIC_03.jpg", "no such file")]
+    assert found.problems() == ["1 of 40 images are absent or unreadable, more than the share 0.01"]
+    assert describe(looked_at(ham, "ham10000", pixels=False), max_unreadable=0.1).endswith(
+        "ready, as far as the tables tell"
+    )
+    data = datasets.load("synthetic", n_patients=60)
+    assert check(data, split(data), pixels=False).absent == []
 
 
 def test_volumes_are_looked_at_whole(tmp_path):
