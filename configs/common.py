@@ -19,8 +19,19 @@ OPTIONS = {
         "positive": ("1",),
         "negative": ("0",),
         "missing": ("unknown",),
+        "mask": "",
+        "mask_classes": ("foreground",),
+        "dimensions": "2D",  # "2.5D" or "3D" where paths are of volumes
+        "window": (),  # (low, high) of DICOM files and volumes: what becomes black and white
+        "axis": "axial",
+        "spacing": (),  # mm (slices, rows, columns) that volumes are resampled to
     },
     "synthetic": dataclasses.asdict(PhantomConfig()),
+}
+DECLARED = {  # those of the datasets in the catalog
+    "positive": (),  # values of the label, where not the catalog's
+    "rare": "missing",  # what becomes of rare values of an attribute; or "group": one of their own
+    "spacing": (),
 }
 
 
@@ -38,10 +49,19 @@ def base(dataset: str) -> ConfigDict:
                 "name": dataset,
                 "root": "",
                 "fractions": (0.6, 0.15, 0.25),  # of the patients: train, validation, test
+                "split": "stratified",  # or "hash", "kfold", "leave_one_out", "file": see fairjax/datasets/splits.py
                 "test": "natural",  # or "balanced" over the groups of `balance_on`
                 "balance_on": "",
+                "folds": 5,
+                "fold": 0,  # of `kfold`: which of the folds is the test
+                "site": "",  # of `leave_one_out`: the attribute, and its group that is the test
+                "hold_out": "",
+                "split_file": "",  # of `file`: a CSV with the columns patient and split, as a run writes it
                 "cuts": "",  # group boundaries of continuous attributes: "age=40,60"
-                **OPTIONS.get(dataset, {}),
+                "slices": 0,  # of each volume, evenly spaced; 0: all
+                "middle": 1.0,  # share of the depth that they are taken from, about its middle
+                "pool": "max",  # or "mean": the score of a volume from those of its slices
+                **OPTIONS.get(dataset, DECLARED),
             },
             "model": {
                 "name": "",

@@ -13,7 +13,8 @@ from flax import nnx
 
 from fairjax import datasets, models
 from fairjax.datasets.dataset import SPLITS, Dataset, require_both_classes
-from fairjax.datasets.splits import split
+from fairjax.datasets.splits import METHODS, split
+from fairjax.datasets.volumes import POOLS
 from fairjax.embeddings import Embeddings, Encoder
 from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays
@@ -22,17 +23,20 @@ from fairjax.models import zoo
 from fairjax.models.preprocess import compat
 from fairjax.training.probe import ProbeConfig
 from fairjax.training.runs import Run, expand
-from fairjax.training.sweep import Features
+from fairjax.training.sweep import Features, Sweep
 
 Config = Mapping[str, Any]
 
-SPLIT_KEYS = ("fractions", "test", "balance_on")
+SPLIT_KEYS = ("fractions", "test", "balance_on", "split", "folds", "fold", "site", "hold_out", "split_file")
+SLICE_KEYS = ("slices", "middle", "pool")
 GRID_KEYS = ("learning_rates", "weight_decays")
 CHOICES = {  # of keys that no other place checks at once
     "evaluation.policy": ("strict",),
     "evaluation.one_class": ("error", "report"),
     "model.dtype": ("float32", "bfloat16"),
     "model.preprocess": ("own", "compat"),
+    "dataset.split": tuple(METHODS),
+    "dataset.pool": tuple(POOLS),
 }
 
 LEAST = {
@@ -43,6 +47,9 @@ LEAST = {
     "embedding.max_unreadable": 0,
     "evaluation.min_group": 1,
     "model.image_size": 0,
+    "dataset.slices": 0,
+    "dataset.folds": 2,
+    "dataset.fold": 0,
 }
 
 
@@ -59,6 +66,8 @@ def check(config: Config) -> None:
         section, _, name = key.partition(".")
         if config[section][name] < least:
             raise UserError(f"{key} must be at least {least}, not {config[section][name]}")
+    if not 0 < config["dataset"]["middle"] <= 1:
+        raise UserError(f"dataset.middle must be a share above 0 and up to 1, not {config['dataset']['middle']}")
     parse_rule(config["evaluation"]["threshold"])
     sweep_settings(config)
     if config["n_boot"] < 0 or not 0 < config["evaluation"]["confidence"] < 1:
@@ -66,13 +75,15 @@ def check(config: Config) -> None:
 
 
 def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
-    """The dataset, and the attributes to compare.
+    """The dataset, and the attributes to compare; of volumes, their slices.
 
     Raises:
       UserError: an unknown name, file, column or value; a group with one class, unless `evaluation.one_class=report`.
     """
     options = {
-        key: value for key, value in config["dataset"].items() if key not in ("name", "root", "cuts", *SPLIT_KEYS)
+        key: value
+        for key, value in config["dataset"].items()
+        if key not in ("name", "root", "cuts", *SPLIT_KEYS, *SLICE_KEYS)
     }
     attributes = [name.strip() for part in config["attributes"] for name in part.split(",")]
     if config["dataset"]["name"] == "table":
@@ -80,7 +91,13 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
     if config["dataset"]["cuts"]:
         options["cuts"] = parse_cuts(config["dataset"]["cuts"])
     dataset = datasets.load(config["dataset"]["name"], config["dataset"]["root"], **options)
+    if dataset.volumetric:
+        dataset = dataset.slices(config["dataset"]["slices"], config["dataset"]["middle"])
     for attribute in attributes:
+        if file := dataset.info.get("absent", {}).get(attribute):
+            raise UserError(
+                f"{dataset.name}: attribute {attribute!r} needs {file}, which is not in the dataset's folder"
+            )
         lookup(f"attribute of {dataset.name}", attribute, dict.fromkeys(dataset.attributes))
     if config["evaluation"]["one_class"] == "error":
         require_both_classes(dataset, attributes)
@@ -100,10 +117,17 @@ def parse_cuts(text: str) -> dict[str, tuple[float, ...]]:
 
 
 def split_dataset(config: Config, dataset: Dataset) -> np.ndarray:
-    """The side of every image: 'train', 'validation' or 'test'."""
+    """The side of every image: 'train', 'validation', 'test' or 'unused'."""
     words = config["dataset"]
     return split(
-        dataset, words["fractions"], seed=config["seed"], test=words["test"], balance_on=words["balance_on"] or None
+        dataset,
+        words["fractions"],
+        seed=config["seed"],
+        test=words["test"],
+        balance_on=words["balance_on"] or None,
+        method=words["split"],
+        file=words["split_file"],
+        **{key: words[key] for key in ("folds", "fold", "site", "hold_out")},
     )
 
 
@@ -161,3 +185,17 @@ def split_features(dataset: Dataset, embedded: Embeddings, side: np.ndarray) -> 
         patients[rows["train"]],
         {"embeddings": embedded.key, "cohort": hash_arrays(cohort)},
     )
+
+
+def by_volume(sweep: Sweep, validation: Dataset, test: Dataset, how: str) -> tuple[Sweep, Dataset, Dataset]:
+    """Scores of volumes in place of those of their slices, and who they are of; as they are where rows are images.
+
+    Args:
+      sweep: with scores of the rows of `validation` and `test`.
+      validation, test: the readable images of either side.
+      how: of `fairjax.datasets.volumes.POOLS`.
+    """
+    if "volume" not in test.table:
+        return sweep, validation, test
+    volumes = {"validation": validation.volumes(), "test": test.volumes()}
+    return dataclasses.replace(sweep, pool=how, volumes=volumes), validation.by_volume(), test.by_volume()

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fairjax import embeddings, experiment, report, results, workdir
+from fairjax.datasets import splits
 from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.embeddings import Embeddings
 from fairjax.experiment import Config
@@ -41,7 +42,10 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
             dataset, attributes = experiment.load_dataset(config)
             side = experiment.split_dataset(config, dataset)
             runs, probe = experiment.sweep_settings(config)
-            said.update(name=dataset.name, images=len(dataset), units=dataset.n_patients)
+            splits.export(dataset, side, path / "split.csv")
+            said.update(
+                name=dataset.name, images=len(dataset), units=dataset.n_patients, positive=int(dataset.labels.sum())
+            )
 
         # ------------------------------------------------------------------------------------------- embeddings
         with work.stage("embeddings") as said:
@@ -70,6 +74,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
         # ----------------------------------------------------------------------------------------------- metrics
         with work.stage("metrics") as said:
             validation, test = (dataset.take((side == name) & embedded.valid) for name in ("validation", "test"))
+            sweep, validation, test = experiment.by_volume(sweep, validation, test, config["dataset"]["pool"])
             facts = {"dataset": dataset.name, "model": card["model"], "usage": USAGE, "method": METHOD}
             tidy, run_table = results.evaluate(
                 sweep, validation, test, attributes, facts, config, path / "evaluation", show_progress=show_progress
@@ -93,7 +98,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                 run=chosen["run"],
                 curves=_curves(sweep, chosen["run"], test, attributes),
                 thresholds={"rule": config["evaluation"]["threshold"], "value": float(chosen["threshold"])},
-                notes=_notes(dataset, embedded, chosen),
+                notes=_notes(dataset, embedded, chosen, config["dataset"]["pool"]),
             )
             summary = report.summary_table(tidy, chosen["run"])
             results.write_csv(path / "summary.csv", summary)
@@ -117,7 +122,8 @@ def describe(config: Config, path: Path, cache: Path) -> str:
     counts = {name: int((side == name).sum()) for name in SPLITS}
     cut = training.plan(runs, probe, counts, card["probe_width"], config["memory_gib"] * 2**30)
     rows = {
-        "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} units; "
+        "dataset": f"{dataset.name}: {len(dataset)} images ({dataset.labels.sum()} positive) of {dataset.n_patients} "
+        + "units; "
         + ", ".join(f"{name} {count}" for name, count in counts.items()),
         "attributes": ", ".join(attributes),
         "model": f"{card['model']}: {card['probe_width']} features",
@@ -165,7 +171,7 @@ def _curves(sweep: training.Sweep, run: str, test: Dataset, attributes: list[str
     return curves
 
 
-def _notes(dataset: Dataset, embedded: Embeddings, chosen: pd.Series) -> list[str]:
+def _notes(dataset: Dataset, embedded: Embeddings, chosen: pd.Series, pool: str) -> list[str]:
     """What a reader of the report must know besides the numbers."""
     notes = [
         f"The run shown is {chosen['run']}: the hyper-parameters with the highest mean validation AUC over seeds, "
@@ -173,6 +179,8 @@ def _notes(dataset: Dataset, embedded: Embeddings, chosen: pd.Series) -> list[st
     ]
     if dataset.n_patients == len(dataset):
         notes.append("Every image is its own unit: splits and intervals assume that images are independent.")
+    if "volume" in dataset.table:
+        notes.append(f"Slices were embedded and scored; the score of a volume is the {pool} of its slices' scores.")
     if embedded.quarantined:
         notes.append(f"{len(embedded.quarantined)} images could not be read and are left out.")
     return notes

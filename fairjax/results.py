@@ -71,7 +71,7 @@ def evaluate(
     settings = {**config["evaluation"], "n_boot": config["n_boot"], "seed": config["seed"]}
     cohort = {name: codes for name, (codes, _) in groups.items()} | {"patients": test.patients(), "labels": test.labels}
     names = {name: group_names for name, (_, group_names) in groups.items()}
-    identity = [__version__, sweep.folder.name, dict(facts), settings, names, hash_arrays(cohort)]
+    identity = [__version__, sweep.folder.name, sweep.pool, dict(facts), settings, names, hash_arrays(cohort)]
     folder = folder / hash_json(identity)[:12]
     tidy, runs = [], []
     with progress.bar("evaluating", "run", len(sweep.plan.runs), show=show_progress) as bar:

@@ -9,10 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
+from sklearn.metrics import roc_auc_score
 
 from fairjax import models
 from fairjax.io import locked
@@ -228,6 +231,40 @@ def test_a_users_own_table_by_configuration_alone(own_table, checkpoint):
     done = table_run(folder, rows, checkpoint)
     assert done.returncode == 0, done.stderr
     assert {"<50", "≥50", "female", "male"} <= set(results(folder / "work")["group"])
+
+
+def test_slices_are_embedded_and_volumes_are_scored(checkpoint, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"image": f"{i}.nii", "label": i % 2, "patient": i // 2, "sex": ("female", "male")[i // 4 % 2], "age": 20 + i}
+        for i in range(60)
+    ]
+    for i, row in enumerate(rows):
+        voxels = rng.integers(0, 200, (10, 9, 2 + i % 3)) + 55 * row["label"]
+        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), tmp_path / row["image"])
+    (tmp_path / "7.nii").write_bytes(b"damaged")
+    options = ("--config.dataset.dimensions=2.5D", "--config.dataset.window=(0, 255)", "--config.dataset.pool=mean")
+    done = table_run(tmp_path, rows, checkpoint, *options, "--config.embedding.max_unreadable=0.1")
+    assert done.returncode == 0, done.stderr
+    samples = pd.read_parquet(tmp_path / "work" / "scores" / "samples.parquet")
+    assert len(samples) == sum(2 + i % 3 for i in range(60) if i != 7) + 1
+    assert (samples["readable"] == (samples["volume"] != "7.nii")).all()
+    assert samples.groupby("patient")["split"].nunique().max() == 1
+    test = samples[(samples["split"] == "test") & samples["readable"]]
+    scores = load_file(next((tmp_path / "work" / "scores").glob("*/chunk-00000.safetensors")))["test_scores"]
+    by_volume = test.assign(score=scores[0]).groupby("volume").agg({"score": "mean", "label": "first"})
+    found = results(tmp_path / "work").query("group == 'overall' and metric == 'auc' and attribute == 'sex'")
+    first = found[found["learning_rate"] == found["learning_rate"].min()].sort_values("seed").iloc[0]
+    assert first["n"] == len(by_volume)
+    assert first["value"] == pytest.approx(roc_auc_score(by_volume["label"], by_volume["score"]), abs=1e-6)
+    assert "is the mean of its slices" in (tmp_path / "work" / "report" / "index.html").read_text()
+
+
+def test_a_dataset_without_labels_cannot_be_classified(own_table, checkpoint):
+    folder, rows = own_table
+    failed = table_run(folder, rows, checkpoint, "--config.dataset.label=", "--config.evaluation.one_class=report")
+    assert (failed.returncode, "Traceback" in failed.stderr) == (2, False)
+    assert "table has no label to classify by: it is a dataset for segmentation" in failed.stderr.splitlines()[-1]
 
 
 def test_mistakes_in_a_table_get_one_line(own_table, checkpoint):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fairjax.audit.arrays import to_numpy
 from fairjax.audit.tables import is_missing
-from fairjax.datasets.spec import Bins, canonical, listed
+from fairjax.datasets.rules import Bins, canonical, listed
 from fairjax.errors import UserError, did_you_mean
 from fairjax.statistics.rows import Attribute
 

@@ -14,7 +14,7 @@ from scipy import special
 from fairjax.audit import arrays
 from fairjax.audit.groups import Cuts, encode
 from fairjax.audit.tables import is_missing
-from fairjax.datasets.spec import canonical, listed
+from fairjax.datasets.rules import canonical, listed
 from fairjax.errors import UserError, did_you_mean, lookup
 from fairjax.statistics.rows import Attribute
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from fairjax.datasets.spec import canonical, listed
+from fairjax.datasets.rules import canonical, listed
 from fairjax.errors import UserError, did_you_mean
 
 MISSING_WORDS = ("", "na", "n/a", "nan", "none", "null", "nat", "<na>")  # in any case

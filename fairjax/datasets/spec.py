@@ -1,180 +1,94 @@
-"""Declarative rules: what in a table is the label, and which value belongs to which group.
-
-A value that no rule names is an error that lists it with its count: there is no `else` in a group map.
-"""
+"""What a dataset is, as a declaration: where its rows come from, what they mean, and how its pixels are read."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
-import pandas as pd
+from fairjax.datasets.files import fields_of
+from fairjax.datasets.readers.images import ImageFiles, MaskImages
+from fairjax.datasets.rules import Label, Rule
+from fairjax.datasets.sources import Source
 
-from fairjax.errors import UserError, did_you_mean
-
-
-def canonical(values: pd.Series) -> pd.Series:
-    """Strings without surrounding blanks, '' where missing; whole numbers without a fraction: `1.0` is `1`."""
-    text = values.astype(object).where(values.notna(), "").astype(str).str.strip()
-    return text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-
-
-def listed(values: pd.Series, limit: int = 5) -> str:
-    """`'x' (12 rows), 'y' (1 row)`: distinct values with their counts, the most frequent first."""
-    counts = values.value_counts()
-    shown = ", ".join(f"{value!r} ({count} row{'s' * (count != 1)})" for value, count in counts.head(limit).items())
-    return shown + (f" and {len(counts) - limit} more" if len(counts) > limit else "")
+TASKS = ("classification", "segmentation")
+DIMENSIONS = ("2D", "2.5D", "3D")
 
 
 @dataclasses.dataclass(frozen=True)
-class Label:
-    """The positive class, by value or by a part of the text.
+class MaskFile:
+    """One file of an image's true segmentation.
 
     Attributes:
-      column: where it stands.
-      meaning: what a positive is, in words.
-      positive: values that are positive.
-      negative: values that are negative; None means every other value.
-      contains: instead of `positive`: text that a positive value contains.
-      drop: values whose rows are left out of the dataset (and counted).
+      files: templates of its path over the table's columns; the first that exists is taken.
+      classes: class → the values that mean it in the file; `masks.NONZERO` is every value but 0.
     """
 
-    column: str
-    meaning: str
-    positive: tuple[str, ...] = ()
-    negative: tuple[str, ...] | None = None
-    contains: str | None = None
-    drop: tuple[str, ...] = ()
-
-    def apply(self, values: pd.Series, where: str) -> pd.Series:
-        """Labels 1, 0, or −1 for a row to drop; raises a `UserError` on a value that no rule names."""
-        values = canonical(values)
-        if self.contains is not None:
-            return values.str.contains(self.contains, regex=False).astype(int)
-        known = dict.fromkeys(self.positive, 1) | dict.fromkeys(self.drop, -1)
-        known |= dict.fromkeys(self.negative or set(values) - set(known), 0)
-        return _mapped(values, known, f"{where}: label column {self.column!r}", "labels are").astype(int)
+    files: tuple[str, ...]
+    classes: Mapping[str, tuple[int, ...]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Groups:
-    """A categorical attribute: value → group.
-
-    Attributes:
-      column: where it stands.
-      groups: value → group; several values may share a group.
-      missing: values that mean "not recorded", besides the empty one.
-    """
-
-    column: str
-    groups: Mapping[str, str]
-    missing: tuple[str, ...] = ()
-
-    def apply(self, values: pd.Series, where: str) -> pd.Categorical:
-        """Groups as a categorical, NaN where missing; raises a `UserError` on a value that the map does not name."""
-        known = dict(self.groups) | dict.fromkeys(("", *self.missing), np.nan)
-        mapped = _mapped(canonical(values), known, f"{where}: attribute column {self.column!r}", "the group map names")
-        return pd.Categorical(mapped, list(dict.fromkeys(self.groups.values())))
-
-
-@dataclasses.dataclass(frozen=True)
-class Bins:
-    """A continuous attribute, cut into half-open intervals: `cuts=(60,)` gives [−∞, 60) and [60, ∞).
-
-    Attributes:
-      column: where it stands.
-      cuts: increasing cut points, in the unit of the column (years for age).
-      missing: values that mean "not recorded", besides the empty one.
-      pattern: a regular expression whose first group is the number, for cells such as `039Y`.
-    """
-
-    column: str
-    cuts: tuple[float, ...] = (60.0,)
-    missing: tuple[str, ...] = ()
-    pattern: str | None = None
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the groups: `<40`, `40-60`, `≥60`."""
-        cuts = [f"{cut:g}" for cut in self.cuts]
-        return [f"<{cuts[0]}", *(f"{a}-{b}" for a, b in itertools.pairwise(cuts)), f"≥{cuts[-1]}"]
-
-    def apply(self, values: pd.Series, where: str) -> pd.Categorical:
-        """Groups as a categorical, NaN where missing; raises a `UserError` on a cell that is not a number."""
-        if not self.cuts or list(self.cuts) != sorted(set(self.cuts)):
-            raise UserError(f"{where}: cut points of column {self.column!r} must increase, not {self.cuts}")
-        text = canonical(values)
-        blank = text.isin(["", *self.missing])
-        numbers = text.str.extract(self.pattern)[0] if self.pattern else text
-        numbers = pd.to_numeric(numbers.where(~blank), errors="coerce")
-        refused = text[numbers.isna() & ~blank]
-        if len(refused):
-            raise UserError(
-                f"{where}: attribute column {self.column!r} holds no number in {listed(refused)}; "
-                f"correct it, or declare it missing"
-            )
-        codes = np.searchsorted(np.asarray(self.cuts), numbers.to_numpy(float), side="right")
-        return pd.Categorical.from_codes(np.where(numbers.isna(), -1, codes), self.names)
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec:
     """One dataset in its published layout.
 
     Attributes:
+      title: its name as published.
+      task: what it is made for, of `TASKS`; one for segmentation may have labels too.
       modality: what the images are, in words.
-      tables: names the metadata file may have, relative to the root.
-      image: templates of an image's path over the table's columns; the first that exists is taken.
-      label: the rule of the positive class.
+      dimensions: of `DIMENSIONS`: images; volumes of which slices are embedded and their scores pooled; volumes.
+      source: where the rows come from.
+      image: templates of an image's path over the columns; the first that exists is taken. `*` may stand for a part.
+      pixels: root → reader of the images.
+      label: the rule of the positive class; None where there is nothing to classify.
       attributes: name → rule of the groups.
       patient: column of the unit that must not stand on both sides of a split; None where each image is a unit.
+      unit: what that is, in words.
       prompt, classes: zero-shot template and class names (negative, positive).
+      masks: the files of an image's true segmentation; an image that lacks one of them has no mask.
+      mask_values: root → reader of the values in a mask's file.
       citation, licence: of the data.
+      access: where to apply for it.
+      tree: what the root folder holds, for people.
+      note: what else a user must know.
     """
 
+    title: str
+    task: str
     modality: str
-    tables: tuple[str, ...]
+    dimensions: str = "2D"
+    source: Source
     image: tuple[str, ...]
-    label: Label
-    attributes: Mapping[str, Groups | Bins]
+    pixels: Callable[..., Any] = ImageFiles
+    label: Label | None = None
+    attributes: Mapping[str, Rule]
     patient: str | None
-    prompt: str
-    classes: tuple[str, str]
+    unit: str = "patient"
+    prompt: str = ""
+    classes: tuple[str, str] = ("", "")
+    masks: tuple[MaskFile, ...] = ()
+    mask_values: Callable[..., Any] = MaskImages
     citation: str
     licence: str
+    access: str
+    tree: str
+    note: str = ""
 
     @property
     def columns(self) -> list[str]:
-        """Every column the spec reads."""
-        fields = [name for template in self.image for name in re.findall(r"{(\w+)}", template)]
-        named = [self.label.column, *(rule.column for rule in self.attributes.values()), *fields]
+        """Every column that the spec cannot do without."""
+        named = [name for template in self.image for name in fields_of(template)]
+        named += [rule.column for rule in self.attributes.values()]
+        named += [self.label.column] if self.label else []
         return list(dict.fromkeys(named + ([self.patient] if self.patient else [])))
 
+    @property
+    def mask_columns(self) -> list[str]:
+        """Columns that only the masks' paths are made of; a table may lack them, and then there are no masks."""
+        named = (name for file in self.masks for template in file.files for name in fields_of(template))
+        return [name for name in dict.fromkeys(named) if name not in self.columns]
 
-def recut(
-    name: str, rules: Mapping[str, Groups | Bins], cuts: Mapping[str, Sequence[float]]
-) -> dict[str, Groups | Bins]:
-    """The rules with the user's cut points in place of the spec's."""
-    continuous = {attribute: rule for attribute, rule in rules.items() if isinstance(rule, Bins)}
-    for attribute in cuts:
-        if attribute not in continuous:
-            raise UserError(
-                f"{name}: cut points for {attribute!r}, no continuous attribute{did_you_mean(attribute, continuous)}"
-            )
-    recuts = {attribute: tuple(map(float, points)) for attribute, points in cuts.items()}
-    return dict(rules) | {
-        attribute: dataclasses.replace(rule, cuts=recuts[attribute])
-        for attribute, rule in continuous.items()
-        if attribute in recuts
-    }
-
-
-def _mapped(values: pd.Series, known: Mapping, where: str, knows: str) -> pd.Series:
-    refused = values[~values.isin(list(known))]
-    if len(refused):
-        names = ", ".join(repr(value) for value in known if value != "")
-        raise UserError(f"{where} holds {listed(refused)}; {knows} {names}: map the value or declare it missing")
-    return values.map(known)
+    @property
+    def volumetric(self) -> bool:
+        """Whether a row is a volume."""
+        return self.dimensions != "2D"

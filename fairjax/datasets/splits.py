@@ -2,16 +2,74 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+import pandas as pd
+from jaxtyping import Bool, Float, Int
 
 from fairjax.datasets.dataset import SPLITS, Dataset
+from fairjax.datasets.frames import read_table
 from fairjax.errors import UserError, lookup
+from fairjax.io import write_text
 
+TRAIN, VALIDATION, TEST, UNUSED = range(4)
+SIDES = (*SPLITS, "unused")
 TESTS = ("natural", "balanced")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a split is told; see `split`."""
+
+    fractions: Sequence[float] = (0.6, 0.15, 0.25)
+    seed: int = 0
+    folds: int = 5
+    fold: int = 0
+    site: str = ""
+    hold_out: str = ""
+    file: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """The p patients of a dataset, in the order of their first image.
+
+    Attributes:
+      dataset: whose they are.
+      code: (n,) the patient of every image.
+      name: (p,) who they are.
+      positive: (p,) whether any of their images is positive; nobody's is where there are no labels.
+      groups: attribute → (p,) codes of their first image, −1 where missing.
+    """
+
+    dataset: Dataset
+    code: Int[np.ndarray, " n"]
+    name: np.ndarray
+    positive: Bool[np.ndarray, " p"]
+    groups: Mapping[str, Int[np.ndarray, " p"]]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> People:
+        """Those of a dataset."""
+        code = dataset.patients()
+        first = np.unique(code, return_index=True)[1]
+        positive = np.zeros(len(first), bool)
+        if dataset.labelled:
+            np.logical_or.at(positive, code, dataset.labels == 1)
+        groups = {attribute: dataset.groups(attribute)[0][first] for attribute in dataset.attributes}
+        return cls(dataset, code, dataset.table["patient"].to_numpy()[first], positive, groups)
+
+    def draw(self, *key: object) -> Float[np.ndarray, " p"]:
+        """A number in [0, 1) per patient, which depends on the key and the patient's name alone."""
+        prefix = "".join(f"{part}|" for part in key)
+        digests = (hashlib.sha256(f"{prefix}{name}".encode()).digest() for name in self.name)
+        return np.array([int.from_bytes(digest[:8], "big") for digest in digests], np.float64) / 2.0**64
 
 
 def split(
@@ -21,72 +79,165 @@ def split(
     seed: int = 0,
     test: str = "natural",
     balance_on: str | None = None,
+    method: str = "stratified",
+    **options: Any,
 ) -> np.ndarray:
-    """Deals patients into train, validation and test.
-
-    Every side gets its share of every stratum, which is the class (has the patient a positive image?) and the group by
-    each attribute of the dataset. Within a stratum patients are ordered by a hash of (seed, patient), so the split
-    depends on neither the order of the table nor the machine.
+    """Deals patients into train, validation and test; it depends on neither the order of the table nor the machine.
 
     Args:
       dataset: n images.
-      fractions: shares of patients in train, validation and test.
+      fractions: shares of patients in train, validation and test; the last one counts in `stratified` and `hash` alone.
       seed: another seed, another split.
       test: `natural`, or `balanced`: the test side keeps, for either class, equally many patients of every group of
-        `balance_on`; the others go to train, and nobody is left out but of the test side.
+        `balance_on`; in `stratified` the others go to train, elsewhere they are `unused`.
       balance_on: the attribute to balance (a patient counts by the first image).
+      method: of `METHODS`:
+        `stratified`: every side gets its share of every stratum, which is the class (has the patient a positive image?)
+        and the group by each attribute; a new patient may move others.
+        `hash`: by a hash of (seed, patient): whoever joins or leaves, no other patient changes sides. (In a balanced
+        test a patient may become `unused`, or be taken back, and nothing else.)
+        `kfold`: the hash deals patients into `folds`; `fold` is the test, and of the others the hash takes validation.
+        `leave_one_out`: the group `hold_out` of the attribute `site` is the test; patients of unknown site, and those
+        who were seen there and elsewhere, are `unused`.
+        `file`: as a CSV with the columns patient and split says.
+      **options: `folds`, `fold`, `site`, `hold_out`, `file`.
 
     Returns:
-      (n,) array of 'train', 'validation', 'test'.
+      (n,) array of 'train', 'validation', 'test', 'unused'.
 
     Raises:
-      UserError: fractions that do not fit, an unknown `test`, or a side without both classes.
+      UserError: fractions that do not fit, an unknown name, or a side without both classes.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(f"split fractions must be three positive numbers that add up to 1, not {tuple(fractions)}")
     if test not in TESTS:
         raise UserError(f"unknown test split {test!r}; there are: {', '.join(TESTS)}")
-    image_patients = dataset.patients()
-    first_image = np.unique(image_patients, return_index=True)[1]
-    positive = np.zeros(len(first_image), bool)
-    np.logical_or.at(positive, image_patients, dataset.labels == 1)
-    groups = {attribute: dataset.groups(attribute)[0][first_image] for attribute in dataset.attributes}
-    draw = np.array([_draw(seed, name) for name in dataset.table["patient"].to_numpy()[first_image]])
-
-    ordered = np.lexsort((draw, *groups.values(), positive))
-    in_test = _every(len(ordered), fractions[2])
-    rest = ordered[~in_test]
-    side = np.zeros(len(ordered), np.int32)
-    side[ordered[in_test]] = 2
-    side[rest[_every(len(rest), fractions[1] / (1 - fractions[2]))]] = 1
+    chosen = Options(fractions=fractions, seed=seed, **options)
+    people = People.of(dataset)
+    side = lookup("way to split", method, METHODS)(people, chosen)
     if test == "balanced":
+        if method == "file":
+            raise UserError("a split from a file is taken as it is: leave --config.dataset.test=balanced out")
         if balance_on is None:
             raise UserError("a balanced test split needs an attribute: give --config.dataset.balance_on=NAME")
-        side = _balance(side, lookup("attribute", balance_on, groups), positive, draw)
-    _require_classes(dataset, side[image_patients])
-    return np.asarray(SPLITS)[side[image_patients]]
+        groups = lookup("attribute", balance_on, people.groups)
+        surplus = TRAIN if method == "stratified" else UNUSED
+        side = _balance(side, groups, people.positive, people.draw(seed), surplus)
+    if dataset.labelled:
+        _require_classes(dataset, side[people.code])
+    return np.asarray(SIDES)[side[people.code]]
 
 
-def _every(n: int, share: float) -> np.ndarray:
+def _stratified(people: People, options: Options) -> Int[np.ndarray, " p"]:
+    ordered = np.lexsort((people.draw(options.seed), *people.groups.values(), people.positive))
+    in_test = _every(len(ordered), options.fractions[2])
+    rest = ordered[~in_test]
+    side = np.full(len(ordered), TRAIN)
+    side[ordered[in_test]] = TEST
+    side[rest[_every(len(rest), _validation_share(options))]] = VALIDATION
+    return side
+
+
+def _hash(people: People, options: Options) -> Int[np.ndarray, " p"]:
+    draw = people.draw(options.seed)
+    _, validation, test = options.fractions
+    return np.select([draw < test, draw < test + validation], [TEST, VALIDATION], TRAIN)
+
+
+def _kfold(people: People, options: Options) -> Int[np.ndarray, " p"]:
+    if not (options.folds >= 2 and 0 <= options.fold < options.folds):
+        raise UserError(f"fold must be one of 0 … {options.folds - 1} and folds at least 2; fold is {options.fold}")
+    fold = np.floor(people.draw(options.seed) * options.folds)
+    return np.where(fold == options.fold, TEST, _validation_or_train(people, options))
+
+
+def _leave_one_out(people: People, options: Options) -> Int[np.ndarray, " p"]:
+    if not options.site:
+        raise UserError("leaving one site out needs the attribute that tells it: give --config.dataset.site=NAME")
+    codes, names = people.dataset.groups(options.site)
+    lookup(f"group of {options.site} to hold out", options.hold_out, dict.fromkeys(names))
+    there = codes == names.index(options.hold_out)
+    here, elsewhere, unknown = (
+        np.bincount(people.code[rows], minlength=len(people.name)) > 0
+        for rows in (there, ~there & (codes >= 0), codes < 0)
+    )
+    side = np.where(here, TEST, _validation_or_train(people, options))
+    return np.where((here & elsewhere) | unknown, UNUSED, side)
+
+
+def _file(people: People, options: Options) -> Int[np.ndarray, " p"]:
+    path = Path(options.file)
+    if not options.file or not path.is_file():
+        raise UserError(f"the split's file {options.file!r} does not exist; give --config.dataset.split_file=FILE.csv")
+    table = read_table(path, ("patient", "split")).drop_duplicates()
+    for value in table["split"].unique():
+        lookup(f"split in {path}", value, dict.fromkeys(SIDES))
+    if (twice := table["patient"].duplicated()).any():
+        raise UserError(f"{path}: patient {table['patient'][twice].iloc[0]!r} stands on two sides")
+    side = dict(zip(table["patient"], table["split"]))
+    missing = [name for name in people.name if name not in side]
+    if missing:
+        raise UserError(f"{path} lacks {len(missing)} of {len(people.name)} patients, as {missing[0]!r}")
+    return np.array([SIDES.index(side[name]) for name in people.name])
+
+
+METHODS: Mapping[str, Callable[[People, Options], Int[np.ndarray, " p"]]] = {
+    "stratified": _stratified,
+    "hash": _hash,
+    "kfold": _kfold,
+    "leave_one_out": _leave_one_out,
+    "file": _file,
+}
+
+
+def export(dataset: Dataset, side: np.ndarray, path: str | os.PathLike) -> None:
+    """Writes a split as a CSV with the columns patient and split, which the method `file` reads.
+
+    Args:
+      dataset: n images.
+      side: (n,) as `split` gives it.
+      path: the file.
+    """
+    table = pd.DataFrame({"patient": dataset.table["patient"], "split": side}).drop_duplicates()
+    write_text(path, table.sort_values("patient", kind="stable").to_csv(index=False))
+
+
+def _validation_share(options: Options) -> float:
+    """The share of validation among those who are not in the test."""
+    return options.fractions[1] / (1 - options.fractions[2])
+
+
+def _validation_or_train(people: People, options: Options) -> Int[np.ndarray, " p"]:
+    """By a hash of its own, so that a patient is in train or validation whatever the test is."""
+    return np.where(people.draw(options.seed, "validation") < _validation_share(options), VALIDATION, TRAIN)
+
+
+def _every(n: int, share: float) -> Bool[np.ndarray, " n"]:
     """Marks a `share` of n positions, evenly spaced: so that any run of positions has its share, within one."""
     steps = np.floor(np.arange(n + 1) * share + 0.5)
     return np.diff(steps) > 0
 
 
 def _balance(
-    side: Int[np.ndarray, " p"], groups: Int[np.ndarray, " p"], positive: np.ndarray, draw: np.ndarray
-) -> np.ndarray:
-    """Sends to train the test patients of unknown group, and those above the smallest group's count in their class."""
-    side = np.where((side == 2) & (groups < 0), 0, side)
+    side: Int[np.ndarray, " p"],
+    groups: Int[np.ndarray, " p"],
+    positive: Bool[np.ndarray, " p"],
+    draw: Float[np.ndarray, " p"],
+    surplus: int,
+) -> Int[np.ndarray, " p"]:
+    """Sends the test patients of unknown group, and those above the smallest group's count in their class, away."""
+    side = np.where((side == TEST) & (groups < 0), surplus, side)
     for stratum in (False, True):
-        cells = [np.flatnonzero((side == 2) & (groups == g) & (positive == stratum)) for g in range(groups.max() + 1)]
-        keep = min(map(len, cells))
+        cells = [
+            np.flatnonzero((side == TEST) & (groups == g) & (positive == stratum)) for g in range(groups.max() + 1)
+        ]
+        keep = min(map(len, cells), default=0)
         for cell in cells:
-            side[cell[np.argsort(draw[cell], kind="stable")][keep:]] = 0
+            side[cell[np.argsort(draw[cell], kind="stable")][keep:]] = surplus
     return side
 
 
-def _require_classes(dataset: Dataset, side: np.ndarray) -> None:
+def _require_classes(dataset: Dataset, side: Int[np.ndarray, " n"]) -> None:
     for code, name in enumerate(SPLITS):
         counts = np.bincount(dataset.labels[side == code], minlength=2)
         if counts.min() == 0:
@@ -94,7 +245,3 @@ def _require_classes(dataset: Dataset, side: np.ndarray) -> None:
                 f"{dataset.name}: the {name} split has {counts[0]} negative and {counts[1]} positive images; "
                 f"it needs both classes: change --config.dataset.fractions or the dataset"
             )
-
-
-def _draw(seed: int, patient: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}|{patient}".encode()).digest()[:8], "big")

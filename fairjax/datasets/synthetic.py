@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from fairjax.datasets import phantoms
 from fairjax.datasets.dataset import Dataset
-from fairjax.datasets.readers import fingerprint
-from fairjax.datasets.spec import Bins, Groups, recut
+from fairjax.datasets.files import fingerprint
+from fairjax.datasets.rules import Bins, Groups, Rule, recut
 from fairjax.errors import lookup
 
 
@@ -41,7 +41,7 @@ def load(root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None 
         )
     config = phantoms.PhantomConfig(**options)
     cohort = phantoms.cohort(config)
-    rules: dict[str, Groups | Bins] = {
+    rules: dict[str, Rule] = {
         "sex": Groups("sex", {sex: sex for sex in config.shares["sex"]}),
         "age": Bins("age"),
         "site": Groups("site", {site: site for site in config.shares["site"]}),

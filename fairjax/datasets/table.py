@@ -8,12 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from fairjax.datasets.assemble import describe, patients, read_masks
 from fairjax.datasets.dataset import Dataset
-from fairjax.datasets.readers import ImageFiles, existing_root, fingerprint, image_sizes, patients, read_table
-from fairjax.datasets.spec import Bins, Groups, Label
-from fairjax.errors import UserError, did_you_mean
+from fairjax.datasets.files import existing_root, fingerprint, locate, require_some
+from fairjax.datasets.frames import read_table
+from fairjax.datasets.masks import NONZERO
+from fairjax.datasets.readers.images import ImageFiles, MaskImages
+from fairjax.datasets.readers.volume_files import VolumeImages, VolumeMasks
+from fairjax.datasets.rules import MOST_GROUPS, Bins, Groups, Label
+from fairjax.datasets.spec import DIMENSIONS, MaskFile
+from fairjax.datasets.volumes import AXES, check_spacing
+from fairjax.errors import UserError, did_you_mean, lookup
 
-MOST_GROUPS = 24
 MOST_NUMBERS = 6  # distinct numbers that may be groups of their own; more are a continuous attribute
 
 
@@ -28,6 +34,12 @@ def load(
     positive: Sequence[str] = ("1",),
     negative: Sequence[str] | None = ("0",),
     missing: Sequence[str] = ("unknown",),
+    mask: str | None = None,
+    mask_classes: Sequence[str] = ("foreground",),
+    dimensions: str = "2D",
+    window: Sequence[float] = (),
+    axis: str = "axial",
+    spacing: Sequence[float] = (),
     cuts: Mapping[str, Sequence[float]] | None = None,
 ) -> Dataset:
     """Reads a dataset from one table.
@@ -36,11 +48,17 @@ def load(
       root: the folder that the image paths are relative to.
       table: the table's path, absolute or relative to `root`.
       image: column of the image paths.
-      label: column of the labels.
+      label: column of the labels; '' where the images are only to be segmented.
       patient: column of the patients; None or '' where every image is its own unit.
       attributes: columns of the attributes, by default all that no other argument names.
       positive, negative: values of the label; `negative=None` means all others.
       missing: values of the attributes that mean "not recorded", besides the empty one.
+      mask: column of the paths of the masks, relative to `root`, blank where an image has none.
+      mask_classes: one name, for every value but 0; or values and names, as `("1=kidney", "2=tumor", "3=tumor")`.
+      dimensions: `2D` for images; `2.5D` or `3D` where a path is that of a volume (.nii, .nii.gz, .mha, DICOM).
+      window: (low, high) of DICOM files and volumes, what becomes black and white; () what the file or its values say.
+      axis: along which the slices of volumes are counted: `axial`, `coronal` or `sagittal`.
+      spacing: (slices, rows, columns) in mm that volumes are resampled to; () leaves them as they are.
       cuts: cut points of the continuous attributes; every other attribute has its distinct values as groups.
 
     Returns:
@@ -57,34 +75,63 @@ def load(
         raise UserError(
             f"table {table} is neither in {folder} nor a path of its own; give --config.dataset.table=FILE.csv"
         )
-    named = [column for column in (image, label, patient) if column]
-    frame = read_table(path, [*named, *(column for column in attributes if column not in named)])
+    named = [column for column in (image, label, patient, mask) if column]
+    frame = read_table(path, [*named, *attributes])
     for attribute in cuts or {}:
         if attribute not in attributes:
             raise UserError(
                 f"{path}: cut points for {attribute!r}, which is no attribute{did_you_mean(attribute, attributes)}"
             )
-    labels = Label(
-        label, f"{label} = {', '.join(positive)}", tuple(positive), tuple(negative) if negative is not None else None
-    )
-    images, sizes = image_sizes(folder, [frame[image].tolist()])
-    columns: dict[str, Any] = {
-        "image": images,
-        "patient": patients(frame, patient, images, str(path)),
-        "label": labels.apply(frame[label], str(path)),
-    }
+    images, sizes = locate(folder, [frame[image].tolist()])
+    require_some(folder, images, sizes)
+    columns: dict[str, Any] = {"image": images, "patient": patients(frame, patient, images, str(path))}
+    meaning = f"{label} = {', '.join(positive)}" if label else ""
+    if label:
+        rest = tuple(negative) if negative is not None else None
+        columns["label"] = Label(label, meaning, tuple(positive), rest).apply(frame[label], str(path))
     for attribute in attributes:
         rule = _rule(frame[attribute], str(path), tuple(missing), (cuts or {}).get(attribute))
         columns[attribute] = rule.apply(frame[attribute], str(path))
     info = {
         "modality": "",
-        "label": labels.meaning,
+        "label": meaning,
         "classes": ["negative", "positive"],
         "prompt": "",
         "citation": "",
         "licence": "",
     }
-    return Dataset("table", pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
+    pixels, values = _readers(str(folder), dimensions, window, axis, spacing)
+    files = [MaskFile((f"{{{mask}}}",), _mask_classes(mask_classes))] if mask else []
+    masks = read_masks(folder, files, values, frame, images)
+    if masks and not masks.files:
+        raise UserError(
+            f"none of the masks in column {mask!r} of {path} is in {folder}; their paths are relative to it"
+        )
+    return Dataset("table", pd.DataFrame(columns), pixels, fingerprint(images, sizes, describe(pixels)), info, masks)
+
+
+def _readers(root: str, dimensions: str, window: Sequence[float], axis: str, spacing: Sequence[float]) -> tuple:
+    """The readers of the images and of the masks."""
+    lookup("dimensions", dimensions, dict.fromkeys(DIMENSIONS))
+    lookup("axis", axis, AXES)
+    if window and (len(window) != 2 or not window[0] < window[1]):
+        raise UserError(f"window must be two increasing numbers, as -1250,250; not {tuple(window)}")
+    low_high = (float(window[0]), float(window[1])) if window else None
+    if dimensions == "2D":
+        return ImageFiles(root, low_high), MaskImages(root)
+    target = check_spacing(spacing) if spacing else ()
+    return VolumeImages(root, low_high, axis, target), VolumeMasks(root, target)
+
+
+def _mask_classes(classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    values: dict[str, tuple[int, ...]] = {}
+    for text in classes:
+        value, equals, name = text.partition("=")
+        if (len(classes) > 1 and not equals) or (equals and not value.strip().isdecimal()):
+            raise UserError(f"mask_classes must be one name, or values and names as 1=kidney,2=tumor; not {text!r}")
+        name = name.strip() if equals else value
+        values[name] = (*values.get(name, ()), int(value)) if equals else NONZERO
+    return values
 
 
 def _rule(values: pd.Series, where: str, missing: tuple[str, ...], cuts: Sequence[float] | None) -> Groups | Bins:

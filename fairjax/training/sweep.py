@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
 from fairjax import __version__, progress
+from fairjax.datasets.volumes import pool
 from fairjax.errors import UserError
 from fairjax.io import atomic_write, hash_arrays, hash_json, read_json, write_json
 from fairjax.training import probe
@@ -80,19 +81,28 @@ class Sweep:
       plan: which run stands in which chunk.
       folder: where `chunk-00000.safetensors` … lie, each with `kernel` (r, d), `bias` (r,), `validation_scores` (r, m),
         `test_scores` (r, n), `validation_loss` (r,) and `best_epoch` (r,), in the order of the plan.
+      pool: how scores of slices become those of volumes when they are read (`fairjax.datasets.volumes.pool`).
+      volumes: split name → (n,) the volume of each slice; empty where scores are of images and stay as they are.
     """
 
     plan: Plan
     folder: Path
+    pool: str = ""
+    volumes: Mapping[str, Int[np.ndarray, " n"]] = dataclasses.field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[list[Run], dict[str, np.ndarray]]]:
         for index in range(self.plan.chunks):
-            yield self.plan.chunk(index), load_file(_path(self.folder, index))
+            yield self.plan.chunk(index), self._chunk(index)
 
     def test_scores(self, run: str) -> Float[np.ndarray, " n"]:
         """Scores (n,) of one run, by name, on the test split."""
         chunk, row = divmod([other.name for other in self.plan.runs].index(run), self.plan.width)
-        return load_file(_path(self.folder, chunk))["test_scores"][row]
+        return self._chunk(chunk)["test_scores"][row]
+
+    def _chunk(self, index: int) -> dict[str, np.ndarray]:
+        arrays = load_file(_path(self.folder, index))
+        pooled = {f"{name}_scores": volume for name, volume in self.volumes.items()}
+        return arrays | {name: pool(arrays[name], volume, self.pool) for name, volume in pooled.items()}
 
 
 def plan(runs: Sequence[Run], config: ProbeConfig, sizes: dict[str, int], d: int, memory_bytes: float) -> Plan:

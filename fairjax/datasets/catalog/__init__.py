@@ -1,0 +1,44 @@
+"""The table of datasets: one declaration each, in a module per kind of image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fairjax.datasets import assemble, synthetic, table
+from fairjax.datasets.catalog import dermoscopy, fundus, magnetic_resonance, radiography, tomography, ultrasound
+from fairjax.datasets.dataset import Dataset
+from fairjax.datasets.spec import Spec
+from fairjax.errors import lookup
+
+SPECS: Mapping[str, Spec] = {
+    **radiography.SPECS,
+    **dermoscopy.SPECS,
+    **fundus.SPECS,
+    **ultrasound.SPECS,
+    **tomography.SPECS,
+    **magnetic_resonance.SPECS,
+}
+
+LOADERS: Mapping[str, Callable[..., Dataset]] = {"synthetic": synthetic.load, "table": table.load}
+
+
+def names() -> list[str]:
+    """Every name that `load` knows."""
+    return sorted([*LOADERS, *SPECS])
+
+
+def canonical_name(name: str) -> str:
+    """The name in this table of a dataset that may be written as published: `COVID-CT-MD` is `covid_ct_md`.
+
+    Raises:
+      UserError: there is no such dataset; the nearest name is given.
+    """
+    written = name.lower().replace("-", "_")
+    return lookup("dataset", written if written in names() else name, {known: known for known in names()})
+
+
+def load(name: str, root: str | None = None, **options: Any) -> Dataset:
+    """See `fairjax.datasets.load`."""
+    name = canonical_name(name)
+    return LOADERS[name](root, **options) if name in LOADERS else assemble.dataset(name, SPECS[name], root, **options)
