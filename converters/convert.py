@@ -15,7 +15,7 @@ from converters.rules import LAYOUTS
 from fairjax.errors import UserError, lookup
 from fairjax.io import read_json
 from fairjax.models.checkpoint import build_abstract, make_card, save, state_dict
-from fairjax.models.tokenizer import require_tokenizer_files, tokenizer_files
+from fairjax.models.tokenizer import file_names, require_tokenizer_files, tokenizer_files
 from fairjax.models.zoo import MODELS, FoundationModel
 
 
@@ -70,7 +70,8 @@ def convert(
     if arch is not None and not isinstance(arch, Mapping):
         arch = _read_arch(arch)
     given = [checkpoint] if isinstance(checkpoint, (str, os.PathLike)) else list(checkpoint)
-    paths = [readers.locate(one) for one in given]
+    beside = file_names(row.tokenizer.kind) if row.tokenizer else []
+    paths = [readers.locate(one, beside) for one in given]
     words = _tokenizer_files(row, paths[0].parent, tokenizer)
     keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
     parts = [readers.read(path, keys) for path in paths]

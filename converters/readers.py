@@ -43,10 +43,13 @@ _PLAIN: list[Any] = [
 ]
 
 
-def locate(path: str | os.PathLike) -> Path:
-    """The file to read: `path`, the checkpoint inside the directory `path`, or what `hf:org/name[@revision]` holds."""
+def locate(path: str | os.PathLike, beside: Iterable[str] = ()) -> Path:
+    """The file to read: `path`, the checkpoint inside the directory `path`, or what `hf:org/name[@revision]` holds.
+
+    From the hub the files called `beside` are fetched too, as far as they are there.
+    """
     if str(path).startswith(HUB):
-        return _download(str(path))
+        return _download(str(path), beside)
     path = Path(path)
     if path.is_dir():
         for name in HF_FILES:
@@ -63,8 +66,8 @@ def describe(given: str | os.PathLike, path: Path) -> str:
     return f"{given}/{path.name}" if str(given).startswith(HUB) else path.name
 
 
-def _download(source: str) -> Path:
-    """The checkpoint in a repository of the hub, with all its shards, in the hub's own cache."""
+def _download(source: str, beside: Iterable[str]) -> Path:
+    """The checkpoint in a repository of the hub, with all its shards and what is `beside`, in the hub's own cache."""
     repository, _, revision = source.removeprefix(HUB).partition("@")
     try:
         from huggingface_hub import errors, hf_hub_download
@@ -91,6 +94,8 @@ def _download(source: str) -> Path:
         if found and found.suffix == ".json":
             for name in sorted(set(_weight_map(found).values())):
                 fetch(name)  # beside the index; what is lost is named on reading
+        for name in beside if found else ():
+            fetch(name)
     except (errors.HfHubHTTPError, errors.HFValidationError, errors.OfflineModeIsEnabled, OSError) as error:
         raise UserError(f"{source}: {error}") from None
     finally:

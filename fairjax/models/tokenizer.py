@@ -67,6 +67,11 @@ class Tokenizer:
         return ids, encoded["attention_mask"].astype(bool) if self.spec.masked else None
 
 
+def file_names(kind: str) -> list[str]:
+    """Every file that a tokenizer of a kind may have."""
+    return list(dict.fromkeys(name for names in (*VOCABULARIES[kind], SETTINGS) for name in names))
+
+
 def tokenizer_files(folder: str | os.PathLike, kind: str) -> list[Path]:
     """The tokenizer's files in a folder: a vocabulary of its kind, and settings; none where there is no vocabulary."""
     folder = Path(folder)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from golden_files import Recording, recording_of, recordings
 from safetensors.numpy import save_file
+from tokenizers_made_up import write_clip
 
 from converters import readers
 from converters.__main__ import main
@@ -145,9 +146,17 @@ class TestHub:
         clip, (folder, asked) = recording_of("clip_hf"), repository
         (folder / "model.safetensors").write_bytes(clip.weights_file.read_bytes())
         done = convert("clip_hf", "hf:org/name@v1", tmp_path / "out", clip.config)
-        assert asked == [("org/name", "model.safetensors", "v1")]
+        assert asked[0] == ("org/name", "model.safetensors", "v1")
+        assert "tokenizer" not in done.card
         assert done.card["source"]["file"] == "hf:org/name@v1/model.safetensors"
         assert done.card["source"]["sha256"] == readers.fingerprint(clip.weights_file)
+
+    def test_the_tokenizer_comes_with_the_weights(self, repository, tmp_path):
+        clip, (folder, _) = recording_of("clip_hf"), repository
+        (folder / "model.safetensors").write_bytes(clip.weights_file.read_bytes())
+        write_clip(folder)
+        done = convert("clip_hf", "hf:org/name", tmp_path / "out", clip.config)
+        assert done.card["tokenizer"].keys() == {"vocab.json", "merges.txt"}
 
     def test_all_shards_are_fetched(self, repository):
         folder, asked = repository
