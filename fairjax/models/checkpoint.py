@@ -114,12 +114,21 @@ def make_card(
         "format": FORMAT,
         "model": name,
         "family": row.family,
-        "architecture": dataclasses.asdict(architecture),
+        "architecture": _without_how(dataclasses.asdict(architecture)),
         "preprocess": dataclasses.asdict(preprocess or row.preprocess_for(architecture)),
         "probe_feature": row.probe_feature,
         "probe_width": architecture.probe_width,
         "source": dict(source or {}),
         "versions": {"fairjax": fairjax.__version__, "jax": jax.__version__, "flax": flax.__version__},
+    }
+
+
+def _without_how(fields: dict[str, Any]) -> dict[str, Any]:
+    """An architecture's fields, nested ones too, but for those that only say how it is computed."""
+    return {
+        name: _without_how(value) if isinstance(value, dict) else value
+        for name, value in fields.items()
+        if name not in HOW_COMPUTED
     }
 
 

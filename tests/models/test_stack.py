@@ -103,7 +103,7 @@ def test_every_block_of_a_loop_can_be_looked_at():
 def test_a_model_directory_does_not_depend_on_how_it_is_computed(tmp_path):
     modules = {name: vit(scan=name == "looped") for name in ("looped", "plain")}
     cards = [models.save(tmp_path / name, m, models.make_card("phantom_vit", m.config)) for name, m in modules.items()]
-    assert cards[0]["weights_sha256"] == cards[1]["weights_sha256"]
+    assert cards[0] == cards[1]
     for name in modules:
         loaded = models.load(tmp_path / name, scan=name == "plain", remat=True)
         assert (loaded.config.scan, loaded.config.remat) == (name == "plain", True)
