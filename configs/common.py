@@ -19,6 +19,8 @@ OPTIONS = {
         "positive": ("1",),
         "negative": ("0",),
         "missing": ("unknown",),
+        "mask": "",
+        "mask_classes": ("foreground",),
     },
     "synthetic": dataclasses.asdict(PhantomConfig()),
 }

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fairjax.datasets import synthetic, table
 from fairjax.datasets.dataset import Dataset
-from fairjax.datasets.readers import ImageFiles, existing_root, fingerprint, image_sizes, patients, read_table
-from fairjax.datasets.spec import Bins, Groups, Label, Spec, recut
+from fairjax.datasets.masks import NONZERO, Masks
+from fairjax.datasets.readers import (
+    ImageFiles,
+    MaskImages,
+    existing_root,
+    fingerprint,
+    image_sizes,
+    patients,
+    read_table,
+)
+from fairjax.datasets.spec import Bins, Groups, Label, MaskFile, Spec, fields_of, recut
 from fairjax.errors import UserError, lookup
 
 SEX = {"female": "female", "male": "male"}
@@ -37,6 +47,11 @@ SPECS: Mapping[str, Spec] = {
         classes=("benign lesion", "malignant lesion"),
         citation="Tschandl et al., The HAM10000 dataset, Scientific Data 2018",
         licence="CC BY-NC 4.0",
+        masks=(
+            MaskFile(
+                ("HAM10000_segmentations_lesion_tschandl/{image_id}_segmentation.png",), classes={"lesion": NONZERO}
+            ),
+        ),
     ),
     "isic2017": Spec(
         modality="dermoscopy",
@@ -52,6 +67,7 @@ SPECS: Mapping[str, Spec] = {
         classes=("benign lesion", "melanoma"),
         citation="Codella et al., Skin lesion analysis toward melanoma detection, ISBI 2018",
         licence="CC0",
+        masks=(MaskFile(("masks/{image_id}_segmentation.png",), classes={"lesion": NONZERO}),),
     ),
     "covid_cxr": Spec(
         modality="chest radiography",
@@ -64,6 +80,7 @@ SPECS: Mapping[str, Spec] = {
         classes=("patient without COVID-19", "patient with COVID-19"),
         citation="Cohen et al., COVID-19 image data collection, 2020",
         licence="per image, see the column `license`",
+        masks=(MaskFile(("masks/{mask}",), classes={"lung": NONZERO}),),
     ),
 }
 
@@ -106,7 +123,7 @@ def load_spec(
         raise UserError(
             f"{name}: no {' or '.join(spec.tables)} in {folder}; is --config.dataset.root the dataset's own folder?"
         )
-    frame = read_table(path, spec.columns)
+    frame = read_table(path, spec.columns, spec.mask_columns)
     rules = recut(name, spec.attributes, cuts or {})
     labels = spec.label.apply(frame[spec.label.column], str(path))
     frame, labels = frame[labels >= 0].reset_index(drop=True), labels[labels >= 0].reset_index(drop=True)
@@ -126,4 +143,23 @@ def load_spec(
         "citation": spec.citation,
         "licence": spec.licence,
     }
-    return Dataset(name, pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
+    masks = _masks(spec, folder, frame, images)
+    return Dataset(name, pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info, masks)
+
+
+def _masks(spec: Spec, folder: Path, frame: pd.DataFrame, images: list[str]) -> Masks | None:
+    """The reader of the masks of those images that have every file of theirs."""
+    if not spec.masks:
+        return None
+    found: dict[str, tuple[str, ...]] = {}
+    for image, row in zip(images, frame.to_dict("records")):
+        files = tuple(_first(folder, file.files, row) for file in spec.masks)
+        if all(files):
+            found[image] = files
+    return Masks(MaskImages(str(folder)), found, tuple(file.classes for file in spec.masks))
+
+
+def _first(folder: Path, templates: Sequence[str], row: Mapping[str, str]) -> str:
+    """The first path that exists; '' where none does, or a column that it is made of is blank."""
+    paths = (template.format(**row) for template in templates if all(row[name] for name in fields_of(template)))
+    return next((path for path in paths if (folder / path).is_file()), "")

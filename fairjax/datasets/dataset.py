@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int, Shaped, UInt8
 
+from fairjax.datasets.masks import Masks
 from fairjax.errors import UserError, lookup
 
 Reader = Callable[[str], "UInt8[np.ndarray, 'h w 3']"]
@@ -26,6 +27,7 @@ class Dataset:
       read: `read(image)` gives uint8 RGB pixels (H, W, 3); picklable and free of jax, for worker processes.
       fingerprint: hash of what the pixels depend on; two datasets with equal fingerprints share cached embeddings.
       info: facts for people: modality, label, classes, prompt, citation, licence.
+      masks: reads true segmentations, where the dataset has any (see `read_mask`); picklable and free of jax.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Dataset:
     read: Reader
     fingerprint: str
     info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    masks: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -44,8 +47,54 @@ class Dataset:
 
     @property
     def labels(self) -> Int[np.ndarray, " n"]:
-        """Labels (n,), 1 where the finding is present."""
+        """Labels (n,), 1 where the finding is present.
+
+        Raises:
+          UserError: the dataset has none: it is made for segmentation.
+        """
+        if not self.labelled:
+            raise UserError(f"{self.name} has no label to classify by: it is a dataset for segmentation")
         return self.table["label"].to_numpy(np.int32)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is a label to classify by."""
+        return "label" in self.table
+
+    @property
+    def mask_classes(self) -> tuple[str, ...]:
+        """Names of the classes of the masks: code k of a mask is `mask_classes[k - 1]`.
+
+        Raises:
+          UserError: the dataset has no masks.
+        """
+        return self._masks().classes
+
+    @property
+    def has_mask(self) -> Bool[np.ndarray, " n"]:
+        """Which images (n,) have a true segmentation; none where the dataset has no masks."""
+        files = self.masks.files if self.masks else {}
+        return np.fromiter((image in files for image in self.table["image"]), bool, len(self))
+
+    def read_mask(self, image: str) -> UInt8[np.ndarray, "*shape"]:
+        """The true segmentation of one image.
+
+        Args:
+          image: a key of the table.
+
+        Returns:
+          Class codes in the shape of the image's pixels, (H, W); 0 is background, k is `mask_classes[k - 1]`.
+
+        Raises:
+          UserError: the dataset has no masks.
+          OSError, ValueError: this image has none, or it cannot be read.
+        """
+        return self._masks()(image)
+
+    def _masks(self) -> Masks:
+        if self.masks is None:
+            raise UserError(f"{self.name} has no masks to segment by: it is a dataset for classification")
+        return self.masks
 
     def groups(self, attribute: str) -> tuple[Int[np.ndarray, " n"], list[str]]:
         """Codes (n,) of the groups of one attribute, −1 where missing, and the groups' names."""
@@ -67,9 +116,11 @@ class Dataset:
         return dataclasses.replace(self, table=self.table[rows].reset_index(drop=True))
 
     def cohort(self, split: np.ndarray) -> pd.DataFrame:
-        """Counts images and patients per attribute, group (`missing` too), split and label, zeros included."""
+        """Counts images and patients per attribute, group (`missing` too), split and label (if any), zeros included."""
         groups = {attribute: self.groups(attribute) for attribute in self.attributes}
-        return cohort(groups, self.labels, self.table["patient"], pd.Categorical(split, SPLITS))
+        labels = self.labels if self.labelled else np.zeros(len(self), np.int32)
+        counts = cohort(groups, labels, self.table["patient"], pd.Categorical(split, SPLITS))
+        return counts if self.labelled else counts[counts["label"] == 0].drop(columns="label").reset_index(drop=True)
 
 
 def cohort(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
 from fairjax.datasets.spec import canonical
@@ -35,6 +35,21 @@ class ImageFiles:
             return np.asarray(upright.convert("RGB"))
 
 
+@dataclasses.dataclass(frozen=True)
+class MaskImages:
+    """Reads masks kept as images below a folder: `reader("masks/a.png")` → the file's values (H, W)."""
+
+    root: str
+
+    def __call__(self, path: str) -> Shaped[np.ndarray, "h w"]:
+        """Decodes one file, turned as EXIF says; raises OSError on a bad one, ValueError on one in colours."""
+        with Image.open(os.path.join(self.root, path)) as opened:
+            values = np.asarray(ImageOps.exif_transpose(opened))
+        if values.ndim == 3 and not (values == values[..., :1]).all():
+            raise ValueError(f"mask {path} is in colours, not in values of classes")
+        return values if values.ndim == 2 else values[..., 0]
+
+
 def existing_root(name: str, root: str | None) -> Path:
     """`root` as a path, or a `UserError` that says how to give it."""
     if not root:
@@ -46,8 +61,8 @@ def existing_root(name: str, root: str | None) -> Path:
     return Path(root)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Reads columns of a CSV, TSV or Parquet file as exact text ('' where missing).
+def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """Reads columns of a CSV, TSV or Parquet file as exact text ('' where missing, or where an optional one is absent).
 
     Raises:
       UserError: the file cannot be read, is empty, or lacks a column (the nearest name is given).
@@ -65,7 +80,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             raise UserError(f"{path} has no column {column!r}{did_you_mean(column, frame.columns)}")
     if frame.empty:
         raise UserError(f"{path} has no rows")
-    return frame[list(columns)].apply(canonical)
+    return frame.reindex(columns=list(dict.fromkeys([*columns, *optional])), fill_value="").apply(canonical)
 
 
 def patients(frame: pd.DataFrame, column: str | None, images: Sequence[str], where: str) -> list[str]:

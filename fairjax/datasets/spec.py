@@ -121,6 +121,19 @@ class Bins:
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskFile:
+    """One file of an image's true segmentation.
+
+    Attributes:
+      files: templates of its path over the table's columns; the first that exists is taken.
+      classes: class → the values that mean it in the file; `masks.NONZERO` is every value but 0.
+    """
+
+    files: tuple[str, ...]
+    classes: Mapping[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
 class Spec:
     """One dataset in its published layout.
 
@@ -133,6 +146,7 @@ class Spec:
       patient: column of the unit that must not stand on both sides of a split; None where each image is a unit.
       prompt, classes: zero-shot template and class names (negative, positive).
       citation, licence: of the data.
+      masks: the files of an image's true segmentation; an image that lacks one of them has no mask.
     """
 
     modality: str
@@ -145,13 +159,25 @@ class Spec:
     classes: tuple[str, str]
     citation: str
     licence: str
+    masks: tuple[MaskFile, ...] = ()
 
     @property
     def columns(self) -> list[str]:
-        """Every column the spec reads."""
-        fields = [name for template in self.image for name in re.findall(r"{(\w+)}", template)]
+        """Every column that the spec cannot do without."""
+        fields = [name for template in self.image for name in fields_of(template)]
         named = [self.label.column, *(rule.column for rule in self.attributes.values()), *fields]
         return list(dict.fromkeys(named + ([self.patient] if self.patient else [])))
+
+    @property
+    def mask_columns(self) -> list[str]:
+        """Columns that only the masks' paths are made of; a table may lack them, and then there are no masks."""
+        fields = (name for file in self.masks for template in file.files for name in fields_of(template))
+        return list(dict.fromkeys(fields))
+
+
+def fields_of(template: str) -> list[str]:
+    """The columns that a template of a path names."""
+    return re.findall(r"{(\w+)}", template)
 
 
 def recut(

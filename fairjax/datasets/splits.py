@@ -24,8 +24,8 @@ def split(
 ) -> np.ndarray:
     """Deals patients into train, validation and test.
 
-    Every side gets its share of every stratum, which is the class (has the patient a positive image?) and the group by
-    each attribute of the dataset. Within a stratum patients are ordered by a hash of (seed, patient), so the split
+    Every side gets its share of every stratum, which is the class (has the patient a positive image? where there are
+    labels) and the group by each attribute of the dataset. Within a stratum patients are ordered by a hash of (seed, patient), so the split
     depends on neither the order of the table nor the machine.
 
     Args:
@@ -49,7 +49,8 @@ def split(
     image_patients = dataset.patients()
     first_image = np.unique(image_patients, return_index=True)[1]
     positive = np.zeros(len(first_image), bool)
-    np.logical_or.at(positive, image_patients, dataset.labels == 1)
+    if dataset.labelled:
+        np.logical_or.at(positive, image_patients, dataset.labels == 1)
     groups = {attribute: dataset.groups(attribute)[0][first_image] for attribute in dataset.attributes}
     draw = np.array([_draw(seed, name) for name in dataset.table["patient"].to_numpy()[first_image]])
 
@@ -63,7 +64,8 @@ def split(
         if balance_on is None:
             raise UserError("a balanced test split needs an attribute: give --config.dataset.balance_on=NAME")
         side = _balance(side, lookup("attribute", balance_on, groups), positive, draw)
-    _require_classes(dataset, side[image_patients])
+    if dataset.labelled:
+        _require_classes(dataset, side[image_patients])
     return np.asarray(SPLITS)[side[image_patients]]
 
 

@@ -9,7 +9,16 @@ from typing import Any
 import pandas as pd
 
 from fairjax.datasets.dataset import Dataset
-from fairjax.datasets.readers import ImageFiles, existing_root, fingerprint, image_sizes, patients, read_table
+from fairjax.datasets.masks import NONZERO, Masks
+from fairjax.datasets.readers import (
+    ImageFiles,
+    MaskImages,
+    existing_root,
+    fingerprint,
+    image_sizes,
+    patients,
+    read_table,
+)
 from fairjax.datasets.spec import Bins, Groups, Label
 from fairjax.errors import UserError, did_you_mean
 
@@ -28,6 +37,8 @@ def load(
     positive: Sequence[str] = ("1",),
     negative: Sequence[str] | None = ("0",),
     missing: Sequence[str] = ("unknown",),
+    mask: str | None = None,
+    mask_classes: Sequence[str] = ("foreground",),
     cuts: Mapping[str, Sequence[float]] | None = None,
 ) -> Dataset:
     """Reads a dataset from one table.
@@ -36,11 +47,13 @@ def load(
       root: the folder that the image paths are relative to.
       table: the table's path, absolute or relative to `root`.
       image: column of the image paths.
-      label: column of the labels.
+      label: column of the labels; '' where the images are only to be segmented.
       patient: column of the patients; None or '' where every image is its own unit.
       attributes: columns of the attributes, by default all that no other argument names.
       positive, negative: values of the label; `negative=None` means all others.
       missing: values of the attributes that mean "not recorded", besides the empty one.
+      mask: column of the paths of the masks, relative to `root`, blank where an image has none.
+      mask_classes: one name, for every value but 0; or values and names, as `("1=kidney", "2=tumor", "3=tumor")`.
       cuts: cut points of the continuous attributes; every other attribute has its distinct values as groups.
 
     Returns:
@@ -57,34 +70,46 @@ def load(
         raise UserError(
             f"table {table} is neither in {folder} nor a path of its own; give --config.dataset.table=FILE.csv"
         )
-    named = [column for column in (image, label, patient) if column]
+    named = [column for column in (image, label, patient, mask) if column]
     frame = read_table(path, [*named, *(column for column in attributes if column not in named)])
     for attribute in cuts or {}:
         if attribute not in attributes:
             raise UserError(
                 f"{path}: cut points for {attribute!r}, which is no attribute{did_you_mean(attribute, attributes)}"
             )
-    labels = Label(
-        label, f"{label} = {', '.join(positive)}", tuple(positive), tuple(negative) if negative is not None else None
-    )
     images, sizes = image_sizes(folder, [frame[image].tolist()])
-    columns: dict[str, Any] = {
-        "image": images,
-        "patient": patients(frame, patient, images, str(path)),
-        "label": labels.apply(frame[label], str(path)),
-    }
+    columns: dict[str, Any] = {"image": images, "patient": patients(frame, patient, images, str(path))}
+    meaning = f"{label} = {', '.join(positive)}" if label else ""
+    if label:
+        rest = tuple(negative) if negative is not None else None
+        columns["label"] = Label(label, meaning, tuple(positive), rest).apply(frame[label], str(path))
     for attribute in attributes:
         rule = _rule(frame[attribute], str(path), tuple(missing), (cuts or {}).get(attribute))
         columns[attribute] = rule.apply(frame[attribute], str(path))
     info = {
         "modality": "",
-        "label": labels.meaning,
+        "label": meaning,
         "classes": ["negative", "positive"],
         "prompt": "",
         "citation": "",
         "licence": "",
     }
-    return Dataset("table", pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info)
+    masks = _masks(folder, dict(zip(images, frame[mask])), mask_classes) if mask else None
+    return Dataset("table", pd.DataFrame(columns), ImageFiles(str(folder)), fingerprint(images, sizes), info, masks)
+
+
+def _masks(folder: Path, paths: Mapping[str, str], classes: Sequence[str]) -> Masks:
+    values: dict[str, tuple[int, ...]] = {}
+    for text in classes:
+        value, equals, name = text.partition("=")
+        if (len(classes) > 1 and not equals) or (equals and not value.strip().isdecimal()):
+            raise UserError(f"mask_classes must be one name, or values and names as 1=kidney,2=tumor; not {text!r}")
+        name = name.strip() if equals else value
+        values[name] = (*values.get(name, ()), int(value)) if equals else NONZERO
+    found = {image: (path,) for image, path in paths.items() if path and (folder / path).is_file()}
+    if not found:
+        raise UserError(f"none of the {len(paths)} masks is in {folder}; their paths must be relative to it")
+    return Masks(MaskImages(str(folder)), found, (values,))
 
 
 def _rule(values: pd.Series, where: str, missing: tuple[str, ...], cuts: Sequence[float] | None) -> Groups | Bins:
