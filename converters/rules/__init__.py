@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from converters.engine import Layout
-from converters.rules import clip, dinov2, mobile_sam
+from converters.rules import clip, dinov2, sam, sam2
 
 LAYOUTS: dict[str, Layout] = {
-    layout.name: layout for layout in (clip.OPENAI, clip.HF, dinov2.HUB, dinov2.HF, mobile_sam.MOBILE_SAM)
+    layout.name: layout
+    for layout in (
+        clip.OPENAI,
+        clip.HF,
+        dinov2.HUB,
+        dinov2.HF,
+        sam.SAM,
+        sam.LVM_MED,
+        sam.MOBILE_SAM,
+        sam2.SAM2,
+    )
 }

@@ -1,18 +1,49 @@
-"""From an image file's pixels to a model's input, in numpy and PIL alone: loader processes never import jax."""
+"""From an image file's pixels to a model's input, in numpy, PIL and scipy: loader processes never import jax."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
 from fairjax.errors import UserError, lookup
 
-INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
+
+def _pil(method: Image.Resampling) -> Callable[[np.ndarray, int, int], np.ndarray]:
+    return lambda image, h, w: np.asarray(Image.fromarray(image).resize((w, h), method))
+
+
+def _nearest_floor(image: np.ndarray, h: int, w: int) -> np.ndarray:
+    """The pixel at ⌊i · old / new⌋: OpenCV's INTER_NEAREST, where PIL's NEAREST takes the one under the centre."""
+    rows, columns = (np.floor(np.arange(new) * (old / new)).astype(int) for new, old in zip((h, w), image.shape))
+    return image[rows[:, None], columns]
+
+
+def _bilinear_float(image: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Bilinear with antialiasing, not rounded: torchvision's resize of a tensor."""
+    planes = [Image.fromarray(image[..., c].astype(np.float32), mode="F") for c in range(3)]
+    return np.stack([np.asarray(plane.resize((w, h), Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
+
+
+def _cubic_spline(image: np.ndarray, h: int, w: int) -> np.ndarray:
+    """A cubic spline after a Gaussian of σ = (old / new − 1) / 2: skimage's resize(order=3, anti_aliasing=True)."""
+    from scipy import ndimage
+
+    factors = np.array([image.shape[0] / h, image.shape[1] / w, 1.0])
+    smooth = ndimage.gaussian_filter(image.astype(np.float64), np.maximum(0, (factors - 1) / 2), mode="mirror")
+    zoomed = ndimage.zoom(smooth, 1 / factors, order=3, mode="mirror", grid_mode=True)
+    return np.clip(zoomed, image.min(), image.max()).astype(np.uint8)  # truncated, as MedSAM does
+
+
+INTERPOLATIONS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
+    "nearest": _pil(Image.Resampling.NEAREST),
+    "bilinear": _pil(Image.Resampling.BILINEAR),
+    "bicubic": _pil(Image.Resampling.BICUBIC),
+    "nearest_floor": _nearest_floor,
+    "bilinear_float": _bilinear_float,
+    "cubic_spline": _cubic_spline,
 }
 
 
@@ -48,6 +79,8 @@ class Preprocess:
     scale: float = 1 / 255  # of the pixel values 0..255, before mean and std
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    stretch: bool = False  # whether the values of each resized image are stretched to [0, 1] (MedSAM)
+    bgr: bool = False  # whether channels are blue, green, red (FairMedFM's segmentation)
 
     def __post_init__(self):
         lookup("resize rule", self.resize, RESIZES)
@@ -57,14 +90,18 @@ class Preprocess:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def resized_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of an image after resizing, before it is cropped or padded."""
+        target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
+        return RESIZES[self.resize](height, width, target)
+
     def resized(self, image: np.ndarray) -> np.ndarray:
-        """The resized (and cropped, not padded) image: uint8 (H, W, 3) -> uint8 (h, w, 3)."""
+        """The resized (and cropped, not padded) image: uint8 (H, W, 3) -> (h, w, 3) of values 0..255."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}")
-        target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
-        h, w = RESIZES[self.resize](image.shape[0], image.shape[1], target)
+        h, w = self.resized_shape(*image.shape[:2])
         if (h, w) != image.shape[:2]:
-            image = np.asarray(Image.fromarray(image).resize((w, h), INTERPOLATIONS[self.interpolation]))
+            image = INTERPOLATIONS[self.interpolation](image, h, w)
         if self.resize == "shorter":
             top, left = round((h - self.size) / 2), round((w - self.size) / 2)  # as torchvision's CenterCrop
             image = image[top : top + self.size, left : left + self.size]
@@ -72,9 +109,12 @@ class Preprocess:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Maps an RGB image, uint8 (H, W, 3), to the model's input, float32 (size, size, 3)."""
-        resized = self.resized(image)
+        resized = self.resized(image)[..., :: -1 if self.bgr else 1]
         h, w, _ = resized.shape
         pixels = np.zeros((self.size, self.size, 3), np.float32)
         mean, std = (np.asarray(values, np.float32) for values in (self.mean, self.std))
+        if self.stretch:
+            low, high = float(resized.min()), float(resized.max())
+            resized = (resized - low) / max(high - low, 1e-8)
         pixels[:h, :w] = (resized * np.float32(self.scale) - mean) / std
         return pixels

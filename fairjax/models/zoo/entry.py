@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fairjax.models.architectures import CLIPConfig, TinyViTConfig, ViTConfig
+from fairjax.models.architectures import CLIPConfig, PromptedConfig, SAMViTConfig, ViTConfig
 from fairjax.models.preprocess import Preprocess
 
 # family -> the module class that is built from the row's architecture (imported only when one is built).
 FAMILIES = {
     "clip": "fairjax.models.clip:CLIP",
-    "tinyvit": "fairjax.models.tinyvit:TinyViT",
+    "sam": "fairjax.models.sam.model:SAM",
+    "sam2": "fairjax.models.sam.model:SAM2",
+    "sam_encoder": "fairjax.models.sam.vit:SAMViT",
     "vit": "fairjax.models.vit:ViT",
 }
 
@@ -23,7 +25,7 @@ class FoundationModel:
     name: str
     title: str
     family: str  # a key of FAMILIES
-    architecture: ViTConfig | CLIPConfig | TinyViTConfig  # at the published size
+    architecture: ViTConfig | CLIPConfig | SAMViTConfig | PromptedConfig  # at the published size
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
     probe_feature: str  # what is linear-probed, for people
