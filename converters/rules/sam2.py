@@ -46,7 +46,9 @@ SAM2 = Layout(
         *under("sam_mask_decoder", "decoder", _DECODER),
         *rule("no_mem_embed", "no_memory", squeeze(2)),
     ),
-    drops=(Drop(rf"({_MEMORY})\..*|{_MEMORY_TENSORS}", "the memory of other frames, which a single image has none of"),),
+    drops=(
+        Drop(rf"({_MEMORY})\..*|{_MEMORY_TENSORS}", "the memory of other frames, which a single image has none of"),
+    ),
     aliases={
         **DECODER_SIZES,
         "image_size": "encoder.image_size",

@@ -25,7 +25,9 @@ def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "k k i d"], stride: in
     if size == 1 and stride == 1:
         return x @ kernel[0, 0]
     if kernel.shape[2] == x.shape[3]:
-        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=_DIMENSIONS)
+        return jax.lax.conv_general_dilated(
+            x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=_DIMENSIONS
+        )
     padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     h, w = (stride * ((n - 1) // stride) + 1 for n in x.shape[1:3])  # what the strided windows span
     shifts = [(i, j) for i in range(size) for j in range(size)]

@@ -1,10 +1,13 @@
 """SAM's mask decoder: a two-way transformer between tokens and image, then masks by dynamic linear maps.
 
-Arrays have an axis for images (b) and one for the prompts of an image (p). What the prompts of an image share has p = 1,
-until a layer makes it differ: then what was projected once is broadcast, not what is projected.
+Arrays have an axis for images (b) and one for the prompts of an image (p). What the prompts of an image share has
+p = 1 until a layer makes it differ, so that it is projected once.
 """
 
 from __future__ import annotations
+
+import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +30,14 @@ class DecoderAttention(nnx.Module):
 
     def __call__(
         self,
-        q: Float[Array, "b #p n c"],
-        k: Float[Array, "b #p m c"],
-        v: Float[Array, "b #p m c"],
-        present: Bool[Array, "b #p m"] | None = None,
+        q: Float[Array, (b #p n c
+)],
+        k: Float[Array, (b #p m c
+)],
+        v: Float[Array, (b #p m c
+)],
+        present: Bool[Array, (b #p m
+)] | None = None,
     ) -> Float[Array, "b p n c"]:
         """Attends to those keys that are `present`."""
         q, k, v = self.q(q), self.k(k), self.v(v)
@@ -87,7 +94,8 @@ class TwoWayTransformer(nnx.Module):
     def __call__(
         self,
         prompt: Float[Array, "b p t c"],
-        image: Float[Array, "b #p n c"],
+        image: Float[Array, (b #p n c
+)],
         positions: Float[Array, "n c"],
         present: Bool[Array, "b p t"],
     ) -> tuple[Float[Array, "b p t c"], Float[Array, "b p n c"]]:
@@ -104,7 +112,7 @@ class Head(nnx.Module):
 
     def __init__(self, width: int, hidden: int, n_out: int, depth: int, *, dtype, rngs):
         sizes = [width, *[hidden] * (depth - 1), n_out]
-        self.layers = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in zip(sizes, sizes[1:])])
+        self.layers = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in itertools.pairwise(sizes)])
 
     def __call__(self, x: Float[Array, "*s c"]) -> Float[Array, "*s d"]:
         """Maps each vector on its own."""
@@ -151,8 +159,8 @@ class MaskDecoder(nnx.Module):
         self.hypernets = nnx.List([Head(c.width, c.width, c.width // 8, 3, **shared) for _ in range(n_masks)])
         self.iou_head = Head(c.width, c.iou_hidden, n_masks, c.iou_depth, **shared)
         self.object_head = Head(c.width, c.width, 1, 3, **shared) if c.object_score else None
-        self.skip4 = PatchEmbed(1, c.width, c.width // 8, **shared) if c.skips else None
-        self.skip8 = PatchEmbed(1, c.width, c.width // 4, **shared) if c.skips else None
+        self.skip4: Any = PatchEmbed(1, c.width, c.width // 8, **shared) if c.skips else None
+        self.skip8: Any = PatchEmbed(1, c.width, c.width // 4, **shared) if c.skips else None
 
     def __call__(
         self,
@@ -180,8 +188,8 @@ class MaskDecoder(nnx.Module):
         c = self.config
         b, p, _, width = sparse.shape
         h, w = image.shape[1:3]
-        own = [x[...] for x in (self.object_token, self.iou_token, self.mask_tokens) if x is not None]
-        own = jnp.broadcast_to(jnp.concatenate(own), (b, p, sum(map(len, own)), width))
+        parts = [x[...] for x in (self.object_token, self.iou_token, self.mask_tokens) if x is not None]
+        own = jnp.broadcast_to(jnp.concatenate(parts), (b, p, sum(map(len, parts)), width))
         prompt = jnp.concatenate([own, sparse], axis=2)
         present = jnp.concatenate([jnp.ones(own.shape[:3], bool), present], axis=2)
         cells = (image[:, None] + dense).reshape(b, -1, h * w, width)
@@ -202,6 +210,6 @@ class MaskDecoder(nnx.Module):
 
     def _upscale(self, x: Float[Array, "b*p h w c"], p: int, skips: tuple[Array, ...]) -> Float[Array, "b*p H W d"]:
         """Four times the resolution; `skips` are of images, x is of prompts."""
-        finer = [jnp.repeat(skip, p, axis=0) for skip in skips] or [0, 0]
+        finer = [jnp.repeat(skip, p, axis=0) for skip in skips] or [jnp.zeros((), x.dtype)] * 2
         x = gelu(self.up_norm(self.up1(x) + finer[0]))
         return gelu(self.up2(x) + finer[1])

@@ -29,7 +29,7 @@ class PooledAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Mixes all tokens of each grid."""
-        b, h, w, _ = x.shape
+        b = len(x)
         q, k, v = jnp.split(self.qkv(x), 3, axis=-1)
         q = halve(q) if self.pooled else q
         _, rows, columns, d = q.shape
@@ -48,7 +48,9 @@ class Block(nnx.Module):
       pooled: whether the grid is halved.
     """
 
-    def __init__(self, config: HieraConfig, width: int, n_out: int, heads: int, window: int, pooled: bool, *, dtype, rngs):
+    def __init__(
+        self, config: HieraConfig, width: int, n_out: int, heads: int, window: int, pooled: bool, *, dtype, rngs
+    ):
         self.window, self.pooled = window, pooled
         self.norm1 = layer_norm(width, config.norm_eps, dtype=dtype, rngs=rngs)
         self.shortcut = linear(width, n_out, dtype=dtype, rngs=rngs) if width != n_out else None
@@ -84,7 +86,7 @@ class Hiera(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((c.width,)))
         self.pos_embed = nnx.Param(EMBED_INIT(rngs.params(), (*c.background_grid, c.width)))
         self.pos_window = nnx.Param(EMBED_INIT(rngs.params(), (c.windows[0], c.windows[0], c.width)))
-        blocks = []
+        blocks: list[Block] = []
         for stage, depth in enumerate(c.depths):
             for place in range(depth):
                 begins = stage > 0 and place == 0

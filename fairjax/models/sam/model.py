@@ -17,7 +17,7 @@ from fairjax.models.tinyvit import TinyViT
 
 Embedding = dict[str, Array]  # "image" (b, h, w, c); of SAM 2 also "stride8" and "stride4"
 
-ENCODERS: dict[type, type[nnx.Module]] = {SAMViTConfig: SAMViT, TinyViTConfig: TinyViT, HieraConfig: Hiera}
+ENCODERS: dict[type, Any] = {SAMViTConfig: SAMViT, TinyViTConfig: TinyViT, HieraConfig: Hiera}
 
 
 class SAM(nnx.Module):

@@ -75,8 +75,8 @@ class PromptEncoder(nnx.Module):
             parts.append((jnp.zeros((*shape, 2)), jnp.full(shape, PADDING)))
         if not parts:
             return Points(jnp.zeros((1, 1, 0, 2)), jnp.zeros((1, 1, 0), jnp.int32))
-        coords, kinds = zip(*parts)
-        return Points(jnp.concatenate(coords, axis=-2), jnp.concatenate(kinds, axis=-1))
+        coords = jnp.concatenate([place for place, _ in parts], axis=-2)
+        return Points(coords, jnp.concatenate([kind for _, kind in parts], axis=-1))
 
     def fourier(self, places: Float[Array, "*s 2"]) -> Float[Array, "*s c"]:
         """Random Fourier features of places (x, y) in [0, 1]² (Tancik et al. 2020)."""

@@ -106,10 +106,8 @@ class Block(nnx.Module):
         self.attn = RelativeAttention(c, self.window or c.grid, dtype=dtype, rngs=rngs)
         self.norm2 = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
         self.mlp = MLP(c.width, int(c.width * c.mlp_ratio), "gelu", dtype=dtype, rngs=rngs)
-        adapted = c.adapter_ratio is not None
-        self.adapter = (
-            Adapter(c.width, c.adapter_ratio, c.adapter_norm_eps, dtype=dtype, rngs=rngs) if adapted else None
-        )
+        ratio, eps = c.adapter_ratio, c.adapter_norm_eps
+        self.adapter = None if ratio is None else Adapter(c.width, ratio, eps, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """x + attn(norm(x)), windows being cut after the norm; then x + mlp(norm(x)) (+ adapter(norm(x)))."""

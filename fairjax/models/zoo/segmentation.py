@@ -116,9 +116,7 @@ ROWS = (
     FoundationModel(
         name="sam_med2d",
         title="SAM-Med2D ViT-B with adapters",
-        architecture=SAMConfig(
-            encoder=dataclasses.replace(VIT_B, image_size=256, adapter_ratio=0.25), decoder=DECODER
-        ),
+        architecture=SAMConfig(encoder=dataclasses.replace(VIT_B, image_size=256, adapter_ratio=0.25), decoder=DECODER),
         published_file="sam-med2d_b.pth",
         **_MED2D,
     ),

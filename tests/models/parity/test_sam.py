@@ -101,11 +101,19 @@ def test_image_embedding_equals_the_original(recording, loaded):
     io, module = recording.io(), loaded(recording)
     embedding, _ = computed(loaded, recording)
     assert_close(nchw(embedding["image"]), io["image_embedding"], "image embedding")
-    pooled = run(module, lambda module, x: module.encode_image(x), nhwc(io["image"]))
-    assert_close(pooled, io["image_embedding"].mean(axis=(2, 3)), "its average")
     side = embedding["image"].shape[1]
     positions = run(module, lambda module: module.prompts.grid(side, side))
     assert_close(nchw(positions)[None], io["dense_pe"], "positions")
+
+
+ONE_OF_EACH = [next(iter(recordings_of(family)), None) for family in ("sam", "sam2")]
+
+
+@pytest.mark.parametrize("recording", [recording for recording in ONE_OF_EACH if recording], ids=name_of)
+def test_the_probe_feature_is_the_average_of_the_image_embedding(recording, loaded):
+    io = recording.io()
+    pooled = run(loaded(recording), lambda module, x: module.probe_features(x), nhwc(io["image"]))
+    assert_close(pooled, io["image_embedding"].mean(axis=(2, 3)), "average")
 
 
 @pytest.mark.parametrize("recording", recordings_of("sam2"), ids=name_of)
@@ -172,7 +180,7 @@ def test_masks_at_the_original_size_equal_the_original(recording, loaded):
     io, module = recording.io(), loaded(recording)
     _, found = computed(loaded, recording)
     published = Frame(preprocess_of(recording, module), module.config.decoder)
-    shared = Frame(published.preprocess, models.zoo.segmentation.DECODER if False else zoo.segmentation.DECODER)
+    shared = Frame(published.preprocess, zoo.segmentation.DECODER)
     compared = 0
     for name, theirs in io.items():
         kind, _, i = name.rpartition(".")
@@ -252,7 +260,11 @@ def test_the_encoder_alone_equals_the_original_at_every_recorded_size(recording,
     for name in [name for name in io if name.startswith("in.pixel_values")]:
         suffix = name.removeprefix("in.pixel_values")
         ours = run(module, lambda module, x: models.intermediates(module.encode_image, x), nhwc(io[name]))
-        recorded = [key for key in io if key.startswith("out.") and key.removeprefix("out.") in {n + suffix for n in LVM_OUTPUTS}]
+        recorded = [
+            key
+            for key in io
+            if key.startswith("out.") and key.removeprefix("out.") in {n + suffix for n in LVM_OUTPUTS}
+        ]
         assert len(recorded) == len(LVM_OUTPUTS)
         for key in recorded:
             assert_close(LVM_OUTPUTS[key.removeprefix("out.").removesuffix(suffix)](ours), io[key], key)
