@@ -1,13 +1,11 @@
-"""Between an image and what the model sees of it: where a pixel lies there, and how a mask comes back."""
+"""Between an image and what the model sees of it: where a pixel lies there, and how a mask comes back; in numpy."""
 
 from __future__ import annotations
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Float
 
 from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.models.architectures.sam import SPACES
@@ -22,10 +20,12 @@ class Frame:
     Attributes:
       preprocess: how an image gets into it.
       decoder: how a mask is enlarged to the image.
+      cut: above it, a logit is foreground; None for the model's own.
     """
 
     preprocess: Preprocess
     decoder: MaskDecoderConfig
+    cut: float | None = None
 
     def to_frame(self, xy: Float[np.ndarray, "*s 2"], height: int, width: int) -> Float[np.ndarray, "*s 2"]:
         """Points (x, y) in pixels of an image of this height and width -> in pixels of the model's input."""
@@ -39,19 +39,11 @@ class Frame:
         return mask_matrices((low, low), frame, self.preprocess.resized_shape(height, width), (height, width))
 
     @property
+    def space(self) -> str:
+        """What is enlarged: a key of `SPACES`."""
+        return self.decoder.mask_space if self.cut is None else "logits"
+
+    @property
     def threshold(self) -> float:
         """Above it, a value of an enlarged mask is foreground."""
-        return SPACES[self.decoder.mask_space]
-
-
-def enlarge(
-    masks: Float[Array, "*s h w"], rows: Float[Array, "H h"], columns: Float[Array, "W w"], space: str = "logits"
-) -> Float[Array, "*s H W"]:
-    """Enlarges masks by two matrices, as logits or as probabilities; in full float32, which decides on borders."""
-    values = jax.nn.sigmoid(masks) if space == "probabilities" else masks
-    return jnp.einsum("Hh,...hw,Ww->...HW", rows, values, columns, precision="highest")
-
-
-def foreground(values: Float[Array, "*s H W"], threshold: float) -> Bool[Array, "*s H W"]:
-    """The pixels of a mask."""
-    return values > threshold
+        return SPACES[self.decoder.mask_space] if self.cut is None else self.cut

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float
 from fairjax.models.architectures import HieraConfig, PromptedConfig, SAMViTConfig, TinyViTConfig
 from fairjax.models.sam.decoder import MaskDecoder
 from fairjax.models.sam.hiera import Hiera
-from fairjax.models.sam.prompts import ABSENT, Points, PromptEncoder
+from fairjax.models.sam.prompts import PromptEncoder
+from fairjax.models.sam.tokens import ABSENT, Points
 from fairjax.models.sam.vit import SAMViT
 from fairjax.models.tinyvit import TinyViT
 

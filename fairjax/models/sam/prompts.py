@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from fairjax.errors import UserError
 from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.models.layers import EMBED_INIT, PatchEmbed, gelu, layer_norm
-
-# Labels of tokens. An absent token is not attended to: it stands where another prompt of the batch has more tokens.
-ABSENT, PADDING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -2, -1, 0, 1, 2, 3
-
-
-class Points(NamedTuple):
-    """Prompts as tokens: `coords` (b, p, t, 2) are (x, y) in pixels of the model's input, `labels` (b, p, t)."""
-
-    coords: Float[Array, "b p t 2"]
-    labels: Int[Array, "b p t"]
+from fairjax.models.sam.tokens import Points, tokens
 
 
 class PromptEncoder(nnx.Module):
@@ -50,33 +38,12 @@ class PromptEncoder(nnx.Module):
 
     def tokens(
         self,
-        points: Float[Array, "b p k 2"] | None = None,
-        labels: Int[Array, "b p k"] | None = None,
-        boxes: Float[Array, "b p 4"] | None = None,
+        points: Float[np.ndarray, "b p k 2"] | None = None,
+        labels: Int[np.ndarray, "b p k"] | None = None,
+        boxes: Float[np.ndarray, "b p 4"] | None = None,
     ) -> Points:
-        """Puts points and boxes in the order, and with the padding token, that the model was trained with.
-
-        Args:
-          points: (x, y) in pixels of the model's input.
-          labels: 1 for the object, 0 for the background, -1 for a padding.
-          boxes: (x0, y0, x1, y1), corners that belong to the box.
-        """
-        parts = []
-        if points is not None:
-            if labels is None:
-                raise UserError("points need labels: 1 for the object, 0 for the background")
-            parts.append((jnp.asarray(points, jnp.float32), jnp.asarray(labels, jnp.int32)))
-        if boxes is not None:
-            corners = jnp.asarray(boxes, jnp.float32).reshape(*boxes.shape[:-1], 2, 2)
-            kinds = jnp.broadcast_to(jnp.array([TOP_LEFT, BOTTOM_RIGHT]), corners.shape[:-1])
-            parts.insert(0 if self.config.boxes_first else len(parts), (corners, kinds))
-        if parts and (boxes is None or self.config.always_pad):
-            shape = (*parts[0][1].shape[:-1], 1)
-            parts.append((jnp.zeros((*shape, 2)), jnp.full(shape, PADDING)))
-        if not parts:
-            return Points(jnp.zeros((1, 1, 0, 2)), jnp.zeros((1, 1, 0), jnp.int32))
-        coords = jnp.concatenate([place for place, _ in parts], axis=-2)
-        return Points(coords, jnp.concatenate([kind for _, kind in parts], axis=-1))
+        """Puts points and boxes in this model's order; see `fairjax.models.sam.tokens`."""
+        return tokens(self.config, points, labels, boxes)
 
     def fourier(self, places: Float[Array, "*s 2"]) -> Float[Array, "*s c"]:
         """Random Fourier features of places (x, y) in [0, 1]² (Tancik et al. 2020)."""

@@ -1,10 +1,9 @@
-"""Resizing as PyTorch's `interpolate(mode="linear" | "bilinear", align_corners=False)` does it, as matrices."""
+"""Resizing as PyTorch's `interpolate(mode="linear" | "bilinear", align_corners=False)` does it, as matrices, in numpy alone."""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 
 def linear_matrix(n_in: int, n_out: int) -> Float[np.ndarray, "out in"]:
@@ -21,11 +20,6 @@ def linear_matrix(n_in: int, n_out: int) -> Float[np.ndarray, "out in"]:
     np.add.at(matrix, (rows, low), 1 - (source - low))
     np.add.at(matrix, (rows, high), source - low)
     return matrix
-
-
-def resize_linear(x: Float[Array, "m d"], n: int) -> Float[Array, "n d"]:
-    """Resizes a line of vectors."""
-    return x if len(x) == n else jnp.asarray(linear_matrix(len(x), n), x.dtype) @ x
 
 
 def mask_matrices(

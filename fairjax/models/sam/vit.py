@@ -14,7 +14,7 @@ from fairjax.errors import UserError
 from fairjax.models.architectures import SAMViTConfig
 from fairjax.models.convolution import KERNEL_INIT, Neck, conv, conv_transpose
 from fairjax.models.layers import EMBED_INIT, MLP, PatchEmbed, attention, layer_norm, linear
-from fairjax.models.sam.resize import resize_linear
+from fairjax.models.sam.resize import linear_matrix
 
 _MANY_TOKENS = 1024  # from which on images attend one after the other: scores are tokens² × heads numbers
 
@@ -63,7 +63,9 @@ class RelativeAttention(nnx.Module):
     @staticmethod
     def _table(stored: Float[Array, "m e"], n: int) -> Float[Array, "n n e"]:
         """Embeddings of the distance of each query to each key, along one axis of n tokens."""
-        return resize_linear(stored, 2 * n - 1)[np.arange(n)[:, None] - np.arange(n) + n - 1]
+        if len(stored) != 2 * n - 1:
+            stored = jnp.asarray(linear_matrix(len(stored), 2 * n - 1), stored.dtype) @ stored
+        return stored[np.arange(n)[:, None] - np.arange(n) + n - 1]
 
 
 def _attend(qkv: Float[Array, "b n 3 heads e"], h: int, w: int, tables: tuple[Array, Array]) -> Array:

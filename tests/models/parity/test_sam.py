@@ -17,8 +17,9 @@ from fairjax import models
 from fairjax.models import zoo
 from fairjax.models.checkpoint import build_abstract, make_card
 from fairjax.models.sam.model import stability, stable_or_best
-from fairjax.models.sam.prompts import ABSENT, Points
-from fairjax.segmentation.frame import Frame, enlarge
+from fairjax.models.sam.tokens import Points, padded
+from fairjax.segmentation.decode import enlarge
+from fairjax.segmentation.frame import Frame
 
 PROMPTED = recordings_of("sam", "sam2")
 parametrized = pytest.mark.parametrize("recording", PROMPTED, ids=name_of)
@@ -44,23 +45,18 @@ def prompts_of(io, case, module):
     """The tokens of one recorded case, for the two images; a case on the first image only is given to both."""
     recorded = {name: io.get(f"{case}.{name}") for name in ("point_coords", "point_labels", "boxes")}
     if case == "multi":
-        boxes = jnp.asarray(recorded["boxes"])[None]
-        return module.prompts.tokens(boxes=jnp.concatenate([boxes, boxes]))
-    given = [None if x is None else jnp.asarray(x)[:, None] for x in recorded.values()]
+        boxes = recorded["boxes"][None]
+        return module.prompts.tokens(boxes=np.concatenate([boxes, boxes]))
+    given = [None if x is None else x[:, None] for x in recorded.values()]
     coords, labels = module.prompts.tokens(*given)
-    return Points(jnp.broadcast_to(coords, (2, *coords.shape[1:])), jnp.broadcast_to(labels, (2, *labels.shape[1:])))
+    return Points(np.broadcast_to(coords, (2, *coords.shape[1:])), np.broadcast_to(labels, (2, *labels.shape[1:])))
 
 
 def stacked(tokens):
     """Prompts of different lengths as one batch, absent tokens at the end."""
     longest = max(points.labels.shape[2] for points in tokens)
-
-    def padded(x, value):
-        missing = [(0, 0), (0, 0), (0, longest - x.shape[2]), *[(0, 0)] * (x.ndim - 3)]
-        return jnp.pad(x, missing, constant_values=value)
-
-    coords = jnp.concatenate([padded(points.coords, 0.0) for points in tokens], axis=1)
-    return Points(coords, jnp.concatenate([padded(points.labels, ABSENT) for points in tokens], axis=1))
+    coords, labels = zip(*(padded(points, longest) for points in tokens))
+    return Points(np.concatenate(coords, axis=1), np.concatenate(labels, axis=1))
 
 
 def decode(module, embedding, points, masks):
