@@ -37,12 +37,21 @@ def _cubic_spline(image: np.ndarray, h: int, w: int) -> np.ndarray:
     return np.clip(zoomed, image.min(), image.max()).astype(np.uint8)  # truncated, as MedSAM does
 
 
+def _bilinear_plain(image: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Bilinear without antialiasing, rounded: OpenCV's INTER_LINEAR."""
+    from fairjax.models.sam.resize import linear_matrix
+
+    rows, columns = linear_matrix(image.shape[0], h), linear_matrix(image.shape[1], w)
+    return np.rint(np.einsum("Hh,hwc,Ww->HWc", rows, image, columns, optimize=True)).astype(np.uint8)
+
+
 INTERPOLATIONS: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
     "nearest": _pil(Image.Resampling.NEAREST),
     "bilinear": _pil(Image.Resampling.BILINEAR),
     "bicubic": _pil(Image.Resampling.BICUBIC),
     "nearest_floor": _nearest_floor,
     "bilinear_float": _bilinear_float,
+    "bilinear_plain": _bilinear_plain,
     "cubic_spline": _cubic_spline,
 }
 

@@ -42,7 +42,13 @@ def masks_of_prompt(
 
 
 def measure_batch(
-    module: Any, batch: Mapping[str, Array], *, space: str, threshold: float, tolerance: float, empty: float,
+    module: Any,
+    batch: Mapping[str, Array],
+    *,
+    space: str,
+    threshold: float,
+    tolerance: float,
+    empty: float,
     measures: tuple[str, ...],
 ) -> Float[Array, "b n"]:
     """Embeds a batch of images and measures the masks of all their prompts.

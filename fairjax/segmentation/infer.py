@@ -21,12 +21,11 @@ from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.extract import fill
 from fairjax.embeddings.read import PADDING, Example
 from fairjax.io import hash_json
-from fairjax.metrics.overlap import MEASURES
-from fairjax.models.sam.tokens import ABSENT, padded, tokens
+from fairjax.models.sam.tokens import ABSENT, Points, padded, tokens
 from fairjax.segmentation.decode import SELECTIONS, measure_batch
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.objects import Objects, Rule
-from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.prompts import KINDS, Plan
 
 BUCKET = 64  # pixels: frames of masks are multiples of it
 
@@ -146,8 +145,8 @@ class LoadPrompted(grain.transforms.Map):
         else:
             points = self.frame.to_frame(drawn, height, width)[None]
             coords, labels = tokens(self.frame.decoder, points, np.ones(points.shape[:2], np.int32))
-        coords, labels = padded(type(tokens(self.frame.decoder))(coords, labels), self.n_tokens)
-        return coords[0], labels[0]
+        one = padded(Points(coords[0], labels[0]), self.n_tokens)
+        return one.coords, one.labels
 
 
 def compared_size(height: int, width: int, frame: Frame, scoring: Scoring) -> tuple[int, int]:
@@ -190,7 +189,7 @@ def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule,
     size = segmenter.frame
     sides = objects.table[["height", "width"]].drop_duplicates().to_numpy()
     shapes = np.array([compared_size(h, w, size, scoring) for h, w in sides])
-    canvas = tuple(int(-(-side // BUCKET) * BUCKET) for side in shapes.max(axis=0))
+    height, width = (int(-(-side // BUCKET) * BUCKET) for side in shapes.max(axis=0))
     longest = max(_n_tokens(kind, segmenter.frame.decoder) for kind in plan.kinds)
     return LoadPrompted(
         tuple(dataset.table["image"]),
@@ -203,21 +202,27 @@ def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule,
         scoring,
         objects.most,
         longest,
-        canvas,  # type: ignore[arg-type]
+        (height, width),
         segmenter.low,
     )
 
 
 def _n_tokens(kind: str, decoder) -> int:
-    from fairjax.segmentation.prompts import KINDS
-
     n = KINDS[kind].n_points
     return n + 1 if n else 2 + decoder.always_pad
 
 
 def open_cache(
-    dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule, plan: Plan, scoring: Scoring, root: Path, *,
-    batch_size: int, shard_batches: int,
+    dataset: Dataset,
+    segmenter: Segmenter,
+    objects: Objects,
+    rule: Rule,
+    plan: Plan,
+    scoring: Scoring,
+    root: Path,
+    *,
+    batch_size: int,
+    shard_batches: int,
 ) -> Cache:
     """The cache of a dataset's measures; `dataset` holds the images that have objects."""
     batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
@@ -296,13 +301,3 @@ def _measured(filled: Embeddings, objects: Objects, plan: Plan, scoring: Scoring
     of_object = rows[table["row"].to_numpy(), place]
     values = of_object[..., :-1].reshape(len(table), n_prompts, len(SELECTIONS), n_measures)
     return Measured(table, values, of_object[..., -1], filled.valid, filled.quarantined)
-
-
-def check_measures(names: tuple[str, ...]) -> None:
-    """Refuses measures that there are not, and a list without Dice, which the report speaks of."""
-    from fairjax.errors import UserError, lookup
-
-    for name in names:
-        lookup("measure", name, MEASURES)
-    if "dice" not in names:
-        raise UserError("prompting.measures must hold dice")

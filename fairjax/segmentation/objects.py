@@ -98,13 +98,24 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
         except Exception as error:  # whatever a decoder throws at a broken file, the other masks go on
             return f"{type(error).__name__}: {error}"
         return [
-            (row, images[row], f"{classes[code - 1]}#{component}", classes[code - 1], component, int(mask.sum()), *mask.shape)
+            (
+                row,
+                images[row],
+                f"{classes[code - 1]}#{component}",
+                classes[code - 1],
+                component,
+                int(mask.sum()),
+                *mask.shape,
+            )
             for code, component, mask in rule.find(codes, len(classes))
         ]
 
     found: list[tuple] = []
     unreadable, empty = [], 0
-    with progress.bar("reading masks", "mask", len(rows), show=show_progress) as bar, ThreadPoolExecutor(threads) as pool:
+    with (
+        progress.bar("reading masks", "mask", len(rows), show=show_progress) as bar,
+        ThreadPoolExecutor(threads) as pool,
+    ):
         for row, result in zip(rows, pool.map(one, rows)):
             bar.update()
             if isinstance(result, str):

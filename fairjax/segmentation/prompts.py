@@ -43,7 +43,7 @@ def center(mask: Mask, rng: np.random.Generator, jitter: float) -> Float[np.ndar
 
 
 def interior(mask: Mask, rng: np.random.Generator, jitter: float) -> Float[np.ndarray, "1 2"]:
-    """The pixel of the object that is furthest from its border (the first of equals); the image's edge is border too."""
+    """The pixel of the object that is furthest from its border, which the image's edge is too; the first of equals."""
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(np.argmax(depth), mask.shape)
     return np.array([[x, y]], float)

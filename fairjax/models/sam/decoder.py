@@ -30,14 +30,31 @@ class DecoderAttention(nnx.Module):
 
     def __call__(
         self,
-        q: Float[Array, (b #p n c
-)],
-        k: Float[Array, (b #p m c
-)],
-        v: Float[Array, (b #p m c
-)],
-        present: Bool[Array, (b #p m
-)] | None = None,
+        q: Float[
+            Array,
+            (
+                b  # p n c
+            ),
+        ],
+        k: Float[
+            Array,
+            (
+                b  # p m c
+            ),
+        ],
+        v: Float[
+            Array,
+            (
+                b  # p m c
+            ),
+        ],
+        present: Bool[
+            Array,
+            (
+                b  # p m
+            ),
+        ]
+        | None = None,
     ) -> Float[Array, "b p n c"]:
         """Attends to those keys that are `present`."""
         q, k, v = self.q(q), self.k(k), self.v(v)
@@ -94,8 +111,12 @@ class TwoWayTransformer(nnx.Module):
     def __call__(
         self,
         prompt: Float[Array, "b p t c"],
-        image: Float[Array, (b #p n c
-)],
+        image: Float[
+            Array,
+            (
+                b  # p n c
+            ),
+        ],
         positions: Float[Array, "n c"],
         present: Bool[Array, "b p t"],
     ) -> tuple[Float[Array, "b p t c"], Float[Array, "b p n c"]]:

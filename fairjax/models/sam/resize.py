@@ -1,4 +1,4 @@
-"""Resizing as PyTorch's `interpolate(mode="linear" | "bilinear", align_corners=False)` does it, as matrices, in numpy alone."""
+"""PyTorch's `interpolate(mode="linear" | "bilinear", align_corners=False)` as matrices, in numpy alone."""
 
 from __future__ import annotations
 
