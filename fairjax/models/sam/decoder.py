@@ -59,7 +59,7 @@ class DecoderAttention(nnx.Module):
         """Attends to those keys that are `present`."""
         q, k, v = self.q(q), self.k(k), self.v(v)
         b, p, n, inner = q.shape
-        if k.shape[1] == 1:  # all prompts look at the same keys: their queries are one list
+        if k.shape[1] == 1 and present is None:  # all prompts look at the same keys: their queries are one list
             return self.out(self._attend(q.reshape(b, p * n, inner), k[:, 0], v[:, 0], None).reshape(b, p, n, inner))
         p = k.shape[1]
         q, k, v = (jnp.broadcast_to(x, (b, p, *x.shape[2:])).reshape(b * p, *x.shape[2:]) for x in (q, k, v))

@@ -156,6 +156,17 @@ def test_every_prompt_decodes_as_in_the_original(recording, loaded):
     assert compared >= 30
 
 
+def test_absent_tokens_change_nothing_for_a_prompt_alone(loaded):
+    recording = next((recording for recording in PROMPTED if recording.row.name == "mobile_sam"), PROMPTED[0])
+    io, module = recording.io(), loaded(recording)
+    embedding, found = computed(loaded, recording)
+    points = padded(prompts_of(io, "case.point1", module), 7)
+    one = jax.tree.map(lambda x: x[:1], embedding)
+    alone = run(module, decode, one, Points(points.coords[:1], points.labels[:1]), None)
+    assert_close(alone["masks"], found["case.point1"]["masks"][:1], "masks")
+    assert_close(alone["iou"], found["case.point1"]["iou"][:1], "iou")
+
+
 @parametrized
 def test_several_prompts_of_one_image_decode_as_in_the_original(recording, loaded):
     io = recording.io()
