@@ -39,6 +39,7 @@ def base(dataset: str) -> ConfigDict:
     """Returns the defaults for experiments on a dataset."""
     return ConfigDict(
         {
+            "task": "classification",
             "seed": 0,  # of the experiment: splits, initialisation, order, bootstrap
             "seeds": 16,  # runs per combination of hyper-parameters
             "n_boot": 2000,  # bootstrap replicates over patients; 0: no intervals
@@ -99,6 +100,34 @@ def base(dataset: str) -> ConfigDict:
             },
         }
     )
+
+
+def segmentation(dataset: str) -> ConfigDict:
+    """Returns the defaults for prompted segmentation: those of `base`, and a section `prompting`."""
+    config = base(dataset)
+    config.task = "segmentation"
+    config.evaluation.one_class = "report"  # what is compared is masks, not classes
+    config.embedding.batch_size = 4
+    config.embedding.shard_batches = 4
+    config.prompting = ConfigDict(
+        {
+            "prompts": "center+rand+rands+bbox",  # of segmentation.prompts.KINDS; there is also "interior"
+            "draws": 5,  # of each random prompt: their spread is part of the intervals
+            "jitter": 0.0,  # of the boxes' edges, as a share of their sides
+            "objects": "class",  # or "component", or "largest": the largest component of each class
+            "min_pixels": 1,  # smaller objects are left out
+            "most_objects": 8,  # per image and class, the largest ones
+            "most_images": 0,  # a sample of the images that have masks; 0 for all
+            "measures": ("dice", "iou", "nsd", "hd95"),
+            "tolerance": 2.0,  # of nsd, in the unit of `spacing`
+            "spacing": 1.0,  # edge of a pixel in mm; 1 for distances in pixels
+            "mask_size": 0,  # longer side, in pixels, that larger images are compared at; 0 for their own
+            "intersections": True,  # whether all attributes are also crossed
+            "shown": "bbox",  # the prompt that the report speaks of
+            "cases": 8,  # worst cases that the report shows
+        }
+    )
+    return config
 
 
 def parse_argument(argument: str | None, **defaults: str) -> dict[str, str]:

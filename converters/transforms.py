@@ -33,6 +33,8 @@ def _axes(*order: int) -> Callable[[np.ndarray], np.ndarray]:
 IDENTITY = _one("as it is", lambda x: x, lambda y: y)
 LINEAR = _one("(out, in) -> (in, out)", _axes(1, 0), _axes(1, 0))
 CONV = _one("OIHW -> HWIO", _axes(2, 3, 1, 0), _axes(3, 2, 0, 1))
+CONV_TRANSPOSE = _one("IOHW -> HWIO", _axes(2, 3, 0, 1), _axes(2, 3, 0, 1))
+CHANNELS_LAST = _one("1CHW -> HWC", lambda x: x[0].transpose(1, 2, 0), lambda y: y.transpose(2, 0, 1)[None])
 # Separate query, key and value projections -> the columns of one.
 FUSE = Transform("join", lambda xs: np.concatenate(xs), lambda y, n: np.split(y, n))
 FUSE_LINEAR = Transform("join, (out, in) -> (in, out)", lambda xs: np.concatenate(xs).T, lambda y, n: np.split(y.T, n))

@@ -138,22 +138,10 @@ def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
       UserError: an unknown model, no checkpoint, one of another model, or a damaged one.
     """
     words = config["model"]
-    row = lookup("model", words["name"], zoo.MODELS)
-    folder = Path(words["checkpoint"]) if words["checkpoint"] else models.bundled(row.name)
-    card = models.load_card(folder)
-    if card["model"] != row.name:
-        raise UserError(
-            f"{folder} holds {card['model']}, not {row.name}; give another --config.model.checkpoint or .name"
-        )
+    folder, card = find_model(config)
     preprocess = models.load_preprocess(card) if words["preprocess"] == "own" else compat(config["dataset"]["name"])
     if words["image_size"]:
         preprocess = preprocess.replace(size=words["image_size"])
-    key = {
-        "weights": card["weights_sha256"],
-        "architecture": card["architecture"],
-        "preprocess": dataclasses.asdict(preprocess),
-        "dtype": words["dtype"],
-    }
     module = models.load(folder, dtype=words["dtype"])
     shape = (preprocess.size, preprocess.size, 3)
     try:
@@ -162,9 +150,37 @@ def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
         )
     except (TypeError, ValueError, ArithmeticError):
         raise UserError(
-            f"{row.name} takes no images of {preprocess.size} pixels; give another --config.model.image_size"
+            f"{card['model']} takes no images of {preprocess.size} pixels; give another --config.model.image_size"
         ) from None
-    return Encoder(module, preprocess, shape, key), {**card, "preprocess": dataclasses.asdict(preprocess)}
+    card = {**card, "preprocess": dataclasses.asdict(preprocess)}
+    return Encoder(module, preprocess, shape, model_key(config, card)), card
+
+
+def find_model(config: Config) -> tuple[Path, dict[str, Any]]:
+    """The model's directory, and its card.
+
+    Raises:
+      UserError: an unknown model, no checkpoint, or one of another model.
+    """
+    words = config["model"]
+    row = lookup("model", words["name"], zoo.MODELS)
+    folder = Path(words["checkpoint"]) if words["checkpoint"] else models.bundled(row.name)
+    card = models.load_card(folder)
+    if card["model"] != row.name:
+        raise UserError(
+            f"{folder} holds {card['model']}, not {row.name}; give another --config.model.checkpoint or .name"
+        )
+    return folder, card
+
+
+def model_key(config: Config, card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model's outputs depend on besides the images."""
+    return {
+        "weights": card["weights_sha256"],
+        "architecture": card["architecture"],
+        "preprocess": card["preprocess"],
+        "dtype": config["model"]["dtype"],
+    }
 
 
 def sweep_settings(config: Config) -> tuple[list[Run], ProbeConfig]:

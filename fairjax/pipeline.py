@@ -1,4 +1,7 @@
-"""The data's way, top to bottom: dataset → embeddings → sweep of probes → metrics with intervals → report."""
+"""The data's way, top to bottom: dataset → embeddings → sweep of probes → metrics with intervals → report.
+
+Prompted segmentation goes another way: `fairjax/segmentation_pipeline.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from fairjax import embeddings, experiment, report, results, workdir
+from fairjax import embeddings, experiment, report, results, segmentation_pipeline, workdir
 from fairjax.datasets import splits
 from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.embeddings import Embeddings
@@ -34,6 +37,8 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
     Raises:
       UserError: a mistake in the settings or the data, in one line.
     """
+    if config.get("task") == "segmentation":
+        return segmentation_pipeline.run(config, path, cache, command=command, show_progress=show_progress)
     with workdir.opened(path, config, command) as work:
         experiment.check(config)
 
@@ -111,6 +116,8 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
 
 def describe(config: Config, path: Path, cache: Path) -> str:
     """Says what `run` would do, without doing it."""
+    if config.get("task") == "segmentation":
+        return segmentation_pipeline.describe(config, path, cache)
     experiment.check(config)
     dataset, attributes = experiment.load_dataset(config)
     side = experiment.split_dataset(config, dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from converters.engine import Layout
-from converters.rules import biomedclip, blip, blip2, clip, convnets, dinov2, medclip, medmae, mobile_sam, siglip
+from converters.rules import biomedclip, blip, blip2, clip, convnets, dinov2, medclip, medmae, sam, sam2, siglip
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
@@ -23,6 +23,9 @@ LAYOUTS: dict[str, Layout] = {
         convnets.RESNET,
         convnets.C2L,
         *convnets.MOCO,
-        mobile_sam.MOBILE_SAM,
+        sam.SAM,
+        sam.LVM_MED,
+        sam.MOBILE_SAM,
+        sam2.SAM2,
     )
 }

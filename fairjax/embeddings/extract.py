@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,7 +85,47 @@ def embed(
         or the cache is damaged.
     """
     cache = open_cache(dataset, encoder, root, batch_size=batch_size, shard_batches=shard_batches)
-    batch_size = cache.shard_rows // shard_batches
+    load = Load(tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape)
+    return fill(
+        cache,
+        dataset,
+        load,
+        encoder.module,
+        lambda module, pixels: module.probe_features(pixels),
+        batch_size=cache.shard_rows // shard_batches,
+        threads=threads,
+        processes=processes,
+        max_unreadable=max_unreadable,
+        show_progress=show_progress,
+    )
+
+
+def fill(
+    cache: Cache,
+    dataset: Dataset,
+    load: grain.transforms.Map,
+    module: nnx.Module,
+    compute: Callable[[Any, Any], Float[Array, "b d"]],
+    *,
+    batch_size: int,
+    threads: int,
+    processes: int,
+    max_unreadable: float,
+    show_progress: bool,
+    what: str = "embedding",
+) -> Embeddings:
+    """Computes what a cache lacks, shard by shard, so that a killed run loses one shard at most.
+
+    Args:
+      cache: of one row of numbers per image of `dataset`.
+      dataset: n images.
+      load: row → what `compute` takes of one image; see `fairjax.embeddings.read`.
+      module: the model.
+      compute: (module, a batch) → (b, d), compiled, and sharded over the devices.
+      batch_size: a multiple of the number of devices that divides the cache's shards.
+      threads, processes, max_unreadable, show_progress: as in `embed`.
+      what: names the work on the bar.
+    """
     if not cache.missing():
         _check_share(dataset, cache.quarantined(), max_unreadable)
         return cache.load()
@@ -92,13 +133,11 @@ def embed(
         cache.__dict__.pop("manifest", None)  # it may have grown before the lock was ours
         spans = cache.missing()
         rows = np.concatenate([_padded(span, batch_size) for span in spans] or [np.zeros(0, int)])
-        load = Load(tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape)
-        stream = batches(load, rows, batch_size, threads=threads, processes=processes)
-        encoded = _encode(encoder.module, stream)
+        computed = _compute(module, compute, batches(load, rows, batch_size, threads=threads, processes=processes))
         done = len(dataset) - sum(map(len, spans))
-        with progress.bar("embedding", "image", len(dataset), done=done, show=show_progress) as bar:
+        with progress.bar(what, "image", len(dataset), done=done, show=show_progress) as bar:
             for span in spans:
-                features, quarantined = _shard(dataset, itertools.islice(encoded, -(-len(span) // batch_size)), bar)
+                features, quarantined = _shard(dataset, itertools.islice(computed, -(-len(span) // batch_size)), bar)
                 cache.add(span, features, quarantined)
                 _check_share(dataset, cache.quarantined(), max_unreadable)
     return cache.load()
@@ -122,21 +161,22 @@ def _shard(dataset: Dataset, encoded: Iterator[Batch], bar: tqdm) -> tuple[np.nd
     return np.concatenate(parts), quarantined
 
 
-def _encode(module: nnx.Module, stream: Iterator[Batch]) -> Iterator[Batch]:
-    """Runs batches through the tower, sharded over `data`; keeps the devices busy while the host reads."""
+def _compute(
+    module: nnx.Module, compute: Callable[[Any, Any], Float[Array, "b d"]], stream: Iterator[Batch]
+) -> Iterator[Batch]:
+    """Runs batches through the model, sharded over `data`; keeps the devices busy while the host reads."""
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     graph, state = nnx.split(module)
     state = jax.device_put(state, whole)
 
     @functools.partial(jax.jit, in_shardings=(whole, split), out_shardings=split)
-    def probe_features(state: nnx.State, images_bhwc: Float[Array, "b h w 3"]) -> Float[Array, "b d"]:
-        module: Any = nnx.merge(graph, state)
-        return module.probe_features(images_bhwc).astype(jnp.float32)
+    def run(state: nnx.State, batch: Any) -> Float[Array, "b d"]:
+        return compute(nnx.merge(graph, state), batch).astype(jnp.float32)
 
     pending: collections.deque = collections.deque()
-    for rows, pixels, reasons in stream:
-        pending.append((rows, probe_features(state, jax.device_put(pixels, split)), reasons))
+    for rows, batch, reasons in stream:
+        pending.append((rows, run(state, jax.device_put(batch, split)), reasons))
         if len(pending) > IN_FLIGHT:
             yield _fetch(*pending.popleft())
     while pending:

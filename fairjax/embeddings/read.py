@@ -14,8 +14,10 @@ from jaxtyping import Int
 from fairjax.datasets.readers.images import ImageFiles
 from fairjax.models.preprocess import Preprocess
 
-Example = tuple[int, np.ndarray, str]  # row, pixels (h, w, 3), why it could not be read ('' if it could)
-Batch = tuple[np.ndarray, np.ndarray, list[str]]  # rows (b,), pixels (b, h, w, 3) or features (b, d), reasons (b)
+Arrays = dict[str, np.ndarray]
+# Row, what was read (pixels (h, w, 3), or several arrays by name), why it could not be read ('' if it could).
+Example = tuple[int, "np.ndarray | Arrays", str]
+Batch = tuple[np.ndarray, Any, list[str]]  # rows (b,), what was read with an axis (b, …), or features (b, d), reasons
 
 PADDING = -1
 
@@ -47,17 +49,21 @@ class Load(grain.transforms.Map):
 
 
 def _collate(examples: Sequence[Example]) -> Batch:
-    rows, pixels, reasons = zip(*examples)
-    return np.array(rows), np.stack(pixels), list(reasons)
+    rows, read, reasons = zip(*examples)
+    if isinstance(read[0], dict):
+        stacked: Any = {name: np.stack([arrays[name] for arrays in read]) for name in read[0]}
+    else:
+        stacked = np.stack(read)
+    return np.array(rows), stacked, list(reasons)
 
 
 def batches(
-    load: Load, rows: Int[np.ndarray, " n"], batch_size: int, *, threads: int, processes: int
+    load: grain.transforms.Map, rows: Int[np.ndarray, " n"], batch_size: int, *, threads: int, processes: int
 ) -> Iterator[Batch]:
     """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches are held.
 
     Args:
-      load: row → example.
+      load: row → `Example`.
       rows: which to read; `PADDING` reads nothing.
       batch_size: rows per batch; it divides their number.
       threads: reader threads, per process.

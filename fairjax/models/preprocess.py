@@ -8,14 +8,9 @@ import numpy as np
 from PIL import Image
 
 from fairjax.errors import UserError, lookup
+from fairjax.models.interpolation import INTERPOLATIONS
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 
 
 def _shorter(height: int, width: int, size: int) -> tuple[int, int]:
@@ -64,6 +59,8 @@ class Preprocess:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     grayscale: bool = False  # colours -> ITU-R 601 luma, three times
+    stretch: bool = False  # whether the values of each resized image are stretched to [0, 1] (MedSAM)
+    bgr: bool = False  # whether channels are blue, green, red (FairMedFM's segmentation)
 
     def __post_init__(self):
         lookup("resize rule", self.resize, RESIZES)
@@ -73,18 +70,21 @@ class Preprocess:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def resized_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of an image after resizing, before it is cropped or padded."""
+        target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
+        return RESIZES[self.resize](height, width, target)
+
     def resized(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """The resized (and cropped, not padded) image: uint8 (H, W, 3), or a picture in RGB -> uint8 (h, w, 3)."""
+        """The resized (and cropped, not padded) image: uint8 (H, W, 3), or a picture in RGB -> (h, w, 3) in 0..255."""
         picture = image if isinstance(image, Image.Image) else _picture(image)
         if self.grayscale:
             picture = picture.convert("L").convert("RGB")
         if self.resize == "pad":
             picture = _padded(picture, max(self.size, *picture.size))
-        target = round(self.size / self.crop_fraction) if self.resize == "shorter" else self.size
-        h, w = RESIZES[self.resize](picture.height, picture.width, target)
-        if (h, w) != (picture.height, picture.width):
-            picture = picture.resize((w, h), INTERPOLATIONS[self.interpolation])
-        image = np.asarray(picture)
+        h, w = self.resized_shape(picture.height, picture.width)
+        same = (h, w) == (picture.height, picture.width)
+        image = np.asarray(picture) if same else INTERPOLATIONS[self.interpolation](picture, h, w)
         if self.resize == "shorter":
             top, left = round((h - self.size) / 2), round((w - self.size) / 2)  # as torchvision's CenterCrop
             image = image[top : top + self.size, left : left + self.size]
@@ -92,10 +92,13 @@ class Preprocess:
 
     def __call__(self, image: np.ndarray | Image.Image) -> np.ndarray:
         """Maps an RGB image, uint8 (H, W, 3) or a picture, to the model's input, float32 (size, size, 3)."""
-        resized = self.resized(image)
+        resized = self.resized(image)[..., :: -1 if self.bgr else 1]
         h, w, c = resized.shape
         mean, std = (np.tile(np.asarray(values, np.float32), w) for values in (self.mean, self.std))
         rows = resized.reshape(h, w * c).astype(np.float32)  # whole rows at a time: three channels make no loop
+        if self.stretch:
+            low, high = rows.min(), rows.max()
+            rows = (rows - low) / max(high - low, np.float32(1e-8))
         rows *= np.float32(self.scale)
         rows -= mean
         rows /= std

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,26 +10,8 @@ from jaxtyping import Array, Float
 
 from fairjax.errors import lookup
 from fairjax.models.architectures import TinyViTConfig
+from fairjax.models.convolution import KERNEL_INIT, Neck, conv
 from fairjax.models.layers import MLP, Attention, gelu, layer_norm
-
-
-def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "k k i d"], stride: int = 1) -> Float[Array, "b h2 w2 d"]:
-    """A convolution padded by k // 2 on every side, depthwise where the kernel has one input channel and x has more.
-
-    Depthwise, it is the sum of shifted and scaled copies: on XLA:CPU that is 4 to 40 times as fast as
-    `feature_group_count`, with the same result.
-    """
-    size, pad = kernel.shape[0], kernel.shape[0] // 2
-    if size == 1 and stride == 1:
-        return x @ kernel[0, 0]
-    if kernel.shape[2] == x.shape[3]:
-        dimensions = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=dimensions)
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    h, w = (stride * ((n - 1) // stride) + 1 for n in x.shape[1:3])  # what the strided windows span
-    shifts = [(i, j) for i in range(size) for j in range(size)]
-    terms = [padded[:, i : i + h : stride, j : j + w : stride] * kernel[i, j, 0] for i, j in shifts]
-    return functools.reduce(jnp.add, terms)
 
 
 class ConvNorm(nnx.Module):
@@ -40,7 +20,7 @@ class ConvNorm(nnx.Module):
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1, *, depthwise=False, eps, dtype, rngs):
         self.stride, self.eps, self.dtype = stride, eps, dtype
         shape = (kernel, kernel, 1 if depthwise else n_in, n_out)
-        self.kernel = nnx.Param(nnx.initializers.he_normal(in_axis=(0, 1, 2))(rngs.params(), shape))
+        self.kernel = nnx.Param(KERNEL_INIT(rngs.params(), shape))
         self.scale = nnx.Param(jnp.ones((n_out,)))
         self.bias = nnx.Param(jnp.zeros((n_out,)))
         self.mean = nnx.BatchStat(jnp.zeros((n_out,)))
@@ -143,23 +123,6 @@ class Stage(nnx.Module):
         return x if self.downsample is None else self.downsample(x)
 
 
-class Neck(nnx.Module):
-    """SAM's neck: 1x1 and 3x3 convolutions, each followed by a LayerNorm over channels."""
-
-    def __init__(self, n_in: int, n_out: int, eps: float, *, dtype, rngs):
-        init = nnx.initializers.he_normal(in_axis=(0, 1, 2))
-        self.dtype = dtype
-        self.kernel1 = nnx.Param(init(rngs.params(), (1, 1, n_in, n_out)))
-        self.norm1 = layer_norm(n_out, eps, dtype=dtype, rngs=rngs)
-        self.kernel2 = nnx.Param(init(rngs.params(), (3, 3, n_out, n_out)))
-        self.norm2 = layer_norm(n_out, eps, dtype=dtype, rngs=rngs)
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
-        """Maps the last stage's features to SAM's embedding space."""
-        x, kernel1, kernel2 = nnx.nn.dtypes.promote_dtype((x, self.kernel1[...], self.kernel2[...]), dtype=self.dtype)
-        return self.norm2(conv(self.norm1(conv(x, kernel1)), kernel2))
-
-
 class TinyViT(nnx.Module):
     """MobileSAM's image encoder, for images of any size.
 
@@ -177,6 +140,11 @@ class TinyViT(nnx.Module):
         self.stem2 = ConvNorm(first // 2, first, 3, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs)
         self.stages = nnx.List([Stage(c, stage, dtype=dtype, rngs=rngs) for stage in range(len(c.embed_dims))])
         self.neck = Neck(c.embed_dims[-1], c.neck_dim, c.neck_norm_eps, dtype=dtype, rngs=rngs)
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell of the last stage's grid: the stem has 4, then every merging but the last has 2."""
+        return 2 ** len(self.config.depths) * self.config.last_stride
 
     def stage_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:
         """Preprocessed images -> the last stage's grid of features, before the neck."""

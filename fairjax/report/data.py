@@ -39,6 +39,7 @@ class ReportData:
       missingness: columns attribute, group, n_given, n_left_out; None where nothing was left out.
       comparisons: differences between models: a, b, attribute, metric, group, value, ci_low, ci_high, p_value, p_holm,
         p_bh, status, n_invalid; None where there is one model.
+      cases: pictures of single cases: {"image", "target", "value", "groups": {attribute: group}, "picture": data URI}.
       values: attribute → group → (n,) values of the cases, e.g. their Dice, of the run that is shown.
     """
 
@@ -61,6 +62,7 @@ class ReportData:
     missingness: pd.DataFrame | None = None
     comparisons: pd.DataFrame | None = None
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    cases: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def confidence(self) -> float:

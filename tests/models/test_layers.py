@@ -7,8 +7,9 @@ from scipy.special import erf
 
 from fairjax.errors import UserError
 from fairjax.models.architectures import ViTConfig
+from fairjax.models.convolution import conv
 from fairjax.models.layers import ACTIVATIONS, attention, bicubic_matrix, resize_bicubic
-from fairjax.models.tinyvit import conv, offset_index
+from fairjax.models.tinyvit import offset_index
 from fairjax.models.vit import ViT
 
 TINY = {"image_size": 16, "patch_size": 8, "width": 12, "depth": 1, "heads": 2, "mlp_dim": 24}

@@ -9,6 +9,15 @@ from fairjax.models.architectures.image_text import (
     ImageTextConfig,
     MedCLIPConfig,
 )
+from fairjax.models.architectures.sam import (
+    HieraConfig,
+    MaskDecoderConfig,
+    MobileSAMConfig,
+    PromptedConfig,
+    SAM2Config,
+    SAMConfig,
+    SAMViTConfig,
+)
 from fairjax.models.architectures.swin import SwinConfig
 from fairjax.models.architectures.text import BERTConfig, CLIPTextConfig
 from fairjax.models.architectures.tinyvit import TinyViTConfig
@@ -22,9 +31,16 @@ __all__ = [
     "CLIPTextConfig",
     "ConvNetConfig",
     "DenseNetConfig",
+    "HieraConfig",
     "ImageTextConfig",
+    "MaskDecoderConfig",
     "MedCLIPConfig",
+    "MobileSAMConfig",
+    "PromptedConfig",
     "ResNetConfig",
+    "SAM2Config",
+    "SAMConfig",
+    "SAMViTConfig",
     "SwinConfig",
     "TinyViTConfig",
     "TransformerConfig",

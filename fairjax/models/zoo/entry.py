@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from fairjax.models.architectures import BLIPConfig, ConvNetConfig, ImageTextConfig, TinyViTConfig, ViTConfig
+from fairjax.models.architectures import (
+    BLIPConfig,
+    ConvNetConfig,
+    ImageTextConfig,
+    PromptedConfig,
+    SAMViTConfig,
+    ViTConfig,
+)
 from fairjax.models.preprocess import Preprocess
 
 # family -> the module class that is built from the row's architecture (imported only when one is built).
@@ -15,7 +22,9 @@ FAMILIES = {
     "clip": "fairjax.models.clip:CLIP",
     "densenet": "fairjax.models.densenet:DenseNet",
     "resnet": "fairjax.models.resnet:ResNet",
-    "tinyvit": "fairjax.models.tinyvit:TinyViT",
+    "sam": "fairjax.models.sam.model:SAM",
+    "sam2": "fairjax.models.sam.model:SAM2",
+    "sam_encoder": "fairjax.models.sam.vit:SAMViT",
     "vit": "fairjax.models.vit:ViT",
 }
 
@@ -37,7 +46,8 @@ class FoundationModel:
     name: str
     title: str
     family: str  # a key of FAMILIES
-    architecture: ViTConfig | ImageTextConfig | BLIPConfig | ConvNetConfig | TinyViTConfig  # at the published size
+    # at the published size
+    architecture: ViTConfig | ImageTextConfig | BLIPConfig | ConvNetConfig | SAMViTConfig | PromptedConfig
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
     probe_feature: str  # what is linear-probed, for people

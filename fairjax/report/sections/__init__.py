@@ -9,7 +9,7 @@ from typing import Any
 
 from fairjax.report import verdict
 from fairjax.report.cells import metric
-from fairjax.report.sections import curves, numbers, runs, what
+from fairjax.report.sections import curves, numbers, prompts, runs, what
 from fairjax.report.sections.common import Page, Section
 
 SECTIONS = (
@@ -20,7 +20,9 @@ SECTIONS = (
     Section("criteria", "Fairness criteria", numbers.criteria),
     Section("models", "Models compared", numbers.models),
     Section("numbers", "Numbers", numbers.numbers),
+    Section("prompts", "Prompts", prompts.prompts),
     Section("distribution", "Distribution by group", curves.distribution),
+    Section("cases", "Worst cases", prompts.cases),
     Section("roc", "ROC curves", curves.roc),
     Section("calibration", "Calibration", curves.calibration),
     Section("decision", "Decision curves", curves.decision),

@@ -17,7 +17,7 @@ _COLOUR_BY = ("method", "learning_rate", "weight_decay")
 
 def runs(page: Page) -> dict[str, Any] | None:
     """Every run of a sweep."""
-    if page.models:
+    if page.models or "prompt" in page.data.results:  # prompts have a section of their own
         return None
     results, selected, name = page.data.results, page.selected, page.selected.primary
     rows = results[(results["metric"] == name) & results["group"].isin([OVERALL, GAP, WORST])]

@@ -1,0 +1,43 @@
+"""Prompted segmentation: every prompt by group, and single cases to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairjax.report.cells import metric
+from fairjax.report.sections.common import Page
+from fairjax.report.selected import ALL, GAP, OVERALL, Selected
+
+
+def prompts(page: Page) -> dict[str, Any] | None:
+    """The primary metric of every prompt, by group."""
+    results = page.data.results
+    if "prompt" not in results:
+        return None
+    averaged = results[results["seed"].isna()]
+    runs = {run: Selected(averaged, run) for run in dict.fromkeys(averaged["run"])}
+    name, blocks = page.selected.primary, []
+    for attribute in page.selected.attributes or [ALL]:
+        groups = [OVERALL, *page.selected.groups(attribute)]
+        rows = []
+        for of in runs.values():
+            cells = [of.cell(attribute, name, group) for group in groups]
+            rows.append((of.row["prompt"], of.row["selection"], cells, of.cell(attribute, name, GAP)))
+        blocks.append((attribute, groups, rows))
+    return {"blocks": blocks, "metric": metric(name), "spread": _spread(page)}
+
+
+def _spread(page: Page) -> list[tuple[str, str, float, float, int]]:
+    """Prompt, selection, and the lowest and highest overall value among the draws of a random prompt."""
+    results = page.data.results
+    drawn = results[results["seed"].notna() & (results["metric"] == page.selected.primary)]
+    drawn = drawn[(drawn["attribute"] == ALL) & (drawn["group"] == OVERALL)]
+    by = drawn.groupby(["prompt", "selection"], sort=False)["value"]
+    return [(*key, values.min(), values.max(), len(values)) for key, values in by]
+
+
+def cases(page: Page) -> dict[str, Any] | None:
+    """Pictures of the cases with the lowest values."""
+    if not page.data.cases:
+        return None
+    return {"cases": page.data.cases, "metric": metric(page.selected.primary)}

@@ -1,0 +1,128 @@
+"""What is to be segmented: the objects in the true masks, counted before any image is embedded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int
+from scipy import ndimage
+
+from fairjax import progress
+from fairjax.datasets.dataset import Dataset
+from fairjax.errors import UserError, lookup
+
+MODES = {
+    "class": "all pixels of a class are one object",
+    "component": "every connected component of a class is an object",
+    "largest": "the largest connected component of a class is the object",
+}
+TOUCHING = np.ones((3, 3), int)  # components are connected by edges and corners
+COLUMNS = ["row", "image", "target", "class", "component", "pixels", "height", "width"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What counts as an object.
+
+    Attributes:
+      mode: a key of `MODES`.
+      min_pixels: smaller objects are left out.
+      most: objects per image and class, the largest ones.
+    """
+
+    mode: str = "class"
+    min_pixels: int = 1
+    most: int = 8
+
+    def __post_init__(self):
+        lookup("objects", self.mode, MODES)
+
+    def find(self, codes: Int[np.ndarray, "h w"], n_classes: int) -> Iterator[tuple[int, int, Bool[np.ndarray, "h w"]]]:
+        """(class, component, mask) of every object; components by falling size, and 0 where a class is one object."""
+        for code in range(1, n_classes + 1):
+            mask = codes == code
+            if self.mode == "class":
+                parts = [mask]
+            else:
+                labels, n = ndimage.label(mask, TOUCHING)
+                sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+                order = np.argsort(-sizes, kind="stable")[: 1 if self.mode == "largest" else self.most]
+                parts = [labels == label + 1 for label in order]
+            for component, part in enumerate(parts):
+                if part.sum() >= self.min_pixels and part.any():
+                    yield code, component, part
+
+
+@dataclasses.dataclass(frozen=True)
+class Objects:
+    """The objects of a dataset.
+
+    Attributes:
+      table: one row per object: `row` (of the image in the dataset), `image`, `target` (its name in the image),
+        `class`, `component`, `pixels`, and the image's `height` and `width`.
+      without_mask: images that have no true mask.
+      empty: pairs of image and class in which there is nothing to segment.
+      unreadable: [{"row", "image", "reason"}] of masks that cannot be read.
+    """
+
+    table: pd.DataFrame
+    without_mask: int
+    empty: int
+    unreadable: list[dict]
+
+    @property
+    def most(self) -> int:
+        """Objects of the image that has most of them."""
+        return int(self.table.groupby("row").size().max())
+
+
+def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool = True) -> Objects:
+    """Reads every true mask once.
+
+    Raises:
+      UserError: the dataset has no masks, or nothing in them.
+    """
+    classes = dataset.mask_classes
+    rows = np.flatnonzero(dataset.has_mask)
+    images = dataset.table["image"].to_numpy()
+
+    def one(row: int) -> list[tuple] | str:
+        try:
+            codes = dataset.read_mask(images[row])
+            if codes.ndim != 2:
+                return f"ValueError: a mask of shape {codes.shape} is not one of an image"
+        except Exception as error:  # whatever a decoder throws at a broken file, the other masks go on
+            return f"{type(error).__name__}: {error}"
+        return [
+            (
+                row,
+                images[row],
+                f"{classes[code - 1]}#{component}",
+                classes[code - 1],
+                component,
+                int(mask.sum()),
+                *mask.shape,
+            )
+            for code, component, mask in rule.find(codes, len(classes))
+        ]
+
+    found: list[tuple] = []
+    unreadable, empty = [], 0
+    with (
+        progress.bar("reading masks", "mask", len(rows), show=show_progress) as bar,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for row, result in zip(rows, pool.map(one, rows)):
+            bar.update()
+            if isinstance(result, str):
+                unreadable.append({"row": int(row), "image": images[row], "reason": result})
+                continue
+            found += result
+            empty += len(classes) - len({name for *_, name, _, _, _, _ in result})
+    if not found:
+        raise UserError(f"{dataset.name}: there is nothing to segment in {len(rows)} masks of {len(dataset)} images")
+    return Objects(pd.DataFrame(found, columns=COLUMNS), len(dataset) - len(rows), empty, unreadable)

@@ -1,0 +1,194 @@
+"""What is measured equals the original's way: one image, one prompt at a time, in PyTorch's interpolation."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from fairjax import models
+from fairjax.audit.masks import measure
+from fairjax.errors import UserError
+from fairjax.models import zoo
+from fairjax.segmentation import objects
+from fairjax.segmentation.evaluate import runs
+from fairjax.segmentation.frame import Frame
+from fairjax.segmentation.infer import Scoring, Segmenter, loader, nearest, segment
+from fairjax.segmentation.objects import Rule, scan
+from fairjax.segmentation.prompts import Plan
+
+RULE, PLAN = Rule("component", most=2), Plan(("interior", "rands", "bbox"), draws=2)
+OPTIONS = {"batch_size": 2, "shard_batches": 2, "show_progress": False}
+MEASURES = ("dice", "iou", "nsd", "hd95")
+
+
+@pytest.fixture(scope="module")
+def segmenter(checkpoint):
+    module, card = models.load(checkpoint), models.load_card(checkpoint)
+    return Segmenter(module, Frame(models.load_preprocess(card), module.config.decoder), {"weights": "w"})
+
+
+@pytest.fixture(scope="module")
+def found(data):
+    """The objects, and the images that hold any."""
+    table = scan(data, RULE, show_progress=False)
+    holds = np.isin(np.arange(len(data)), table.table["row"])
+    rows = np.cumsum(holds) - 1
+    return dataclasses.replace(table, table=table.table.assign(row=rows[table.table["row"]])), data.take(holds)
+
+
+@pytest.fixture(scope="module")
+def measured(found, segmenter, tmp_path_factory):
+    table, targets = found
+    root = tmp_path_factory.mktemp("cache")
+    return segment(targets, segmenter, table, RULE, PLAN, Scoring(MEASURES), root, **OPTIONS), root
+
+
+def test_objects_are_found_and_what_is_empty_is_counted(data):
+    by_mode = {mode: scan(data, Rule(mode), show_progress=False) for mode in objects.MODES}
+    assert {found.without_mask for found in by_mode.values()} == {1}
+    # Nine masks × two classes: image 3 is empty, and the even images lack the second class.
+    assert {found.empty for found in by_mode.values()} == {2 + 4}
+    counts = {mode: found.table.groupby("class").size().to_dict() for mode, found in by_mode.items()}
+    assert counts["class"] == counts["largest"] == {"big": 8, "small": 4}
+    assert counts["component"] == {"big": 16, "small": 4}
+    sizes = by_mode["component"].table.query("image == '1.png' and `class` == 'big'")
+    assert sizes["pixels"].tolist() == [14 * 14, 4 * 6]
+    assert sizes["target"].tolist() == ["big#0", "big#1"]
+    assert by_mode["largest"].most == 2
+
+
+def test_small_objects_are_left_out(data):
+    found = scan(data, Rule("component", min_pixels=30), show_progress=False)
+    assert found.table["pixels"].min() >= 30
+    with pytest.raises(UserError, match="nothing to segment"):
+        scan(data, Rule(min_pixels=10_000), show_progress=False)
+
+
+def original(segmenter, pixels, codes, drawn):
+    """SAM's own way: preprocess, embed, decode one prompt, enlarge to the input, cut, enlarge to the image."""
+    module, preprocess = segmenter.module, segmenter.frame.preprocess
+    height, width = codes.shape
+    h, w = preprocess.resized_shape(height, width)
+    embedding = module.embed(jnp.asarray(preprocess(pixels))[None])
+    scaled = drawn.reshape(-1, 2) * [w / width, h / height]
+    if drawn.ndim == 1:
+        tokens = module.prompts.tokens(boxes=scaled.reshape(1, 1, 4))
+    else:
+        tokens = module.prompts.tokens(scaled[None, None], np.ones((1, 1, len(scaled)), int))
+    decoded = module.decode(embedding, tokens)
+    low = torch.tensor(np.asarray(decoded["masks"][0, :, 1:]))
+    big = interpolate(low, (preprocess.size, preprocess.size), mode="bilinear")[..., :h, :w]
+    return interpolate(big, (height, width), mode="bilinear")[0].numpy(), np.asarray(decoded["iou"][0, 0, 1:])
+
+
+@pytest.mark.parametrize("k", [0, 4, 9])
+def test_every_measure_equals_that_of_the_original_way(found, segmenter, measured, k):
+    (_, targets), (result, _) = found, measured
+    row = result.table.iloc[k]
+    codes = targets.read_mask(row["image"])
+    code = targets.mask_classes.index(row["class"]) + 1
+    mask = next(mask for c, part, mask in RULE.find(codes, 2) if (c, part) == (code, row["component"]))
+    for place, drawn in enumerate(PLAN.draw(mask, row["image"], f"{code}#{row['component']}")):
+        logits, iou = original(segmenter, targets.read(row["image"]), codes, drawn)
+        masks = logits > 0
+        dice = measure(masks, np.broadcast_to(mask, masks.shape))["dice"]
+        for s, best in enumerate((iou.argmax(), dice.argmax())):
+            expected = measure(masks[best][None], mask[None], MEASURES, tolerance=2.0)
+            np.testing.assert_allclose(result.values[k, place, s], [expected[name][0] for name in MEASURES], atol=2e-3)
+        assert result.predicted_iou[k, place] == pytest.approx(iou.max(), abs=1e-4)
+
+
+def test_an_oracle_is_never_worse(measured):
+    dice = measured[0].values[..., 0]
+    assert (dice[:, :, 1] >= dice[:, :, 0] - 1e-6).all()
+    assert (dice[:, :, 1] > dice[:, :, 0] + 1e-3).any()
+
+
+def test_a_second_run_reads_no_image(found, segmenter, measured):
+    table, targets = found
+    result, root = measured
+
+    def forbidden(image):
+        raise AssertionError(image)
+
+    blind = dataclasses.replace(targets, read=forbidden)
+    again = segment(blind, segmenter, table, RULE, PLAN, Scoring(MEASURES), root, **OPTIONS)
+    np.testing.assert_array_equal(again.values, result.values)
+
+
+def test_what_the_masks_depend_on_is_in_the_key(found, segmenter, measured):
+    from fairjax.segmentation.infer import open_cache
+
+    table, targets = found
+    options = {"batch_size": 2, "shard_batches": 2}
+    keys = [
+        open_cache(targets, segmenter, table, rule, plan, scoring, measured[1], **options).folder
+        for rule, plan, scoring in (
+            (RULE, PLAN, Scoring(MEASURES)),
+            (RULE, dataclasses.replace(PLAN, seed=1), Scoring(MEASURES)),
+            (RULE, PLAN, Scoring(("dice",))),
+            (dataclasses.replace(RULE, most=1), PLAN, Scoring(MEASURES)),
+        )
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_an_unreadable_image_is_quarantined(found, segmenter, tmp_path):
+    table, targets = found
+
+    def read(image):
+        if image == "2.png":
+            raise OSError("broken")
+        return targets.read(image)
+
+    broken = dataclasses.replace(targets, read=read, fingerprint="other")
+    options = OPTIONS | {"max_unreadable": 0.5}
+    result = segment(broken, segmenter, table, RULE, Plan(("bbox",)), Scoring(("dice",)), tmp_path, **options)
+    assert [entry["image"] for entry in result.quarantined] == ["2.png"]
+    assert "2.png" not in set(result.table["image"])
+    assert np.isfinite(result.values).all()
+
+
+def test_a_random_prompt_is_averaged_over_its_draws(measured):
+    result, _ = measured
+    found = {facts["run"]: values["dice"] for facts, values in runs(result, PLAN, MEASURES)}
+    np.testing.assert_allclose(
+        found["rands:predicted"], (found["rands/0:predicted"] + found["rands/1:predicted"]) / 2, rtol=1e-6
+    )
+    assert "bbox/0:predicted" not in found
+
+
+def test_compat_compares_in_the_squashed_frame_as_fairmedfm(found, segmenter):
+    table, targets = found
+    own = zoo.MODELS["mobile_sam"].preprocess
+    preprocess = own.replace(size=64, resize="squash", interpolation="bilinear_plain", bgr=True)
+    frame = Frame(preprocess, segmenter.frame.decoder, 0.5)
+    load = loader(
+        targets,
+        Segmenter(segmenter.module, frame, {}),
+        table,
+        RULE,
+        Plan(("bbox", "rand")),
+        Scoring(in_frame=True, skip_first_column=True),
+    )
+    _, arrays, reason = load.map(1)
+    assert reason == ""
+    pixels, codes = targets.read(load.images[1]), targets.read_mask(load.images[1])
+    squashed = interpolate(
+        torch.tensor(pixels[..., ::-1].copy()).permute(2, 0, 1)[None].float(), (64, 64), mode="bilinear"
+    )
+    expected = (squashed.round()[0].permute(1, 2, 0).numpy() - own.mean) / own.std
+    np.testing.assert_allclose(arrays["pixels"], expected, atol=1 / 55)
+    seen = nearest(codes, 64, 64)
+    mask = next(mask for _, _, mask in RULE.find(seen, 2))
+    np.testing.assert_array_equal(arrays["truth"][0, :, 1:], mask[:, 1:])
+    assert not arrays["truth"][:, :, 0].any()
+    assert not arrays["columns"][0].any()
+    y, x = np.nonzero(mask)
+    np.testing.assert_array_equal(arrays["coords"][0].ravel()[:4], [x.min(), y.min(), x.max(), y.max()])
+    low = np.random.default_rng(0).normal(size=(64, 64))
+    enlarged = arrays["rows"] @ low @ arrays["columns"].T
+    np.testing.assert_allclose(enlarged[:, 1:], low[:, 1:], atol=1e-5)
