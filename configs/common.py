@@ -114,7 +114,7 @@ def segmentation(dataset: str) -> ConfigDict:
             "prompts": "center+rand+rands+bbox",  # of segmentation.prompts.KINDS; there is also "interior"
             "draws": 5,  # of each random prompt: their spread is part of the intervals
             "jitter": 0.0,  # of the boxes' edges, as a share of their sides
-            "objects": "class",  # or "component", or "largest": the largest component of each class
+            "objects": "class",  # or "component", "largest", "left", "right": of segmentation.objects.MODES
             "min_pixels": 1,  # smaller objects are left out
             "most_objects": 8,  # per image and class, the largest ones
             "most_images": 0,  # a sample of the images that have masks; 0 for all

@@ -3,6 +3,17 @@
     python -m converters --model=mobile_sam --checkpoint=mobile_sam.safetensors --out=checkpoints/mobile_sam
     python -m fairjax.launch --config=configs/segmentation.py:dataset=isic2017,model=mobile_sam,prompts=rand+bbox \
         --config.dataset.root=DIR --config.model.checkpoint=checkpoints/mobile_sam
+
+Measured with mobile_sam on 100 images of isic2017 (prompting.most_images=100, one draw): mean Dice of the mask that the
+model rates best, and of the best mask:
+
+    center  0.410 [0.350, 0.471]   0.602 [0.541, 0.661]
+    rand    0.392 [0.332, 0.453]   0.542 [0.477, 0.603]
+    bbox    0.850 [0.827, 0.868]   0.873 [0.854, 0.890]   predicted: sex 0.009 [0.000, 0.055]   age 0.013 [0.000, 0.069]
+
+and on 100 images of covid_cxr, the lung on the left of the picture (objects=left):
+
+    bbox    0.879 [0.866, 0.891]   sex 0.030 [0.006, 0.053]*   age 0.021 [0.000, 0.045]
 """
 
 from ml_collections import ConfigDict

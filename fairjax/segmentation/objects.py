@@ -19,7 +19,10 @@ MODES = {
     "class": "all pixels of a class are one object",
     "component": "every connected component of a class is an object",
     "largest": "the largest connected component of a class is the object",
+    "left": "the leftmost of a class's large connected components is the object",
+    "right": "the rightmost of a class's large connected components is the object",
 }
+LARGE = 0.25  # of the largest component: what counts as large
 TOUCHING = np.ones((3, 3), int)  # components are connected by edges and corners
 COLUMNS = ["row", "image", "target", "class", "component", "pixels", "height", "width"]
 
@@ -45,16 +48,20 @@ class Rule:
         """(class, component, mask) of every object; components by falling size, and 0 where a class is one object."""
         for code in range(1, n_classes + 1):
             mask = codes == code
-            if self.mode == "class":
-                parts = [mask]
-            else:
-                labels, n = ndimage.label(mask, TOUCHING)
-                sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-                order = np.argsort(-sizes, kind="stable")[: 1 if self.mode == "largest" else self.most]
-                parts = [labels == label + 1 for label in order]
+            parts = [mask] if self.mode == "class" else self._components(mask)
             for component, part in enumerate(parts):
                 if part.sum() >= self.min_pixels and part.any():
                     yield code, component, part
+
+    def _components(self, mask: Bool[np.ndarray, "h w"]) -> list[Bool[np.ndarray, "h w"]]:
+        labels, n = ndimage.label(mask, TOUCHING)
+        sizes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
+        order = np.argsort(-sizes, kind="stable")
+        if self.mode in ("left", "right"):
+            large = order[sizes[order] >= LARGE * sizes.max(initial=0)]
+            middle = {label: np.nonzero(labels == label + 1)[1].mean() for label in large}
+            order = np.array(sorted(large, key=middle.__getitem__, reverse=self.mode == "right"), int)
+        return [labels == label + 1 for label in order[: self.most if self.mode == "component" else 1]]
 
 
 @dataclasses.dataclass(frozen=True)

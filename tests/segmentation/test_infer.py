@@ -58,6 +58,15 @@ def test_objects_are_found_and_what_is_empty_is_counted(data):
     assert sizes["pixels"].tolist() == [14 * 14, 4 * 6]
     assert sizes["target"].tolist() == ["big#0", "big#1"]
     assert by_mode["largest"].most == 2
+    sides = {mode: by_mode[mode].table.query("image == '0.png'")["pixels"].tolist() for mode in ("left", "right")}
+    assert sides == {"left": [13 * 14], "right": [13 * 14]}  # the small block is not large enough to be one of two
+
+
+def test_the_leftmost_of_two_lungs_is_found():
+    lungs = np.zeros((20, 30), np.uint8)
+    lungs[2:15, 18:27] = lungs[2:14, 2:10] = lungs[17:19, 0:2] = 1
+    for mode, n in (("left", 12 * 8), ("right", 13 * 9), ("largest", 13 * 9)):
+        assert [mask.sum() for *_, mask in Rule(mode).find(lungs, 1)] == [n]
 
 
 def test_small_objects_are_left_out(data):

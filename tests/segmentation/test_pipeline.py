@@ -56,7 +56,7 @@ def test_a_run_leaves_tidy_results_and_a_report(finished):
     assert set(tidy["usage"]) == {"prompted_segmentation"}
     assert {"dice", "dice_median", "iou", "nsd", "hd95"} <= set(tidy["metric"])
     rows = tidy.query("run == 'bbox:predicted' and metric == 'dice' and attribute == 'sex'").set_index("group")
-    assert {"overall", "F", "M", "gap", "worst", "es", "skewness"} <= set(rows.index)
+    assert {"overall", "F", "M", "gap", "worst", "es_std", "skewness"} <= set(rows.index)
     objects = pd.read_parquet(finished / "work" / "scores" / "objects.parquet")
     boxes = objects.query("prompt == 'bbox' and selection == 'predicted'")
     assert len(boxes) == 12

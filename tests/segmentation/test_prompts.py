@@ -17,7 +17,7 @@ NO_DRAWS = np.random.default_rng(0)
 def test_the_box_is_tight(mask):
     x0, y0, x1, y1 = tight_box(mask).astype(int)
     assert mask[y0 : y1 + 1, x0 : x1 + 1].sum() == mask.sum()
-    assert all(edge.any() for edge in (mask[y0], mask[y1], mask[:, x0], mask[:, x1]))
+    assert all(line.any() for line in (mask[y0], mask[y1], mask[:, x0], mask[:, x1]))
 
 
 @given(MASKS, st.floats(0, 0.9), st.integers(0, 5))
