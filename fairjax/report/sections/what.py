@@ -18,7 +18,8 @@ def what(page: Page) -> dict[str, Any]:
     data, row = page.data, page.selected.row
     n_runs = 0 if page.models else data.results["run"].nunique()
     run = {key: row[key] for key in _RUN_FACTS if key in row and row[key] != data.model.get("name")}
-    run |= {"selected from": f"{count(n_runs)} runs, on validation data"} if n_runs > 1 else {}
+    chosen = n_runs > 1 and data.thresholds  # what has no threshold was not chosen on validation data either
+    run |= {"selected from": f"{count(n_runs)} runs, on validation data"} if chosen else {}
     run |= {"threshold": f"{decimal(data.thresholds['value'])} ({data.thresholds['rule']})"} if data.thresholds else {}
     others = {name: value for name, value in data.thresholds.get("models", {}).items() if name != data.run}
     run |= {f"threshold of {name}": decimal(value) for name, value in others.items()}
