@@ -1,10 +1,10 @@
 """The table of foundation models: everything else reads what it needs to know about a model from its row here."""
 
-from fairjax.models.zoo import image, image_text, segmentation
+from fairjax.models.zoo import blip, image, image_text, segmentation
 from fairjax.models.zoo.entry import FAMILIES, FoundationModel, TokenizerSpec
 
 __all__ = ["FAMILIES", "MODELS", "FoundationModel", "TokenizerSpec"]
 
 MODELS: dict[str, FoundationModel] = {
-    row.name: row for rows in (image_text.ROWS, image.ROWS, segmentation.ROWS) for row in rows
+    row.name: row for rows in (image_text.ROWS, blip.ROWS, image.ROWS, segmentation.ROWS) for row in rows
 }
