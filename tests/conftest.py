@@ -7,8 +7,12 @@ import pytest
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# Most of the time of small tests is LLVM's; what it optimises is slower or faster, and computes the same.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+def pytest_configure(config):
+    """Most of the time of small tests goes to compilation: it may be quick. Slow tests are those that compute."""
+    if config.option.markexpr != "slow":
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 
 @pytest.fixture(autouse=True)
