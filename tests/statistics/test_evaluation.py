@@ -349,8 +349,8 @@ def test_intervals_of_an_absent_gap_hold_zero():
 def test_intervals_cover_the_truth_nineteen_times_in_twenty(n):
     unequal = {"shift": (0.7, 1.4)}
     assert 0.93 < covered(2000, n, 1000, "auc", "overall", auc(1.0)) < 0.97
-    assert 0.93 < covered(2000, n, 1000, "auc", "gap", 0) < 0.97
-    assert 0.93 < covered(2000, n, 1000, "auc", "gap", auc(1.4) - auc(0.7), **unequal) < 0.97
+    assert 0.93 < covered(2000, n, 1000, "auc", "gap", 0) < 0.98  # of few patients, simultaneous and expanded: cautious
+    assert 0.93 < covered(2000, n, 1000, "auc", "gap", auc(1.4) - auc(0.7), **unequal) < 0.98
     assert 0.93 < covered(2000, n, 1000, "auc", "f − m", auc(0.7) - auc(1.4), **unequal) < 0.97
     assert covered(2000, n, 1000, "auc", "worst", auc(0.7), **unequal) > 0.93
 
