@@ -21,7 +21,7 @@ from fairjax.io import hash_arrays
 from fairjax.metrics.threshold import parse_rule
 from fairjax.models import zoo
 from fairjax.models.preprocess import compat
-from fairjax.training.probe import ProbeConfig
+from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import Run, expand
 from fairjax.training.sweep import Features, Sweep
 

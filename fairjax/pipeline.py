@@ -17,6 +17,7 @@ from fairjax.embeddings import Embeddings
 from fairjax.experiment import Config
 from fairjax.models.zoo import MODELS
 from fairjax.training import sweep as training
+from fairjax.training.engine import plan
 
 USAGE, METHOD = "linear_probe", "erm"
 
@@ -74,7 +75,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
             )
             samples = dataset.table.assign(split=side, readable=embedded.valid)
             results.write_parquet(path / "scores" / "samples.parquet", samples)
-            said.update(runs=len(runs), chunks=sweep.plan.chunks)
+            said.update(runs=len(runs), chunks=len(sweep.chunks))
 
         # ----------------------------------------------------------------------------------------------- metrics
         with work.stage("metrics") as said:
@@ -127,7 +128,7 @@ def describe(config: Config, path: Path, cache: Path) -> str:
     store = embeddings.open_cache(dataset, encoder, cache / "embeddings", **options)
     missing = sum(map(len, store.missing()))
     counts = {name: int((side == name).sum()) for name in SPLITS}
-    cut = training.plan(runs, probe, counts, card["probe_width"], config["memory_gib"] * 2**30)
+    cut = plan(runs, training.make_program(probe), counts, card["probe_width"], config["memory_gib"] * 2**30)
     rows = {
         "dataset": f"{dataset.name}: {len(dataset)} images ({dataset.labels.sum()} positive) of {dataset.n_patients} "
         + "units; "

@@ -74,7 +74,7 @@ def evaluate(
     identity = [__version__, sweep.folder.name, sweep.pool, dict(facts), settings, names, hash_arrays(cohort)]
     folder = folder / hash_json(identity)[:12]
     tidy, runs = [], []
-    with progress.bar("evaluating", "run", len(sweep.plan.runs), show=show_progress) as bar:
+    with progress.bar("evaluating", "run", len(sweep.runs), show=show_progress) as bar:
         for index, (chunk, arrays) in enumerate(sweep):
             paths = [folder / f"{kind}-{index:05d}.parquet" for kind in ("results", "runs")]
             if not all(path.exists() for path in paths):
