@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from fairjax.datasets.volumes import pool
+from fairjax.errors import UserError
 from fairjax.io import atomic_write, hash_arrays, hash_json, read_json, write_json
 from fairjax.training.runs import Run
 
@@ -106,8 +107,14 @@ class Sweep:
 
 
 def gather(folder: Path, runs: Sequence[Run]) -> Sweep:
-    """The sweep of runs that are all in a folder."""
+    """The sweep of runs that are all in a folder.
+
+    Raises:
+      UserError: some are not, for another process failed to train them.
+    """
     position = {run.name: place for place, run in enumerate(runs)}
     chunks = [chunk for chunk in read(folder) if any(name in position for name in chunk.names)]
+    if absent := position.keys() - {name for chunk in chunks for name in chunk.names}:
+        raise UserError(f"{len(absent)} of {len(runs)} runs were not trained, such as {min(absent)}; run it again")
     chunks.sort(key=lambda chunk: min(position[name] for name in chunk.names if name in position))
     return Sweep(runs, folder, chunks)

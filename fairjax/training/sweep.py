@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from fairjax import __version__, progress
+from fairjax import __version__, distributed, progress
 from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays, hash_json, write_json
 from fairjax.training import store
@@ -140,12 +140,15 @@ def sweep(
     done = {name for chunk in store.read(folder) for name in chunk.names}
     missing = [run for run in runs if run.name not in done]
     mine = cut.cut(missing)[share[0] :: share[1]]
-    if mine:
-        engine = make_engine(features, program, groups, seed)
-        total = sum(map(len, mine))
-        with progress.bar(f"training {method}", "run", total, show=show_progress) as bar:
-            for part in mine:
-                store.write(store.chunk_of(folder, part), engine.train(part, cut.width, bar))
+    distributed.barrier("to train")  # nobody adds a chunk before everybody has seen what is missing
+    try:
+        if mine:
+            engine = make_engine(features, program, groups, seed)
+            with progress.bar(f"training {method}", "run", sum(map(len, mine)), show=show_progress) as bar:
+                for part in mine:
+                    store.write(store.chunk_of(folder, part), engine.train(part, cut.width, bar))
+    finally:
+        distributed.barrier("trained")  # also where this process failed: the others do not wait for ever
     return store.gather(folder, runs)
 
 
