@@ -62,7 +62,7 @@ class Cell:
     usage: Usage
     method: str
     sensitive: str
-    runs: Sequence[Run]
+    runs: tuple[Run, ...]
     probe: ProbeConfig
 
     @property
@@ -98,7 +98,7 @@ def expand_cells(config: Config, attributes: Sequence[str]) -> list[Cell]:
     for name in sensitive:
         lookup("attribute in training.sensitive", name, dict.fromkeys(attributes))
     return [
-        Cell(usage, method, attribute, runs_of(config, method), probe_of(config))
+        Cell(usage, method, attribute, tuple(runs_of(config, method)), probe_of(config))
         for usage in _distinct("usages", words["usages"], USAGES)
         for method in _distinct("methods", words["methods"])
         for attribute in (sensitive if parse(method).objective.grouped else ("",))
@@ -123,7 +123,7 @@ def runs_of(config: Config, method: str) -> list[Run]:
         named = {"default": (strength.default,), "path": strength.path}
         asked = words["strengths"]
         strengths = lookup("training.strengths", asked, named) if isinstance(asked, str) else asked
-    return expand(config["seeds"], *(words[key] for key in GRID_KEYS), strengths)
+    return expand(config["seeds"], words["learning_rates"], words["weight_decays"], strengths)
 
 
 def probe_of(config: Config) -> ProbeConfig:

@@ -210,6 +210,4 @@ def by_volume(sweep: Sweep, validation: Dataset, test: Dataset, how: str) -> Swe
     """
     if "volume" not in test.table:
         return sweep
-    return dataclasses.replace(
-        sweep, pool=how, volumes={"validation": validation.volumes(), "test": test.volumes()}
-    )
+    return dataclasses.replace(sweep, pool=how, volumes={"validation": validation.volumes(), "test": test.volumes()})

@@ -27,7 +27,9 @@ def experiments(config: Config) -> Iterator[tuple[str, Config]]:
     """
     for key in ("datasets", "models"):
         if not config[key]:
-            raise UserError(f"a sweep needs {key}: --config=configs/sweep.py:datasets=isic2017+ham10000,models=mobile_sam")
+            raise UserError(
+                f"a sweep needs {key}: --config=configs/sweep.py:datasets=isic2017+ham10000,models=mobile_sam"
+            )
     shared = {key: value for key, value in config.items() if key not in ("datasets", "models")}
     for dataset, about_dataset in config["datasets"].items():
         for model, about_model in config["models"].items():

@@ -156,10 +156,12 @@ class Engine:
             stages.append(dataclasses.replace(program, config=config, method=parse("erm")))
             program = dataclasses.replace(program, second=True)
         stages.append(program)
-        epochs = sum(stage.config.epochs for stage in stages)
+        epochs, done, start = sum(stage.config.epochs for stage in stages), 0, bar.n
 
-        def advance(share: float) -> None:
-            bar.update(len(runs) * share / epochs)
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            bar.update(start + len(runs) * done / epochs - bar.n)
 
         for stage in stages:
             functions = compiled(stage, self.mesh)
@@ -172,7 +174,7 @@ class Engine:
             arrays[name] = functions.scores(head, self.data.constants, x)
         return {name: np.ascontiguousarray(np.asarray(array)[: len(runs)]) for name, array in arrays.items()}
 
-    def _fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]) -> dict[str, Any]:
+    def _fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[int], None]) -> dict[str, Any]:
         functions, config = compiled(program, self.mesh), program.config
         state = functions.init(self.key, self.data, rates, errors)
         for number in range(config.epochs):
