@@ -64,8 +64,8 @@ def compare_methods(
       One row for each method, metric, attribute and overall, group, gap and worst: `KEY`, `attribute`, `metric`,
       `group`, `value` (mean over seeds), `ci_low`, `ci_high`, `difference` (method − baseline; NaN of the baseline, and
       where there is none), `difference_low`, `difference_high`, `p_value` (two-sided, that the difference is 0),
-      `n_seeds` (of the difference where there is one), `n`, `n_positive`, `status`, and the columns of `SETTINGS` that
-      `table` has.
+      `baseline` (the method that it is the difference to, else ""), `n_seeds` (of the difference where there is one),
+      `n`, `n_positive`, `status`, and the columns of `SETTINGS` that `table` has.
 
     Raises:
       UserError: The table or the scores are not what they should be, or runs of the table are in no chunk.
@@ -243,6 +243,7 @@ def _frame(key: Key, of: _Comparison, rows: Sequence[Row], evaluation: Evaluatio
             "difference_low": below.reshape(-1),
             "difference_high": above.reshape(-1),
             "p_value": p_value.reshape(-1),
+            "baseline": of.base.key[1] if of.base else "",
             "n_seeds": (of.paired or of.own).n_seeds,
             **counts,
             "status": status.reshape(-1),

@@ -12,7 +12,7 @@ from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL, WORST, Selected
 from fairjax.report.tables import distribution, same_settings
 
-_COLOUR_BY = ("method", "learning_rate", "weight_decay")
+_COLOUR_BY = ("method", "usage", "strength", "learning_rate", "weight_decay")
 
 
 def runs(page: Page) -> dict[str, Any] | None:
