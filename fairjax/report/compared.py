@@ -102,19 +102,36 @@ class Compared:
         absent = Cell(*nothing, "not computed"), Difference(*nothing, "not computed")
         return self._cells.get((method, attribute, name, group), absent)
 
-    def runs(self, results: pd.DataFrame, method: Method, free: str = "") -> pd.DataFrame:
-        """Returns the rows of `results` of a method's selected settings, of which one may be `free` to differ."""
-        rows = results
-        for name, value in zip(KEY, method):
-            rows = rows[rows[name] == value] if name in rows else rows
-        for name, value in self.settings[method].items():
-            if name in rows and name != free:
-                rows = rows[rows[name] == value] if finite(value) else rows[rows[name].isna()]
-        return rows
-
     def best(self, methods: list[Method], attribute: str, name: str, group: str, higher: bool) -> set[Method]:
         """Returns the methods with the best value, by itself or with others."""
         values = {of: self.pair(of, attribute, name, group)[0].value for of in methods}
         known = {of: value for of, value in values.items() if finite(value)}
         wanted = (max if higher else min)(known.values(), default=math.nan)
         return {of for of, value in known.items() if value == wanted}
+
+
+class Runs:
+    """The values of single runs, by method, attribute and summary.
+
+    Args:
+      results: the tidy table of `ReportData`.
+      compared: the methods.
+      name: of the metric.
+    """
+
+    def __init__(self, results: pd.DataFrame, compared: Compared, name: str):
+        rows = results[(results["metric"] == name) & results["group"].isin(SHOWN) & results["value"].notna()]
+        self._keys = [key for key in (*KEY, "attribute", "group") if key in rows]
+        self._groups = dict(list(rows.groupby(self._keys, sort=False, observed=True)))
+        self._settings = compared.settings
+
+    def values(self, of: Method, attribute: str, group: str, free: str = "") -> pd.DataFrame:
+        """Returns the rows of a method's selected settings, of which one may be `free` to differ."""
+        where = {**of._asdict(), "attribute": attribute, "group": group}
+        rows = self._groups.get(tuple(where[key] for key in self._keys))
+        if rows is None:
+            return next(iter(self._groups.values())).iloc[:0]
+        for name, value in self._settings[of].items():
+            if name in rows and name != free:
+                rows = rows[rows[name] == value] if finite(value) else rows[rows[name].isna()]
+        return rows

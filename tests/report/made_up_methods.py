@@ -9,12 +9,24 @@ import pandas as pd
 
 from fairjax.report.data import ReportData
 
-NAMES = (
-    "group_dro cvar_dro laftr cfair domain_independent mmd coral equalized_odds equal_opportunity demographic_parity "
-    "arl jtt fis sinkhorn reweighting resampling"
-).split()
+NAMES = [
+    "group_dro",
+    "cvar_dro",
+    "laftr",
+    "cfair",
+    "domain_independent",
+    "mmd",
+    "coral",
+    "equalized_odds",
+    "equal_opportunity",
+]
+NAMES += ["demographic_parity", "arl", "jtt", "fis", "sinkhorn", "reweighting", "resampling", "swad", "sam", "fairclip"]
+BLIND = {"erm", "reweighting", "resampling"}  # of no strength, and told of nothing
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-RATE = 1e-3
+CHOSEN = 3
+SETTINGS = {"learning_rate": 1e-3, "weight_decay": 0.05}
+KEY = ["usage", "method", "sensitive"]
+AT = ["attribute", "metric", "group"]
 
 
 def with_methods(
@@ -22,87 +34,71 @@ def with_methods(
     n_methods: int = 2,
     n_seeds: int = 8,
     usages: tuple[str, ...] = ("linear_probe",),
-    harmful: tuple[str, ...] = ("laftr",),
+    harmful: str = "",
 ) -> ReportData:
     """The report with `n_methods` methods, ERM among them.
 
     Args:
       data: of one method.
-      n_methods: ERM and the first of `NAMES`; the last two of these have no strength, and are told of nothing.
+      n_methods: ERM and the first of `NAMES`.
       n_seeds: of each method.
       usages: of each method.
-      harmful: methods whose first group of each attribute is worse off beyond noise.
+      harmful: a method under which the first group of each attribute is worse off beyond noise.
     """
     rng = np.random.default_rng(5)
-    base = data.results[data.results["run"] == data.run]
+    base = data.results[(data.results["run"] == data.run) & ~data.results["group"].str.contains(" − ")]
     attributes = [name for name in dict.fromkeys(base["attribute"]) if name != "all"]
-    names = ["erm", *NAMES[: n_methods - 1]]
-    results, frames = [], []
+    results, frames = [base.assign(sensitive="", strength=np.nan, seed=0, **SETTINGS)], []
     for usage in usages:
-        for place, method in enumerate(names):
-            blind = method in ("erm", "reweighting", "resampling")
-            for sensitive in [""] if blind else attributes:
-                strengths = (np.nan,) if blind else STRENGTHS
-                effect = rng.normal(0, 0.4)
-                for step, strength in enumerate(strengths):
-                    pull = 0 if blind else (step / len(strengths)) ** 2
-                    shift = {
-                        "overall": -0.06 * pull * rng.uniform(0.3, 1),
-                        "gap": -0.07 * pull + 0.02 * effect,
-                        "worst": 0.05 * pull - 0.05 * pull**2,
-                    }
-                    for seed in range(n_seeds):
-                        rows = base[base["metric"].eq("auc") & base["group"].isin(list(shift))].copy()
-                        rows["value"] += rows["group"].map(shift) * (
-                            rows["attribute"] == (sensitive or "sex")
-                        ) + rng.normal(0, 0.004, len(rows))
-                        run = f"{usage}-{method}-{sensitive}-{strength:g}-{seed}"
-                        results.append(
-                            rows.assign(
-                                run=run,
-                                usage=usage,
-                                method=method,
-                                sensitive=sensitive,
-                                strength=strength,
-                                seed=seed,
-                                learning_rate=RATE,
-                            )
-                        )
-                frames.append(
-                    _frame(
-                        base,
-                        usage,
-                        method,
-                        sensitive,
-                        np.nan if blind else STRENGTHS[2],
-                        n_seeds,
-                        rng,
-                        method in harmful,
-                    )
-                )
-    first = base.assign(usage=usages[0], sensitive="", strength=np.nan)
-    results = pd.concat([first, *results], ignore_index=True)
-    frame = pd.concat(frames, ignore_index=True)
-    chosen = results[results["strength"].isna() | results["strength"].eq(STRENGTHS[2])]
-    chosen = chosen[chosen["run"] != data.run]
-    means = chosen.groupby(["usage", "method", "sensitive", "attribute", "metric", "group"])["value"].mean()
-    keys = pd.MultiIndex.from_frame(frame[list(means.index.names)])
-    frame["value"] = means.reindex(keys).fillna(pd.Series(frame["value"].to_numpy(), keys)).to_numpy()
-    return dataclasses.replace(data, results=results, methods=frame)
+        for method in ["erm", *NAMES[: n_methods - 1]]:
+            for sensitive in [""] if method in BLIND else attributes:
+                of = {"usage": usage, "method": method, "sensitive": sensitive}
+                runs = _runs(base, of, n_seeds, rng)
+                results.append(runs)
+                frames.append(_frame(base, runs, of, n_seeds, rng, method == harmful))
+    results = pd.concat(results, ignore_index=True)
+    results = results[~(results["run"].str.fullmatch("linear_probe-erm--nan-0"))]  # which is the selected run
+    return dataclasses.replace(data, results=results, methods=pd.concat(frames, ignore_index=True))
 
 
-def _frame(base, usage, method, sensitive, strength, n_seeds, rng, harmful) -> pd.DataFrame:
-    rows = base[~base["group"].str.contains(" − ")].reset_index(drop=True)
-    columns = ["attribute", "metric", "group", "value", "ci_low", "ci_high", "n", "n_positive", "status"]
-    frame = rows[columns].assign(usage=usage, method=method, sensitive=sensitive, strength=strength, learning_rate=RATE)
-    is_erm = method == "erm"
-    half = rng.uniform(0.004, 0.02, len(frame))
-    difference = rng.normal(0, 0.35, len(frame)) * half
-    lower_is_better = frame["metric"].isin(["bce", "ece"]) | frame["group"].eq("gap")
-    first = frame.groupby("attribute")["group"].transform(lambda of: of.iloc[1] if len(of) > 1 else "")
+def _runs(base, of, n_seeds, rng) -> pd.DataFrame:
+    """AUC overall, gap and worst of every strength and seed: stronger is fairer, and costs utility."""
+    rows = base[base["metric"].eq("auc") & base["group"].isin(["overall", "gap", "worst"])]
+    strengths = (np.nan,) if of["method"] in BLIND else STRENGTHS
+    cost, gain = rng.uniform(0.01, 0.05), rng.uniform(0.0, 0.6)
+    parts = []
+    for step, strength in enumerate(strengths):
+        pull = 0.0 if of["method"] == "erm" else ((step + 1) / len(STRENGTHS)) ** 1.5
+        factor = {"overall": 1 - cost * pull, "gap": 1 - gain * pull, "worst": 1 + (0.06 * gain - cost * pull) * pull}
+        told = rows["attribute"].eq(of["sensitive"] or "sex") | rows["group"].eq("overall")
+        for seed in range(n_seeds):
+            value = rows["value"] * rows["group"].map(factor).where(told, 1.0) * rng.normal(1, 0.003, len(rows))
+            run = f"{of['usage']}-{of['method']}-{of['sensitive']}-{strength:g}-{seed}"
+            parts.append(rows.assign(value=value, run=run, strength=strength, seed=seed, **of, **SETTINGS))
+    return pd.concat(parts)
+
+
+def _frame(base, runs, of, n_seeds, rng, harmful) -> pd.DataFrame:
+    strength = np.nan if of["method"] in BLIND else STRENGTHS[CHOSEN]
+    chosen = runs if of["method"] in BLIND else runs[runs["strength"] == strength]
+    frame = base[[*AT, "value", "ci_low", "ci_high", "n", "n_positive", "status"]].reset_index(drop=True)
+    half = rng.uniform(0.006, 0.015, len(frame)) * (1 if of["method"] != "erm" else np.nan)
+    difference = rng.normal(0, 0.3, len(frame)) * half
+    means = chosen.groupby(AT)["value"].mean()
+    keys = pd.MultiIndex.from_frame(frame[AT])
+    known = keys.isin(means.index)
+    before = frame["value"].to_numpy()
+    difference = np.where(known, means.reindex(keys).to_numpy() - before, difference) + 0 * half
     if harmful:
-        difference = np.where(frame["group"] == first, np.where(lower_is_better, 0.04, -0.04), difference)
-    frame["difference"] = np.nan if is_erm else difference
-    frame["difference_low"], frame["difference_high"] = frame["difference"] - half, frame["difference"] + half
-    frame["p_value"] = np.where(is_erm, np.nan, np.exp(-2 * (np.abs(difference) / half) ** 2).clip(0.001))
-    return frame.assign(n_seeds=n_seeds, baseline="" if is_erm else "erm")
+        names = frame[~frame["group"].isin(["overall", "gap", "worst"])].groupby("attribute")["group"].first()
+        loss = np.where(frame["metric"].isin(["bce", "ece"]), 0.04, -0.04)
+        difference = np.where(frame["group"] == frame["attribute"].map(names), loss, difference)
+    moved = np.nan_to_num(difference)
+    least = np.where(frame["group"] == "gap", 0, -np.inf)
+    frame = frame.assign(
+        value=before + moved, ci_low=np.maximum(frame["ci_low"] + moved, least), ci_high=frame["ci_high"] + moved
+    )
+    ends = {"difference": difference, "difference_low": difference - half, "difference_high": difference + half}
+    p_value = np.exp(-1.9 * (np.abs(difference) / half) ** 1.5).clip(0.001)
+    own = {"n_seeds": n_seeds, "baseline": "" if of["method"] == "erm" else "erm", "strength": strength}
+    return frame.assign(**of, **ends, p_value=p_value, **own, **SETTINGS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fairjax.metrics.disparity import DISPARITIES
 from fairjax.report import method_figures
 from fairjax.report.cells import finite, metric
-from fairjax.report.compared import SHOWN, Compared, Method
+from fairjax.report.compared import SHOWN, Compared, Method, Runs
 from fairjax.report.method_figures import Track
 from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL, WORST
@@ -71,82 +72,62 @@ def _table(compared: Compared, among: list[Method], attribute: str, name: str) -
 def tradeoff(page: Page) -> dict[str, Any] | None:
     """Utility against fairness, with the paths of strengths and the Pareto front."""
     compared, name = page.compared, page.selected.primary
-    if compared is None:
+    if compared is None or not metric(name).higher_is_better:
         return None
-    label, blocks = metric(name).short, []
+    runs, blocks = Runs(page.data.results, compared, name), []
     for place, (usage, attribute) in enumerate(_blocks(page, compared)):
         among = compared.told(usage, attribute)
         figures = []
         for group in (GAP, WORST):
-            tracks = [_track(page, compared, of, among, attribute, group) for of in among]
+            tracks = [_track(page, compared, runs, of, attribute, group) for of in among]
             tracks = [track for track in tracks if np.isfinite(track.point).all()]
             if len(tracks) > 1:
-                axes = f"{label} overall", f"{label} {_TITLES[group]}"
-                higher = group == WORST and metric(name).higher_is_better is not False
-                figures.append(method_figures.tradeoff(f"trade{place}-{group}", tracks, axes, higher))
+                x, y = (f"{metric(name).short} {_TITLES[of]}" for of in (OVERALL, group))
+                arguments = tracks, (x, y), group == WORST
+                apart = None
+                if sum(len(track.path) > 1 for track in tracks) > method_figures.MOST_PATHS:
+                    apart = method_figures.apart(f"apart{place}-{group}", *arguments)
+                figures.append((method_figures.tradeoff(f"trade{place}-{group}", *arguments), apart))
         if figures:
             legend = [(page.method_looks[of.method], compared.label(of, among)) for of in among]
             blocks.append((usage, attribute, figures, legend))
     return {"blocks": blocks, "many_usages": len(compared.usages) > 1} if blocks else None
 
 
-def _track(page: Page, compared: Compared, of: Method, among: list[Method], attribute: str, group: str) -> Track:
-    name = page.selected.primary
-    x, y = (compared.pair(of, attribute, name, which)[0].value for which in (OVERALL, group))
+def _track(page: Page, compared: Compared, runs: Runs, of: Method, attribute: str, group: str) -> Track:
+    values = [compared.pair(of, attribute, page.selected.primary, which)[0].value for which in (OVERALL, group)]
     path = np.empty((0, 2))
     if "strength" in page.data.results:
-        rows = compared.runs(page.data.results, of, free="strength")
-        rows = rows[(rows["metric"] == name) & (rows["attribute"] == attribute) & rows["group"].isin([OVERALL, group])]
-        means = rows.groupby(["strength", "group"])["value"].mean().unstack()
-        path = means.reindex(columns=[OVERALL, group]).dropna().to_numpy()
-    return Track(compared.label(of, among), page.method_looks[of.method], (x, y), path, compared.is_baseline(of))
+        parts = [runs.values(of, attribute, which, free="strength") for which in (OVERALL, group)]
+        means = [part.groupby("strength")["value"].mean() for part in parts]
+        path = pd.concat(means, axis=1, join="inner").sort_index().to_numpy()
+    label = compared.label(of, compared.told(of.usage, attribute))
+    return Track(label, page.method_looks[of.method], (values[0], values[1]), path, compared.is_baseline(of))
 
 
 def harm(page: Page) -> dict[str, Any] | None:
     """Who is worse off than with the baseline, and by how much."""
     compared = page.compared
-    if compared is None or not compared.baselines:
+    if compared is None:
         return None
     names = [name for name in _HARM if name in page.selected.metrics] or [page.selected.primary]
     rows = statistics.harm(compared.frame, names)
     if rows.empty:
         return None
-    worse = rows[rows["verdict"] == "worse"]
-    # The ends of intervals that reach furthest to the worse side: what the data cannot exclude.
-    reach = []
-    for name in names:
-        of = rows[(rows["metric"] == name) & rows["difference_low"].notna()]
-        if len(of):
-            higher = metric(name).higher_is_better
-            row = of.loc[of["difference_low"].idxmin() if higher else of["difference_high"].idxmax()]
-            reach.append((metric(name), row["difference_low"] if higher else row["difference_high"], row))
-    tables = []
-    for usage, attribute in _blocks(page, compared):
-        groups = page.selected.groups(attribute)
-        for name in names:
-            lines = []
-            for of in compared.methods:
-                if of.usage == usage and not compared.is_baseline(of):
-                    pairs = [compared.pair(of, attribute, name, group)[1] for group in groups]
-                    lines.append((of, [(pair, pair.side(metric(name).higher_is_better)) for pair in pairs]))
-            tables.append((usage, attribute, metric(name), groups, lines))
+    counts = rows["verdict"].value_counts()
+    worse = []
+    for row in rows[rows["verdict"] == "worse"].itertuples():
+        of = Method(row.usage, row.method, row.sensitive)
+        worse.append(
+            (of, row.attribute, row.group, metric(row.metric), *compared.pair(of, row.attribute, row.metric, row.group))
+        )
     return {
-        "worse": [
-            (
-                Method(r.usage, r.method, r.sensitive),
-                r,
-                metric(r.metric),
-                *compared.pair(Method(r.usage, r.method, r.sensitive), r.attribute, r.metric, r.group),
-            )
-            for r in worse.itertuples()
-        ],
+        "worse": worse,
         "n": len(rows),
-        "n_worse": len(worse),
-        "n_better": int((rows["verdict"] == "better").sum()),
-        "n_unknown": int((rows["verdict"] == "unknown").sum()),
+        "counts": {verdict: int(counts.get(verdict, 0)) for verdict in ("worse", "better", "unknown")},
         "expected": (1 - page.data.confidence) / 2 * len(rows),
-        "reach": reach,
-        "tables": tables,
+        "reach": [end for name in names if (end := _reach(rows[rows["metric"] == name], name))],
+        "tables": _changes(page, compared, names),
         "labels": [metric(name).short for name in names],
         "many_usages": len(compared.usages) > 1,
         "baselines": " or ".join(dict.fromkeys(compared.baselines.values())),
@@ -154,25 +135,46 @@ def harm(page: Page) -> dict[str, Any] | None:
     }
 
 
+def _reach(rows: pd.DataFrame, name: str) -> tuple | None:
+    """The end of an interval that reaches furthest to the worse side, and whose it is."""
+    ends = rows["difference_low"] if metric(name).higher_is_better else -rows["difference_high"]
+    if ends.isna().all():
+        return None
+    row = rows.loc[ends.idxmin()]
+    return metric(name), ends.min() if metric(name).higher_is_better else -ends.min(), row
+
+
+def _changes(page: Page, compared: Compared, names: list[str]) -> list[tuple]:
+    """Tables of the differences of every method and group: usage, attribute, metric, groups, and lines."""
+    tables = []
+    for usage, attribute in _blocks(page, compared):
+        groups = page.selected.groups(attribute)
+        others = [of for of in compared.methods if of.usage == usage and not compared.is_baseline(of)]
+        for name in names:
+            lines = []
+            for of in others:
+                pairs = [compared.pair(of, attribute, name, group)[1] for group in groups]
+                lines.append((of, [(pair, pair.side(metric(name).higher_is_better)) for pair in pairs]))
+            tables.append((usage, attribute, metric(name), groups, lines))
+    return tables
+
+
 def seeds(page: Page) -> dict[str, Any] | None:
     """The values of every seed, by method."""
-    compared, name, results = page.compared, page.selected.primary, page.data.results
+    compared, name = page.compared, page.selected.primary
     if compared is None or max(compared.n_seeds.values()) < 2:
         return None
-    blocks = []
+    runs, blocks = Runs(page.data.results, compared, name), []
     for place, (usage, attribute) in enumerate(_blocks(page, compared)):
         among, figures = compared.told(usage, attribute), []
-        at = results[(results["metric"] == name) & (results["attribute"] == attribute)]
         for group in (OVERALL, GAP):
-            of_group = at[at["group"] == group]
-            rows = [(of, compared.runs(of_group, of)["value"].dropna().to_numpy()) for of in among]
-            shown = [
-                (compared.label(of, among), page.method_looks[of.method], values) for of, values in rows if len(values)
-            ]
-            if shown:
-                reference = next((float(np.median(v)) for of, v in rows if len(v) and compared.is_baseline(of)), None)
+            values = {of: runs.values(of, attribute, group)["value"].to_numpy() for of in among}
+            values = {of: found for of, found in values.items() if len(found)}
+            rows = [(compared.label(of, among), page.method_looks[of.method], found) for of, found in values.items()]
+            if rows:
+                reference = [float(np.median(found)) for of, found in values.items() if compared.is_baseline(of)]
                 label = f"{metric(name).short} {_TITLES[group]}"
-                figures.append(method_figures.seeds(f"seeds{place}-{group}", label, shown, reference))
+                figures.append(method_figures.seeds(f"seeds{place}-{group}", label, rows, *reference[:1]))
         if figures:
             blocks.append((usage, attribute, figures))
     return {"blocks": blocks, "many_usages": len(compared.usages) > 1} if blocks else None
