@@ -45,8 +45,9 @@ def compare_methods(
 ) -> pd.DataFrame:
     """Averages every method over its seeds, and compares it with the baseline of the same usage.
 
-    Runs are taken as they come. A method's replicates are kept from its first run until its last and those of its
-    baseline are there: if the baseline's runs come first, two methods are held at a time, whatever their number.
+    Runs are taken as they come. A method's replicates are held from its first run until its last and those of its
+    baseline are there: if runs come method by method and the baseline's first, that is the baseline, and what is in
+    the runs that are evaluated together.
 
     Args:
       chunks: Names of runs (`run_id`) and their scores (R, n) of the same samples; runs not in `table` are skipped.

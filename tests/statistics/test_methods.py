@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.intervals import expanded
 from fairjax.statistics.methods import compare_methods, harm
+from fairjax.statistics.paired import Mean
 
 N, N_BOOT = 160, 24
 NAMES = {"sex": ["female", "male"], "age": ["<40", "40-59", "≥60"]}
@@ -211,6 +214,20 @@ def test_the_baseline_is_of_the_same_usage_and_of_the_same_attribute_if_there_is
     assert loss.loc[("dro", "sex"), "difference"] == pytest.approx(
         loss.loc[("dro", "sex"), "value"] - loss.loc[("erm", "sex"), "value"]
     )
+
+
+def test_replicates_are_let_go_once_a_method_is_compared():
+    scores, table, *sample = make(("erm", *(f"m{i:02}" for i in range(15))), n_seeds=4, n=40)
+    held = []
+
+    def chunks():
+        for chunk in chunked(scores, 16):
+            held.append(sum(isinstance(thing, Mean) and bool(thing.samples) for thing in gc.get_objects()))
+            yield chunk
+
+    compare((scores, table, *sample), chunks=chunks(), metrics=("acc",), n_boot=2, min_group=1)
+    assert len(held) == 4
+    assert max(held) <= 1 + 2  # the baseline, and the last method that the loop has seen
 
 
 def test_settings_of_the_table_are_carried_and_must_be_the_same_for_all_seeds(data):

@@ -80,6 +80,7 @@ def reading(page: Page) -> dict[str, Any]:
         "tested": any(finite(selected.cell(attribute, name, GAP).p_value) for attribute, name in gaps),
         "has_threshold": bool(page.data.thresholds),
         "overall": OVERALL,
+        "compares_methods": page.compared is not None,
     }
 
 
