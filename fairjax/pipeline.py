@@ -151,12 +151,15 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                 curves=_curves(sweeps, shown, whole_test, attributes),
                 thresholds={"rule": config["evaluation"]["threshold"], "value": float(shown["threshold"])},
                 notes=_notes(dataset, embedded, shown, config) + failures.notes(),
+                methods=compared,
             )
             summary = report.summary_table(tidy, shown["run"])
             results.write_csv(path / "summary.csv", summary)
             page = report.write(path / "report", data)
             said.update(page=str(page))
     print(report.console_table(data))
+    if compared is not None:
+        print(report.console_methods(compared))
     print(f"report: {page}")
     failures.raise_if_any()
     return page
