@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,8 @@ from jaxtyping import Array, Bool, Float, Int
 EPSILON = 2.0**-23  # a float32 score nearer to 0 or 1 than this has no logit
 TOLERANCE = 1e-6  # of the gradient of the mean log loss, for logits of unit spread
 MOST_STEPS = 100
-_CHUNK = 2**20  # scores × groups at once, to bound memory: a step's halvings hold eight times as many
+FRACTIONS = np.array([1, 1 / 4, 1 / 16, 1 / 64, 0], np.float32)  # of a Newton step that are tried
+_CHUNK = 2**20  # scores × groups at once, to bound memory: a step's fractions hold five times as many
 
 
 class Calibration(NamedTuple):
@@ -108,47 +110,52 @@ def _fit(
     centre = over(logits_rn) * intercept
     spread = jnp.sqrt(jax.vmap(lambda m, c: (m * (logits_rn - c[:, None]) ** 2).sum(1), (0, 1), 1)(weights, centre))
     spread = jnp.maximum(spread / jnp.sqrt(size), 1e-6)
-    y = labels.astype(jnp.float32)
-
-    def one(z_n, member, has_optimum):
-        """Newton of one run and group, halved until the loss falls."""
-
-        def loss(line):
-            z = line[0] * z_n + line[1]
-            return jnp.sum(member * (jax.nn.softplus(z) - y * z))
-
-        def derivatives(line):
-            p = jax.nn.sigmoid(line[0] * z_n + line[1])
-            residual, curvature = member * (p - y), member * p * (1 - p)
-            gradient = jnp.array([jnp.sum(residual * z_n), jnp.sum(residual) * intercept])
-            a, b, c = jnp.sum(curvature * z_n**2), jnp.sum(curvature * z_n) * intercept, jnp.sum(curvature)
-            determinant = jnp.maximum(a * c - b * b, 1e-12)
-            return gradient, jnp.array([c * gradient[0] - b * gradient[1], a * gradient[1] - b * gradient[0]]) / (
-                determinant
-            )
-
-        def step(carry):
-            line, _, count = carry
-            _, newton = derivatives(line)
-            before = loss(line)
-            lines = line - 0.5 ** jnp.arange(8.0)[:, None] * newton
-            losses = jax.vmap(loss)(lines)
-            chosen = lines[jnp.argmax(losses <= before * (1 + 1e-6))]
-            return chosen, jnp.max(jnp.abs(derivatives(chosen)[0])), count + 1
-
-        def going(carry):
-            return has_optimum & (carry[1] > TOLERANCE * jnp.sum(member)) & (carry[2] < MOST_STEPS)
-
-        line, gradient, _ = jax.lax.while_loop(going, step, (jnp.array([1.0, 0.0]), jnp.inf, 0))
-        return line, gradient <= TOLERANCE * jnp.sum(member)
+    newton = functools.partial(_newton, y_n=labels.astype(jnp.float32), intercept=intercept)
 
     def run(z_n, centre_g, spread_g):
         z_gn = (z_n - centre_g[:, None]) / spread_g[:, None]
-        line, converged = jax.vmap(one)(z_gn, weights, _has_optimum(z_n, labels, member_gn, intercept))
+        possible = _has_optimum(z_n, labels, member_gn, intercept)
+        line, converged = jax.vmap(newton)(z_gn, weights, possible)
         slope = line[:, 0] / spread_g
         return slope, line[:, 1] - slope * centre_g, converged
 
     return jax.vmap(run)(logits_rn, centre, spread)
+
+
+def _newton(
+    z_n: Array, member_n: Array, has_optimum: Array, *, y_n: Array, intercept: bool
+) -> tuple[Float[Array, " 2"], Bool[Array, ""]]:
+    """Slope and intercept of one run and group, and whether Newton's method got there; no step raises the loss."""
+    tolerance = TOLERANCE * jnp.sum(member_n)
+
+    def loss(line):
+        z = line[0] * z_n + line[1]
+        return jnp.sum(member_n * (jax.nn.softplus(z) - y_n * z))
+
+    def derivatives(line):
+        p = jax.nn.sigmoid(line[0] * z_n + line[1])
+        residual, curvature = member_n * (p - y_n), member_n * p * (1 - p)
+        gradient = jnp.array([jnp.sum(residual * z_n), jnp.sum(residual) * intercept])
+        a, b, c = jnp.sum(curvature * z_n**2), jnp.sum(curvature * z_n) * intercept, jnp.sum(curvature)
+        direction = jnp.array([c * gradient[0] - b * gradient[1], a * gradient[1] - b * gradient[0]])
+        return gradient, direction / jnp.maximum(a * c - b * b, 1e-12)
+
+    def going(carry):
+        _, (gradient, _), count = carry
+        return has_optimum & (jnp.max(jnp.abs(gradient)) > tolerance) & (count < MOST_STEPS)
+
+    def step(carry):
+        line, (_, direction), count = carry
+        lines = line - FRACTIONS[:, None] * direction
+        losses = jax.vmap(loss)(lines)
+        line = lines[
+            jnp.argmax(losses <= jnp.min(losses) * (1 + 1e-6))
+        ]  # the longest of those as good but for rounding
+        return line, derivatives(line), count + 1
+
+    start = jnp.array([1.0, 0.0])
+    line, (gradient, _), _ = jax.lax.while_loop(going, step, (start, derivatives(start), 0))
+    return line, has_optimum & (jnp.max(jnp.abs(gradient)) <= tolerance)
 
 
 def _has_optimum(z_n: Array, labels: Array, member_gn: Array, intercept: bool) -> Bool[Array, " g"]:
