@@ -196,7 +196,9 @@ def test_wasserstein_distances_of_groups_are_those_of_scipy(drawn):
     _, _, codes, weights = drawn
     values = np.random.default_rng(5).uniform(size=(R, B)).astype(np.float32)
     step = step_of(*drawn)
-    distances = distributions.group_distances(jnp.asarray(values), jnp.broadcast_to(step.weights, (R, B)), step.membership)
+    distances = distributions.group_distances(
+        jnp.asarray(values), jnp.broadcast_to(step.weights, (R, B)), step.membership
+    )
     for r in range(R):
         for g in range(G):
             of = codes == g
@@ -378,7 +380,9 @@ def test_weights_of_zero_leave_samples_out(drawn, name):
         changed = logits + noise * out
         outputs = jnp.stack([jnp.asarray(changed)] * G, 1) if name == "domain_independent" else changed[:, None]
         step = step_of(changed, np.where(out, 1 - y, y) if noise else y, codes, weights)
-        step = step._replace(outputs=jnp.asarray(outputs), parameters=parameters, x=jnp.asarray(x + noise * out[:, None]))
+        step = step._replace(
+            outputs=jnp.asarray(outputs), parameters=parameters, x=jnp.asarray(x + noise * out[:, None])
+        )
         values.append(np.asarray(objective.loss(step, 0.5 * ONE, state)[0]))
     np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
 

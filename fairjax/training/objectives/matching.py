@@ -25,8 +25,8 @@ def squared_mmd(
 ) -> Float[Array, " r"]:
     """Squared maximum mean discrepancy of each group that is present from all samples, summed over groups and kernels.
 
-    With a_g the weights of a group less those of all, each of sum 1, it is Σ_g a_gᵀ K a_g = Σ_ij K_ij Σ_g a_gi a_gj: one
-    pass over the pairs.
+    With a_g the weights of a group less those of all, each of sum 1, it is Σ_g a_gᵀ K a_g = Σ_ij K_ij Σ_g a_gi a_gj:
+    one pass over the pairs.
     """
     grouped = weights[..., None] * membership
     totals = grouped.sum(-2, keepdims=True)
