@@ -219,4 +219,6 @@ def test_a_method_without_numbers_says_why_and_leaves_the_figures_to_the_others(
     figure = methods.tradeoff(page)["blocks"][0][2][0][0]
     assert "mmd" not in figure
     assert "coral" in figure
-    assert console_methods(frame).count("–") == 3
+    text = console_methods(frame)
+    assert re.search(r"  mmd +2 +\(1\) +\(1\) +\(1\)\n", text)
+    assert "(1) no number: scores or threshold of a run are not finite" in " ".join(text.split())
