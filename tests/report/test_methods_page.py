@@ -193,3 +193,32 @@ def test_console_table_of_methods_fits_aligns_and_marks(two, many):
     shown = many.methods[(many.methods["metric"] == "auc") & many.methods["group"].isin(["overall", "worst", "gap"])]
     shown = shown[shown["attribute"] == "sex"]
     assert starred == ((shown["difference_low"] > 0) | (shown["difference_high"] < 0)).sum() > 0
+
+
+def test_usages_are_apart_and_named(two):
+    both = with_methods(dataclasses.replace(two, methods=None), 2, 2, ("linear_probe", "lora"))
+    html = render(both)
+    for name in ("methods", "tradeoff", "seeds"):
+        text = section(html, name)
+        assert "linear_probe, by sex" in text
+        assert "lora, by sex" in text
+    assert "All differences in AUC by sex, lora (2)" in section(html, "harm")
+
+
+def test_a_method_without_numbers_says_why_and_leaves_the_figures_to_the_others(many):
+    frame = many.methods.copy()
+    broken = frame["method"] == "mmd"
+    numbers = ["value", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p_value"]
+    frame.loc[broken, numbers] = np.nan
+    frame.loc[broken, "status"] = "scores or threshold of a run are not finite"
+    data = dataclasses.replace(many, methods=frame)
+    page = Page(data)
+    _, rows = methods.methods(page)["blocks"][0][2][0]
+    cells = next(cells for of, _, cells in rows if of.method == "mmd")
+    assert {value.reason for value, *_ in cells} == {"scores or threshold of a run are not finite"}
+    figure = methods.tradeoff(page)["blocks"][0][2][0][0]
+    assert "mmd" not in figure
+    assert "coral" in figure
+    text = console_methods(frame)
+    assert re.search(r"  mmd +2 +\(1\) +\(1\) +\(1\)\n", text)
+    assert "(1) no number: scores or threshold of a run are not finite" in " ".join(text.split())
