@@ -36,7 +36,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.datasets = ConfigDict({name: common.dataset_options(name) for name in chosen["datasets"].split("+")})
     config.models = ConfigDict({name: {"checkpoint": "", "image_size": 0} for name in chosen["models"].split("+")})
     config.training.methods = METHODS
-    config.training.strengths = "path"
+    config.training.strengths = ("path",)
     config.training.learning_rates = (1e-3,)
     config.training.epochs = 30
     return config

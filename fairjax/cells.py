@@ -144,8 +144,9 @@ def runs_of(config: Config, method: str, usage: Usage) -> list[Run]:
     strengths: Sequence[float | None] = (None,)
     if strength:
         named = {"default": (strength.default,), "path": strength.path}
-        asked = words["strengths"]
-        strengths = lookup("training.strengths", asked, named) if isinstance(asked, str) else asked
+        strengths = words["strengths"]
+        if any(isinstance(value, str) for value in strengths):
+            strengths = [value for name in strengths for value in lookup("training.strengths", name, named)]
     if usage.convex:  # the optimum does not depend on the way; the seed only chooses who is resampled
         seeds = config["seeds"] if words["resample"] != "none" else 1
         return expand(seeds, (0.0,), words["weight_decays"], strengths)

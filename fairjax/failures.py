@@ -31,9 +31,7 @@ class Failures:
             yield
         except Exception as error:
             self.found[name] = error
-            lines = {key: self._line(found) for key, found in self.found.items()}
-            traces = {key: traceback.format_exception(found) for key, found in self.found.items()}
-            write_json(self.path, [{self.what: key, "error": lines[key], "traceback": traces[key]} for key in lines])
+            write_json(self.path, [{self.what: key, **self._told(found)} for key, found in self.found.items()])
 
     def notes(self) -> list[str]:
         """A line for each, for the report."""
@@ -52,6 +50,10 @@ class Failures:
                 f"{len(self.found)} {self.what}(s) failed, {name} first ({self._line(error)}); all others are done; "
                 f"see {self.path}; the same command tries the failed ones again"
             )
+
+    def _told(self, error: Exception) -> dict[str, str]:
+        trace = {} if isinstance(error, UserError) else {"traceback": "".join(traceback.format_exception(error))}
+        return {"error": self._line(error), **trace}
 
     @staticmethod
     def _line(error: Exception) -> str:

@@ -17,6 +17,16 @@ from fairjax import distributed
 from fairjax.errors import UserError
 from fairjax.io import locked, read_json, write_json
 
+# Settings that may differ from those of the results that are there: every run, and what was made of it, is kept under
+# the hash of what it depends on, so that more of them only add.
+GROWING = (
+    "seeds",
+    *(
+        f"training.{key}"
+        for key in ("usages", "methods", "postprocess", "sensitive", "strengths", "learning_rates", "weight_decays")
+    ),
+    "training.select",
+)
 COMPUTED = ("scores", "results.parquet")  # what makes a work directory one of its configuration
 REPORTED = ("fairjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pandas", "scikit-learn")
 
@@ -71,7 +81,8 @@ def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[Work
     ):
         settings = json.loads(json.dumps(config))
         if any((path / name).exists() for name in COMPUTED):
-            differing = _differences(read_json(path / "config.json"), settings)
+            changed = _differences(read_json(path / "config.json"), settings)
+            differing = [line for line in changed if line.partition(" ")[0] not in GROWING]
             if differing:
                 raise UserError(
                     f"the work directory {path} holds results of other settings ({'; '.join(differing)}); "
