@@ -177,14 +177,20 @@ def close(program: Program, state: State, passing: Passing, loss: Float[Array, "
     )
 
 
-def finish(program: Program, data: ProbeData, state: State) -> dict[str, Any]:
-    """The heads to keep, averaged if the method says so, with their validation loss and epoch (r,)."""
+def finish(program: Program, state: State, loss: Callable[[dict[str, Array]], Float[Array, " r"]]) -> dict[str, Any]:
+    """The heads to keep, averaged if the method says so, with their validation loss and epoch (r,).
+
+    Args:
+      program: how they were trained.
+      state: after the last epoch.
+      loss: heads → their validation loss (r,).
+    """
     kind = program.method.average
     if not kind:
         return {"head": state.best, "validation_loss": state.best_loss, "best_epoch": state.best_epoch}
     head = averaging.result(kind, state.average, state.params["head"])
     last = jnp.full_like(state.best_epoch, program.config.epochs - 1)
-    return {"head": head, "validation_loss": validation_loss(program, data, head), "best_epoch": last}
+    return {"head": head, "validation_loss": loss(head), "best_epoch": last}
 
 
 def validation_loss(program: Program, data: ProbeData, head: dict[str, Array]) -> Float[Array, " r"]:

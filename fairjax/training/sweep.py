@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fairjax import __version__, progress
 from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays, hash_json, write_json
 from fairjax.training import store
-from fairjax.training.engine import Engine, Plan, plan
+from fairjax.training.engine import Engine, Plan, Trainer, plan
 from fairjax.training.heads import HEADS
 from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig, ProbeData, Program, sample_weights
@@ -43,9 +43,13 @@ class Features:
 
     def standardized(self) -> Features:
         """Z-scores by the training split's mean and standard deviation (a constant feature becomes 0)."""
-        mean, deviation = self.x["train"].mean(0), self.x["train"].std(0)
-        scale = np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0).astype(np.float32)
+        mean, scale = self.scaling()
         return dataclasses.replace(self, x={split: (x - mean) * scale for split, x in self.x.items()})
+
+    def scaling(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+        """The mean of the training split, and what z-scoring multiplies by."""
+        mean, deviation = self.x["train"].mean(0), self.x["train"].std(0)
+        return mean, np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0).astype(np.float32)
 
     def unit(self) -> Features:
         """Embeddings of length 1."""
@@ -126,26 +130,68 @@ def sweep(
     """
     program = make_program(config, method, head, groups)
     cut = plan_of(features, runs, program, memory_bytes)
-    identity = {
+    identity = identity_of(features, program, groups, seed)
+    return fill(
+        folder,
+        identity,
+        runs,
+        cut,
+        lambda: make_engine(features, program, groups, seed),
+        what=f"training {method}",
+        share=share,
+        show_progress=show_progress,
+    )
+
+
+def identity_of(features: Features, program: Program, groups: Groups | None, seed: int) -> dict[str, Any]:
+    """All that the result of a run depends on, besides its seed and hyper-parameters."""
+    return {
         "fairjax": __version__,
         "features": features.key,
-        "config": dataclasses.asdict(config),
-        "method": method,
-        "head": head,
+        "config": dataclasses.asdict(program.config),
+        "method": program.method.name,
+        "head": program.head.name,
         "groups": hash_arrays({"codes": groups.codes}) if groups and program.groups else "",
         "seed": seed,
     }
+
+
+def fill(
+    folder: Path,
+    identity: dict[str, Any],
+    runs: Sequence[Run],
+    cut: Plan,
+    make: Callable[[], Trainer],
+    *,
+    what: str,
+    share: tuple[int, int],
+    show_progress: bool,
+    unit: str = "run",
+    per_run: int = 1,
+) -> Sweep:
+    """Trains what a folder lacks, chunk by chunk, so that a killed sweep loses one chunk at most.
+
+    Args:
+      folder: in which that of the identity lies.
+      identity: all that a run's result depends on.
+      runs: what to train.
+      cut: how.
+      make: makes the trainer, if there is something to train.
+      what: names the work on the bar.
+      share, show_progress: as in `sweep`.
+      unit, per_run: what the bar counts, and how many of them a run is.
+    """
     folder = folder / hash_json(identity)[:12]
     write_json(folder / "sweep.json", identity)
     done = {name for chunk in store.read(folder) for name in chunk.names}
     missing = [run for run in runs if run.name not in done]
     mine = cut.cut(missing)[share[0] :: share[1]]
     if mine:
-        engine = make_engine(features, program, groups, seed)
-        total = sum(map(len, mine))
-        with progress.bar(f"training {method}", "run", total, show=show_progress) as bar:
+        trainer = make()
+        with progress.bar(what, unit, sum(map(len, mine)) * per_run, show=show_progress) as bar:
             for part in mine:
-                store.write(store.chunk_of(folder, part), engine.train(part, cut.width, bar))
+                arrays = trainer.train(part, cut.width, lambda runs: bar.update(runs * per_run))
+                store.write(store.chunk_of(folder, part), arrays)
     return store.gather(folder, runs)
 
 
@@ -162,16 +208,20 @@ def make_engine(features: Features, program: Program, groups: Groups | None, see
         features = features.unit()
     elif config.standardize:
         features = features.standardized()
+    return Engine(program, probe_data(features, program, groups), features.x["test"], jax.random.key(seed))
+
+
+def probe_data(features: Features, program: Program, groups: Groups | None) -> ProbeData:
+    """What the program takes."""
     y = {split: np.asarray(labels, np.float32) for split, labels in features.y.items()}
     n = len(y["train"])
-    data = ProbeData(
+    return ProbeData(
         jnp.asarray(features.x["train"]),
         jnp.asarray(y["train"]),
-        jnp.asarray(sample_weights(y["train"], config.class_weight)),
+        jnp.asarray(sample_weights(y["train"], program.config.class_weight)),
         jnp.asarray(np.unique(features.patients, return_inverse=True)[1], jnp.int32),
         jnp.asarray(groups.membership() if program.groups and groups else np.zeros((n, 0), np.float32)),
         jnp.asarray(features.x["validation"]),
         jnp.asarray(y["validation"]),
         {name: jnp.asarray(value) for name, value in features.constants.items()} if program.head.prototypes else {},
     )
-    return Engine(program, data, features.x["test"], jax.random.key(seed))
