@@ -39,7 +39,8 @@ class LowRank(nnx.Module):
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
         """Maps each vector."""
         x, a, b = nnx.nn.dtypes.promote_dtype((x, self.a[...], self.b[...]), dtype=self.base.dtype)
-        return self.base(x) + self.factor * (x @ a @ b)
+        added = x.reshape(-1, x.shape[-1]) @ a @ b  # flat: gradients that sum over several axes are slow on XLA:CPU
+        return self.base(x) + self.factor * added.reshape(*x.shape[:-1], -1)
 
     def merged(self) -> nnx.Linear:
         """The linear layer that gives the same."""
