@@ -1,6 +1,7 @@
 """Adapters of many runs on one tower: each trains as it would alone, with any method, in any number of parts."""
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -111,6 +112,10 @@ def together(world, tmp_path_factory):
     return world.sweep(tmp_path_factory.mktemp("together"))
 
 
+def _labels(world):
+    return {side: y.astype(np.float32) for side, y in world.features.y.items()}
+
+
 def train_alone(world, run, config=SHORT):
     """The same run by optax.adamw in plain Python, on a tower whose weights are merged anew for every batch."""
     mean, scale = world.features.scaling()
@@ -128,7 +133,7 @@ def train_alone(world, run, config=SHORT):
     def loss(params, images, y):
         return weighted_mean(log_loss(logits(params, images)[None], y), np.ones(len(y)))[0]
 
-    images, y = ({side: of(side) for side in SIZES} for of in (world.images, world.features.y.__getitem__))
+    images, y = ({side: of(side) for side in SIZES} for of in (world.images, _labels(world).__getitem__))
     n, steps = SIZES["train"], -(-SIZES["train"] // config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(
         0, run.learning_rate, config.warmup_epochs * steps, config.epochs * steps, 0.04 * run.learning_rate
@@ -156,23 +161,15 @@ def test_a_run_among_others_equals_the_same_run_trained_alone_by_optax_adamw(wor
 def test_runs_do_not_depend_on_their_company_nor_on_the_parts_of_a_batch(world, together, tmp_path):
     alone = scores(world.sweep(tmp_path / "alone", [RUNS[4]]))
     np.testing.assert_allclose(alone[RUNS[4].name], scores(together)[RUNS[4].name], rtol=1e-5)
-    sizes = {"image_shape": (SIDE, SIDE, 3), "sizes": SIZES}
-    program = sweep.make_program(SHORT)
-    mean_and_scale = world.features.scaling()
-    built = Tower(world.encoder.module, SETTINGS, mean_and_scale)
-    cuts = {memory: _cut(RUNS, built, program, memory, sizes) for memory in range(10_000, 400_000, 1_000)}
-    memory = next(m for m, cut in cuts.items() if cut and cut[1].parts > 2)
-    assert memory >= cuts[memory][0].bytes_per_chunk
-    parts = scores(world.sweep(tmp_path / "parts", memory_bytes=memory))
+    built = Tower(world.encoder.module, SETTINGS, world.features.scaling())
+    cut = functools.partial(tower.lay_out, RUNS, built, sweep.make_program(SHORT), SIZES, (SIDE, SIDE, 3))
+    whole, _ = cut(2**30)
+    runs = whole.width if jax.local_device_count() == 1 else whole.width // jax.local_device_count()
+    memory = whole.bytes_per_chunk - runs * 12 * tower.WORKSPACE * built.held_bytes((SIDE, SIDE, 3))
+    assert cut(memory + 1000)[1].parts == 4  # of 4 images each, in place of one of 16
+    parts = scores(world.sweep(tmp_path / "parts", memory_bytes=memory + 1000))
     for name, row in scores(together).items():
         np.testing.assert_allclose(parts[name], row, rtol=1e-5)
-
-
-def _cut(runs, built, program, memory, sizes):
-    try:
-        return tower.lay_out(runs, built, program, memory_bytes=memory, **sizes)
-    except UserError:
-        return None
 
 
 def test_what_is_stored_gives_the_scores_when_merged_into_the_weights(world, together):
@@ -196,9 +193,10 @@ def test_adapters_learn_what_the_frozen_features_do_not_carry(world, tmp_path):
     assert roc_auc_score(y, adapted.test_scores(runs[0].name)) > 0.9
 
 
-@pytest.mark.parametrize("method", ["group_dro", "arl+swa", "jtt", "domain_independent+sam"])
+@pytest.mark.parametrize("method", ["arl+swa+sam", "jtt", "domain_independent"])
 def test_methods_train_adapters_too(world, together, tmp_path, method):
-    ((_, arrays),) = world.sweep(tmp_path, [RUNS[0], RUNS[2]], method=method)
+    runs = [dataclasses.replace(RUNS[0], strength=2.0), dataclasses.replace(RUNS[2], strength=2.0)]
+    ((_, arrays),) = world.sweep(tmp_path, runs, method=method)
     assert all(np.isfinite(arrays[name]).all() for name in ("test_scores", "validation_loss"))
     assert not np.allclose(arrays["test_scores"][0], scores(together)[RUNS[0].name], rtol=1e-4)
 
@@ -226,7 +224,7 @@ def test_a_killed_sweep_resumes_to_the_same_bits(world, tmp_path, monkeypatch):
 DEVICES = """
 import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
 from test_lora import *
-assert jax.local_device_count() == 4
+assert jax.local_device_count() == 2
 world = make_world()
 many = [*RUNS, Run(9, 0.02, 0.0)]
 swept = scores(world.sweep(Path({out!r}) / "a", many)) | {{"one": world.sweep(Path({out!r}) / "b", many[4:5]).test_scores(many[4].name)}}
@@ -234,9 +232,9 @@ np.savez(Path({out!r}) / "scores.npz", **swept)
 """
 
 
-def test_four_devices_give_the_scores_of_one_whether_they_share_runs_or_images(together, tmp_path):
+def test_two_devices_give_the_scores_of_one_whether_they_share_runs_or_images(together, tmp_path):
     script = DEVICES.format(tests=os.path.dirname(__file__), out=str(tmp_path))
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=300)
     found, expected = np.load(tmp_path / "scores.npz"), scores(together)
     for name in expected:
