@@ -15,6 +15,7 @@ import pytest
 from flax import nnx
 from sklearn.metrics import roc_auc_score
 
+from fairjax import models
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings import Encoder
 from fairjax.errors import UserError
@@ -25,6 +26,7 @@ from fairjax.models.layers import MLP
 from fairjax.random import permutation, stream
 from fairjax.training import sweep, tower
 from fairjax.training.heads import HEADS
+from fairjax.training.images import Images, padded
 from fairjax.training.lora import TowerTrainer, sweep_lora
 from fairjax.training.objectives.base import weighted_mean
 from fairjax.training.objectives.losses import log_loss
@@ -193,6 +195,38 @@ def test_adapters_learn_what_the_frozen_features_do_not_carry(world, tmp_path):
     assert roc_auc_score(y, adapted.test_scores(runs[0].name)) > 0.9
 
 
+def test_images_that_fit_into_memory_are_read_once_and_others_once_an_epoch(world):
+    read = []
+
+    def counted(name):
+        read.append(name)
+        return pixels(name)
+
+    dataset = dataclasses.replace(world.dataset, read=counted)
+    rows = [padded(np.random.default_rng(epoch).permutation(30), 8) for epoch in range(2)]
+    found = {}
+    for memory, reads in ((10**6, 30), (1_000, 60)):
+        read.clear()
+        images = Images(dataset, world.encoder, 8, memory_bytes=memory)
+        found[memory] = [np.concatenate(list(images(of))) for of in rows]
+        assert len(read) == reads
+    for held, streamed, of in zip(found[10**6], found[1_000], rows):
+        np.testing.assert_array_equal(held, streamed)
+        np.testing.assert_array_equal(held[:30], np.stack([pixels(str(row)) for row in of[:30]]))
+        assert not held[30:].any()
+
+
+def test_computing_blocks_again_keeps_less_for_the_gradient():
+    module = models.build("phantom_vit", width=8, depth=3, heads=2, mlp_dim=16, image_size=16)
+    targets = lora.targets_of("phantom_vit")
+    scaling = np.zeros(8, np.float32), np.ones(8, np.float32)
+    kept, less = (
+        Tower(module, LoRA(targets=targets, remat=remat), scaling).held_bytes((16, 16, 3)) for remat in (False, True)
+    )
+    assert less < kept / 3
+    assert not module.encoder.remat
+
+
 @pytest.mark.parametrize("method", ["arl+swa+sam", "jtt", "domain_independent"])
 def test_methods_train_adapters_too(world, together, tmp_path, method):
     runs = [dataclasses.replace(RUNS[0], strength=2.0), dataclasses.replace(RUNS[2], strength=2.0)]
@@ -232,6 +266,7 @@ np.savez(Path({out!r}) / "scores.npz", **swept)
 """
 
 
+@pytest.mark.slow
 def test_two_devices_give_the_scores_of_one_whether_they_share_runs_or_images(together, tmp_path):
     script = DEVICES.format(tests=os.path.dirname(__file__), out=str(tmp_path))
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
