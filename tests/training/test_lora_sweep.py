@@ -257,7 +257,7 @@ def test_a_killed_sweep_resumes_to_the_same_bits(world, tmp_path, monkeypatch):
 
 DEVICES = """
 import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
-from test_lora import *
+from test_lora_sweep import *
 assert jax.local_device_count() == 2
 world = make_world()
 many = [*RUNS, Run(9, 0.02, 0.0)]
