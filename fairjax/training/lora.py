@@ -62,6 +62,7 @@ class TowerTrainer(Trainer):
         key: Array,
     ):
         self.tower, self.program, self.images, self.rows, self.place = tower, program, images, rows, place
+        self._made: dict[Program, Functions] = {}
         mesh = Mesh(np.asarray(jax.local_devices()), (place.axis,))
         self.runs, self._split, self._whole = place.placed(mesh)
         self.data, self.key, self.frozen = jax.device_put((data, key, tower.frozen), self._whole)
@@ -80,16 +81,16 @@ class TowerTrainer(Trainer):
         functions = self._functions(program)
         state = functions.init(self.key, self.data, rates, errors)
         for number in range(config.epochs):
-            index, present = probe.order(self.key, config, rates, n, jnp.int32(number))
-            order = np.where(np.asarray(present) > 0, self.rows["train"][np.asarray(index)], self.rows["train"][0])
+            index, present = map(np.asarray, probe.order(self.key, config, rates, n, jnp.int32(number)))
             moving, multiplied = functions.begin(self.key, self.data, rates, state, jnp.int32(number))
             passing = probe.passing_of(state)
-            for batch, images in enumerate(self._batches(order.reshape(-1))):
+            for batch, images in enumerate(self._batches(self.rows["train"][index.reshape(-1)])):
                 sample = self.data, rates, moving, multiplied, passing, images, index[batch], present[batch]
                 passing = functions.step(self.frozen, *sample)
                 jax.block_until_ready(passing.step)  # or batches would queue up on the devices
                 advance(float(present[batch].sum()) / (n + m))
             loss = self._validation_loss(program, passing.params["head"])
+            state = state._replace(**passing._asdict())  # in place of what was donated to the first step
             state = functions.close(state, passing, loss, jnp.int32(number))
             advance(m / (n + m))
             if config.patience and int(state.stale.min()) >= config.patience:
@@ -110,9 +111,11 @@ class TowerTrainer(Trainer):
         for pixels in self.images(rows):
             yield jax.device_put(pixels.reshape(self.place.parts, -1, *pixels.shape[1:]), self._split)
 
-    @functools.cache  # noqa: B019 (a trainer lives as long as its sweep)
     def _functions(self, program: Program) -> Functions:
-        return functions_of(self.tower, program, len(self.data.y), state_of(self.runs, self._whole), self.runs)
+        if program not in self._made:
+            state = state_of(self.runs, self._whole)
+            self._made[program] = functions_of(self.tower, program, len(self.data.y), state, self.runs)
+        return self._made[program]
 
 
 class Functions(NamedTuple):
@@ -196,7 +199,8 @@ def sweep_lora(
       folder: where chunks are kept, as `sweep.sweep` keeps them, with the adapters' arrays beside the head's.
       model: the zoo's name of the tower, for its targets.
       settings: of the adapters.
-      method, head, groups, seed, memory_bytes, share: as in `sweep.sweep`.
+      method, head, groups, seed, share: as in `sweep.sweep`.
+      memory_bytes: budget per device; on the host, images may take half as much besides, to be read only once.
       threads, processes: as in `fairjax.embeddings.embed`.
       show_progress: whether to show a bar with images/s, each counted once for every run.
 
@@ -228,9 +232,10 @@ def sweep_lora(
         images = Images(dataset, encoder, config.batch_size, memory_bytes=held, threads=threads, processes=processes)
         return TowerTrainer(tower, program, data, images, rows, place, jax.random.key(seed))
 
+    added = {"rank": settings.rank, "alpha": settings.alpha, "targets": settings.targets}
     return fill(
         folder,
-        identity_of(features, program, groups, seed) | {"lora": dataclasses.asdict(settings) | {"remat": None}},
+        identity_of(features, program, groups, seed) | {"lora": added},
         runs,
         cut,
         make,
