@@ -84,7 +84,7 @@ def base(dataset: str) -> ConfigDict:
                 "max_unreadable": 0.01,  # share of images
             },
             "training": {
-                "usages": ("linear_probe",),  # of fairjax.cells.USAGES
+                "usages": ("linear_probe",),  # of fairjax.usages.USAGES
                 "methods": ("erm",),  # of fairjax.training.objectives.METHODS, each in its wrappers: "group_dro+swad"
                 "sensitive": (),  # attributes that methods are told of, each in runs of its own; () for all
                 "postprocess": (),  # of fairjax.training.postprocess.POSTPROCESSORS, each on top of every method
@@ -102,7 +102,14 @@ def base(dataset: str) -> ConfigDict:
                 "resample": "none",  # or "patients": each seed trains on a bootstrap of the training patients
                 "patience": 0,  # epochs; 0 trains to the end
                 "keep": "auto",  # "best" epoch by validation loss, "last", or best where "erm" is the only method
+                "lora_ranks": (8,),  # a usage each
+                "lora_alpha": 16.0,
                 "radius": 0.05,  # of sharpness-aware minimisation, where a method has a strength of its own
+            },
+            "prompts": {  # that describe the classes to a model with a text tower; () for the dataset's own
+                "templates": (),  # with a {} for the name: every template with every name of a class
+                "negative": (),
+                "positive": (),
             },
             "evaluation": {
                 "policy": "strict",

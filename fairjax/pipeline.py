@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairjax import cells, distributed, embeddings, experiment, report, results, workdir
+from fairjax import cells, distributed, embeddings, experiment, report, results, usages, workdir
 from fairjax.cells import Cell
 from fairjax.datasets import splits
 from fairjax.datasets.dataset import SPLITS, Dataset
@@ -24,6 +24,7 @@ from fairjax.models.zoo import MODELS
 from fairjax.statistics.methods import compare_methods
 from fairjax.training.postprocessed import Postprocessed
 from fairjax.training.store import Sweep
+from fairjax.usages import Subject
 
 PRIMARY = "auc"
 SELECTED_BY = {
@@ -68,6 +69,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
         # ------------------------------------------------------------------------------------------- embeddings
         with work.stage("embeddings") as said:
             encoder, card = experiment.load_encoder(config)
+            directory, _ = experiment.find_model(config)
             embedded = embeddings.embed(
                 dataset, encoder, cache / "embeddings", **config["embedding"], share=share, show_progress=show_progress
             )
@@ -76,12 +78,13 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
         # ------------------------------------------------------------------------------------------------- heads
         failures = Failures(path)
         sweeps: dict[Cell, Sweep] = {}
+        subject = Subject(
+            dataset, side, encoder, card["model"], directory, embedded, cache, config, share, show_progress
+        )
         with work.stage("training") as said:
             for cell in plan:
                 with failures.of(cell.name):
-                    sweeps[cell] = cells.train(
-                        cell, dataset, embedded, side, config, path / "scores", share=share, show_progress=show_progress
-                    )
+                    sweeps[cell] = usages.train(cell, subject, path / "scores")
             samples = dataset.table.assign(split=side, readable=embedded.valid)
             if work.first:
                 results.write_parquet(path / "scores" / "samples.parquet", samples)
@@ -180,8 +183,7 @@ def describe(config: Config, path: Path, cache: Path) -> str:
     store = embeddings.open_cache(dataset, encoder, cache / "embeddings", **options)
     missing = sum(map(len, store.missing()))
     counts = {name: int((side == name).sum()) for name in SPLITS}
-    planned = [(cell, *cells.plan_cell(cell, dataset, side, card["probe_width"], config)) for cell in plan]
-    programs = {(program, cut.width) for _, program, cut in planned}
+    planned = {cell.name: usages.forecast(cell, dataset, side, card["probe_width"], config) for cell in plan}
     rows = {
         "dataset": f"{dataset.name}: {len(dataset)} images ({dataset.labels.sum()} positive) of {dataset.n_patients} "
         + "units; "
@@ -189,13 +191,9 @@ def describe(config: Config, path: Path, cache: Path) -> str:
         "attributes": ", ".join(attributes),
         "model": f"{card['model']}: {card['probe_width']} features",
         "embeddings": f"{missing} images to embed, {len(dataset) - missing} in the cache {store.folder}",
-        "cells": f"{len(plan)}, {len(programs)} programs, {sum(len(cell.runs) for cell in plan):,} runs, "
-        f"{sum(cut.flops for *_, cut in planned) / 1e9:,.1f} GFLOP",
-        **{
-            f"  {cell.name}": f"{len(cell.runs)} runs in {cut.chunks} chunks of {cut.width}; "
-            f"{cut.flops / 1e9:,.1f} GFLOP, {cut.bytes_per_chunk / 2**20:,.0f} MiB per device"
-            for cell, _, cut in planned
-        },
+        "cells": f"{len(plan)}, {len({forecast.program for forecast in planned.values()})} programs, "
+        f"{sum(len(cell.runs) for cell in plan):,} runs, {sum(of.flops for of in planned.values()) / 1e9:,.1f} GFLOP",
+        **{f"  {name}": forecast.text for name, forecast in planned.items()},
         "metrics": f"{config['n_boot']} bootstrap replicates over units, shared by all runs",
         "work directory": str(path),
     }

@@ -33,3 +33,8 @@ def bar(description: str, unit: str, total: int, *, done: int = 0, show: bool = 
         miniters=None if watched else 1,
         smoothing=0.1,
     )
+
+
+def advance(bar: tqdm, more: float) -> None:
+    """Moves a bar on, and never beyond its end: parts of units add up with rounding."""
+    bar.update(min(more, bar.total - bar.n))

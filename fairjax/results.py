@@ -99,7 +99,9 @@ def evaluate(
             part = Part(folder / f"results-{key}.parquet", folder / f"runs-{key}.parquet")
             if index % share[1] == share[0] and not (part.results.exists() and part.runs.exists()):
                 loaded, arrays = sweep.load(chunk)
-                ids = [hash_json([sweep.folder.name, facts["method"], facts["sensitive"], run.name])[:16] for run in loaded]
+                ids = [
+                    hash_json([sweep.folder.name, facts["method"], facts["sensitive"], run.name])[:16] for run in loaded
+                ]
                 run_table = _run_table(loaded, name, ids, arrays, validation, attributes, settings["threshold"])
                 tidy = _evaluate_chunk(arrays, run_table, test, groups, settings, bar.update)
                 tidy = tidy.assign(**facts, policy=settings["policy"])[COLUMNS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ class Embeddings:
     """What the encoder made of a dataset's images.
 
     Attributes:
-      features: (n, d) float32, zeros where the image could not be read.
+      features: (n, d) float32, zeros where the image could not be read; (n, q, d) of a model with q vectors per image.
       valid: (n,) whether the image could be read.
       quarantined: one `{"row", "image", "reason"}` per image that could not.
       key: what the features are a function of.
     """
 
-    features: Float[np.ndarray, "n d"]
+    features: Float[np.ndarray, "n *q d"]
     valid: Bool[np.ndarray, " n"]
     quarantined: list[dict[str, Any]]
     key: dict[str, Any]
@@ -80,7 +81,7 @@ class Cache:
             f"the embeddings in {self.folder} are being computed by another run; start again when it has ended",
         )
 
-    def add(self, rows: range, features: Float[np.ndarray, "rows d"], quarantined: list[dict[str, Any]]) -> None:
+    def add(self, rows: range, features: Float[np.ndarray, "rows *q d"], quarantined: list[dict[str, Any]]) -> None:
         """Writes one shard, then names it in the manifest."""
         path = self.folder / self._name(rows)
         buffer = io.BytesIO()
@@ -95,8 +96,11 @@ class Cache:
             entry for name in sorted(self.manifest["shards"]) for entry in self.manifest["shards"][name]["quarantined"]
         ]
 
-    def load(self) -> Embeddings:
+    def load(self, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> Embeddings:
         """Reads all shards.
+
+        Args:
+          keep: (b, …) → (b, …), what is kept of each shard's features; all by default.
 
         Raises:
           UserError: a shard is damaged; it names the folder to delete.
@@ -109,7 +113,8 @@ class Cache:
                     f"the embedding cache is damaged: {path} is missing or not what was written; "
                     f"delete {self.folder} and run again"
                 )
-            parts.append(np.load(path, allow_pickle=False))
+            part = np.load(path, allow_pickle=False)
+            parts.append(keep(part) if keep else part)
         quarantined = self.quarantined()
         valid = np.ones(self.n, bool)
         valid[[entry["row"] for entry in quarantined]] = False

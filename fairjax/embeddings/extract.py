@@ -23,9 +23,10 @@ from fairjax import distributed, progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.read import PADDING, Batch, Load, batches
-from fairjax.errors import UserError
+from fairjax.errors import UserError, lookup
 
 IN_FLIGHT = 2  # batches on the devices before the oldest is fetched
+FEATURES = {"probe": "probe_features", "image": "encode_image"}  # and the methods that compute them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,22 +34,36 @@ class Encoder:
     """A frozen tower with its own preprocessing.
 
     Attributes:
-      module: an NNX module with `probe_features(images)`: (b, h, w, 3) float32 → (b, d).
+      module: an NNX module with `probe_features(images)`: (b, h, w, 3) float32 → (b, d), and for `image`
+        `encode_image(images)` → (b, d) or (b, q, d), the embedding that is compared with texts.
       preprocess: uint8 RGB (H, W, 3) → float32 (h, w, 3); picklable, free of jax.
       image_shape: (h, w, 3), what `preprocess` gives.
-      key: what identifies the features besides the images: weights hash, feature, preprocessing, dtype.
+      key: what identifies the features besides the images and `feature`: weights hash, preprocessing, dtype.
+      feature: which of the module's outputs is taken, of `FEATURES`.
     """
 
     module: nnx.Module
     preprocess: Callable[[UInt8[np.ndarray, "H W 3"]], Float[np.ndarray, "h w 3"]]
     image_shape: tuple[int, int, int]
     key: dict[str, Any]
+    feature: str = "probe"
+
+    def of(self, feature: str) -> Encoder:
+        """The encoder with another of the module's outputs."""
+        lookup("feature of an encoder", feature, FEATURES)
+        return dataclasses.replace(self, feature=feature)
+
+    @property
+    def cache_key(self) -> dict[str, Any]:
+        """What identifies the features besides the images. Features that are the same have the same key."""
+        projected = getattr(getattr(self.module, "config", None), "probe", "") == "projected"
+        return self.key if self.feature == "probe" or projected else self.key | {"feature": self.feature}
 
 
 def open_cache(dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int) -> Cache:
     """The cache of a dataset's embeddings, in shards of whole batches of a multiple of the number of devices."""
     batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
-    key = encoder.key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
+    key = encoder.cache_key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
     return Cache(root, key, len(dataset), batch_size * shard_batches)
 
 
@@ -63,6 +78,7 @@ def embed(
     processes: int = 0,
     max_unreadable: float = 0.01,
     share: tuple[int, int] = (0, 1),
+    keep: Callable[[np.ndarray], np.ndarray] | None = None,
     show_progress: bool = True,
 ) -> Embeddings:
     """Embeds every image once; what is in the cache is not touched again.
@@ -77,6 +93,8 @@ def embed(
       processes: reader processes (0: threads of this process alone).
       max_unreadable: share of images that may be unreadable.
       share: (index, count) of the process: it embeds the shards index, index + count, … and waits for the others.
+      keep: what is kept in memory of each shard's features, (b, …) → (b, …), such as zero-shot logits of BLIP-2's 32
+        vectors per image; all by default.
       show_progress: whether to show a bar with images/s and the time left.
 
     Returns:
@@ -93,13 +111,14 @@ def embed(
         dataset,
         load,
         encoder.module,
-        lambda module, pixels: module.probe_features(pixels),
+        lambda module, pixels: getattr(module, FEATURES[encoder.feature])(pixels),
         batch_size=cache.shard_rows // shard_batches,
         threads=threads,
         processes=processes,
         max_unreadable=max_unreadable,
         share=share,
         show_progress=show_progress,
+        keep=keep,
     )
 
 
@@ -108,7 +127,7 @@ def fill(
     dataset: Dataset,
     load: grain.transforms.Map,
     module: nnx.Module,
-    compute: Callable[[Any, Any], Float[Array, "b d"]],
+    compute: Callable[[Any, Any], Float[Array, "b *q d"]],
     *,
     batch_size: int,
     threads: int,
@@ -117,6 +136,7 @@ def fill(
     show_progress: bool,
     share: tuple[int, int] = (0, 1),
     what: str = "embedding",
+    keep: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Embeddings:
     """Computes what a cache lacks, shard by shard, so that a killed run loses one shard at most.
 
@@ -125,17 +145,18 @@ def fill(
       dataset: n images.
       load: row → what `compute` takes of one image; see `fairjax.embeddings.read`.
       module: the model.
-      compute: (module, a batch) → (b, d), compiled, and sharded over the devices.
+      compute: (module, a batch) → (b, d) or (b, q, d), compiled, and sharded over the devices.
       batch_size: a multiple of the number of devices that divides the cache's shards.
       threads, processes, max_unreadable, share, show_progress: as in `embed`.
       what: names the work on the bar.
+      keep: what is kept of each shard in memory; see `Cache.load`.
     """
     index, count = share
     cache.process = index
     if not cache.missing():
         distributed.barrier("nothing to embed")
         _check_share(dataset, cache.quarantined(), max_unreadable)
-        return cache.load()
+        return cache.load(keep)
     with cache.lock():
         cache.refresh()  # it may have grown before the lock was ours
         spans = cache.missing()[index::count]
@@ -150,7 +171,7 @@ def fill(
                 _check_share(dataset, cache.quarantined(), max_unreadable)
     distributed.barrier("embedded")
     cache.refresh()
-    return cache.load()
+    return cache.load(keep)
 
 
 def _padded(span: range, batch_size: int) -> np.ndarray:
@@ -172,7 +193,7 @@ def _shard(dataset: Dataset, encoded: Iterator[Batch], bar: tqdm) -> tuple[np.nd
 
 
 def _compute(
-    module: nnx.Module, compute: Callable[[Any, Any], Float[Array, "b d"]], stream: Iterator[Batch]
+    module: nnx.Module, compute: Callable[[Any, Any], Float[Array, "b *q d"]], stream: Iterator[Batch]
 ) -> Iterator[Batch]:
     """Runs batches through the model, sharded over `data`; keeps the devices busy while the host reads."""
     mesh = Mesh(np.asarray(jax.local_devices()), ("data",))
@@ -181,7 +202,7 @@ def _compute(
     state = jax.device_put(state, whole)
 
     @functools.partial(jax.jit, in_shardings=(whole, split), out_shardings=split)
-    def run(state: nnx.State, batch: Any) -> Float[Array, "b d"]:
+    def run(state: nnx.State, batch: Any) -> Float[Array, "b *q d"]:
         return compute(nnx.merge(graph, state), batch).astype(jnp.float32)
 
     pending: collections.deque = collections.deque()

@@ -37,8 +37,15 @@ class TextEncoder:
     key: dict[str, Any]
 
 
-def load_text_encoder(directory: str | os.PathLike, dtype: str = "float32") -> TextEncoder:
+def load_text_encoder(
+    directory: str | os.PathLike, dtype: str = "float32", module: nnx.Module | None = None
+) -> TextEncoder:
     """The text tower of a model directory.
+
+    Args:
+      directory: as written by the converters.
+      dtype: of the computation.
+      module: the model, where it is loaded already.
 
     Raises:
       UserError: the model has no text tower, its directory no tokenizer, or either is damaged.
@@ -52,7 +59,7 @@ def load_text_encoder(directory: str | os.PathLike, dtype: str = "float32") -> T
         "padding": tokenizer.spec.padding,
         "dtype": dtype,
     }
-    return TextEncoder(models.load(directory, dtype=dtype), tokenizer, key)
+    return TextEncoder(models.load(directory, dtype=dtype) if module is None else module, tokenizer, key)
 
 
 def embed_prompts(

@@ -24,6 +24,7 @@ class BLIP(nnx.Module):
     """
 
     TEXT: type[BERT] = BERT
+    IMAGE_TOWER = "vision"
 
     def __init__(self, config: BLIPConfig, *, dtype=None, rngs: nnx.Rngs):
         c = config

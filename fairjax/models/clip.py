@@ -96,6 +96,8 @@ class CLIP(nnx.Module):
       rngs: for the initial weights.
     """
 
+    IMAGE_TOWER = "vision"
+
     def __init__(self, config: ImageTextConfig, *, dtype=None, rngs: nnx.Rngs):
         c = config
         self.config = config

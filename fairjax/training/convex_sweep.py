@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from fairjax.errors import UserError
 from fairjax.training import convex, probe, store
-from fairjax.training.objectives import parse
+from fairjax.training.engine import Plan, Trainer
 from fairjax.training.objectives.losses import log_loss
 from fairjax.training.objectives.weighting import inverse_frequency
-from fairjax.training.program import ProbeConfig, Program, stack_rates
+from fairjax.training.program import ProbeConfig, ProbeData, Program, stack_rates
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
-from fairjax.training.sweep import Features, Groups, Trainer, fill, keyed, make_data, make_program
+from fairjax.training.sweep import Features, Groups, fill, identity_of, make_program, prepared, probe_data
 
 WIDTH = 256  # runs per chunk
 METHODS = ("erm", "reweighting", "reweighting_class")  # those whose loss is convex: a weighted mean
@@ -51,50 +51,68 @@ def sweep(
     Raises:
       UserError: the loss of the method is not convex, or not even one run fits into memory.
     """
+    program = check(config, method, groups)
+    identity = identity_of(features, program, groups, seed) | {"head": "convex"}
+    return fill(
+        folder,
+        identity,
+        runs,
+        Plan(runs, WIDTH, 0, 0.0),
+        lambda: ConvexTrainer(features, program, groups, seed, memory_bytes),
+        what=f"fitting {method}",
+        share=share,
+        show_progress=show_progress,
+    )
+
+
+def check(config: ProbeConfig, method: str, groups: Groups | None) -> Program:
+    """The program of a method whose loss is convex.
+
+    Raises:
+      UserError: it is not.
+    """
     if method not in METHODS:
         raise UserError(f"a convex probe has no method {method!r}; there are: {', '.join(METHODS)}")
-    program = make_program(config, method, "linear", groups)
-    folder = keyed(folder, features, config, method, "convex", groups, seed)
-
-    def trainer() -> Trainer:
-        data, x_test = make_data(features, program, groups)
-        x = np.asarray(data.x)
-
-        def train(part: list[Run], bar: tqdm) -> store.Arrays:
-            weights = np.asarray(_weights(jax.random.key(seed), program, data, part))
-            decays = np.array([run.weight_decay for run in part], np.float64)
-            with np.errstate(divide="ignore"):
-                c = 1 / (weights.sum(1) * decays)
-            fitted = convex.fit(x, np.asarray(data.y), weights, c, memory_bytes=memory_bytes)
-            bar.update(len(part))
-            return _arrays(fitted, data, x_test)
-
-        return train
-
-    return fill(folder, runs, WIDTH, trainer, f"fitting {method}", share, show_progress)
+    return make_program(config, method, "linear", groups)
 
 
-def _weights(key: jax.Array, program: Program, data: probe.ProbeData, runs: list[Run]) -> Float[jax.Array, "r n"]:
+class ConvexTrainer(Trainer):
+    """Fits chunks of runs."""
+
+    def __init__(self, features: Features, program: Program, groups: Groups | None, seed: int, memory_bytes: float):
+        features = prepared(features, program)
+        self.program, self.key, self.memory_bytes = program, jax.random.key(seed), memory_bytes
+        self.data, self.x = probe_data(features, program, groups), features.x
+
+    def train(self, runs: list[Run], width: int, advance: Callable[[float], Any]) -> store.Arrays:
+        """Fits some runs; each by itself, so that the width does not matter."""
+        weights = np.asarray(_weights(self.key, self.program, self.data, runs))
+        decays = np.array([run.weight_decay for run in runs], np.float64)
+        with np.errstate(divide="ignore"):
+            c = 1 / (weights.sum(1) * decays)
+        y = np.asarray(self.data.y)
+        fitted = convex.fit(self.x["train"], y, weights, c, memory_bytes=self.memory_bytes)
+        advance(len(runs))
+        validation, test = (self._logits(fitted, side) for side in ("validation", "test"))
+        return {
+            "kernel": fitted.kernel,
+            "bias": fitted.bias,
+            "converged": fitted.converged,
+            "validation_scores": np.asarray(jax.nn.sigmoid(validation)),
+            "test_scores": np.asarray(jax.nn.sigmoid(test)),
+            "validation_loss": np.asarray(log_loss(validation, self.data.y_validation).mean(-1)),
+            "best_epoch": fitted.iterations.astype(np.int32),
+        }
+
+    def _logits(self, fitted: convex.Fitted, side: str) -> Float[jax.Array, "r n"]:
+        return jnp.asarray(fitted.kernel @ self.x[side].T + fitted.bias[:, None])
+
+
+def _weights(key: jax.Array, program: Program, data: ProbeData, runs: list[Run]) -> Float[jax.Array, "r n"]:
     """What each training sample weighs in each run."""
     rates = stack_rates(runs)
     weights = probe.resampled_counts(key, program.config, data, rates) * data.weights
-    if parse(program.method.name).objective.sample_weights is not None:
+    if program.method.objective.sample_weights is not None:
         cells = probe.cells_of(program.method.objective.cells, data)
         weights = weights * inverse_frequency(key, cells, rates.strength)
     return jnp.broadcast_to(weights, (len(runs), len(data.y)))
-
-
-def _arrays(fitted: convex.Fitted, data: probe.ProbeData, x_test: Float[np.ndarray, "n d"]) -> store.Arrays:
-    def logits(x: np.ndarray) -> np.ndarray:
-        return fitted.kernel @ x.T + fitted.bias[:, None]
-
-    validation = jnp.asarray(logits(np.asarray(data.x_validation)))
-    return {
-        "kernel": fitted.kernel,
-        "bias": fitted.bias,
-        "converged": fitted.converged,
-        "validation_scores": np.asarray(jax.nn.sigmoid(validation)),
-        "test_scores": np.asarray(jax.nn.sigmoid(logits(x_test))),
-        "validation_loss": np.asarray(log_loss(validation, data.y_validation).mean(-1)),
-        "best_epoch": fitted.iterations.astype(np.int32),
-    }

@@ -14,7 +14,6 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
-from tqdm import tqdm
 
 from fairjax.errors import UserError
 from fairjax.training import averaging, probe
@@ -44,6 +43,10 @@ class Plan:
     def chunks(self) -> int:
         """Number of chunks."""
         return -(-len(self.runs) // self.width)
+
+    def cut(self, runs: Sequence[Run]) -> list[list[Run]]:
+        """Runs in chunks of the plan's width."""
+        return [list(runs[start : start + self.width]) for start in range(0, len(runs), self.width)]
 
 
 def plan(runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int, memory_bytes: float) -> Plan:
@@ -106,13 +109,18 @@ class Compiled(NamedTuple):
     errors: Callable[..., Array]
 
 
+def state_of(runs: Any, whole: Any) -> State:
+    """A state whose arrays with a first axis for the run are `runs`, and the others `whole`."""
+    adam: Any = optax.ScaleByAdamState(whole, runs, runs)
+    fields: Any = dict.fromkeys(State._fields, runs) | {"optimizer": adam, "step": whole}
+    return State(**fields)
+
+
 @functools.cache
 def compiled(program: Program, mesh: Mesh) -> Compiled:
     """Functions of (key, data, rates, …); cells of equal shapes share them, and so compile once."""
     shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
-    adam: Any = optax.ScaleByAdamState(WHOLE, RUNS, RUNS)
-    state: Any = dict.fromkeys(State._fields, RUNS) | {"optimizer": adam, "step": WHOLE}
-    state = State(**state)
+    state = state_of(RUNS, WHOLE)
 
     def init(key, data, rates, errors):
         return probe.init(key, program, data, rates, errors)
@@ -120,57 +128,98 @@ def compiled(program: Program, mesh: Mesh) -> Compiled:
     def epoch(key, data, rates, state, number):
         return probe.epoch(key, program, data, rates, state, number)
 
+    def finish(data, state):
+        return probe.finish(program, state, lambda head: probe.validation_loss(program, data, head))
+
     def scores(head, constants, x):
         return jax.nn.sigmoid(program.head.logits(head | constants, x))
 
     return Compiled(
         jax.jit(shard(init, in_specs=(WHOLE, WHOLE, RUNS, RUNS), out_specs=state)),
         jax.jit(shard(epoch, in_specs=(WHOLE, WHOLE, RUNS, state, WHOLE), out_specs=state), donate_argnums=3),
-        jax.jit(shard(functools.partial(probe.finish, program), in_specs=(WHOLE, state), out_specs=RUNS)),
+        jax.jit(shard(finish, in_specs=(WHOLE, state), out_specs=RUNS)),
         jax.jit(shard(scores, in_specs=(RUNS, WHOLE, WHOLE), out_specs=RUNS)),
         jax.jit(shard(functools.partial(probe.training_errors, program), in_specs=(WHOLE, RUNS), out_specs=RUNS)),
     )
 
 
-class Engine:
-    """Trains chunks of runs by one program, with its data on the local devices."""
+class Trainer:
+    """Trains chunks of runs by one program; a subclass says on what.
 
-    def __init__(self, program: Program, data: ProbeData, x_test: np.ndarray, key: Array):
-        self.program = program
-        self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
-        self.data, self.x_test, self.key = jax.device_put((data, x_test, key), NamedSharding(self.mesh, WHOLE))
+    Attributes:
+      program: what is trained.
+      runs: how arrays whose first axis is the run lie on the devices.
+    """
 
-    def train(self, runs: list[Run], width: int, bar: tqdm) -> dict[str, np.ndarray]:
-        """Trains one chunk, padded to `width` by repeating its last run."""
+    program: Program
+    runs: NamedSharding
+
+    def train(self, runs: list[Run], width: int, advance: Callable[[float], Any]) -> dict[str, np.ndarray]:
+        """Trains one chunk, padded to `width` by repeating its last run.
+
+        Args:
+          runs: of the chunk.
+          width: of all chunks.
+          advance: is told how many runs, in parts, were trained since it was called last.
+
+        Returns:
+          Arrays whose first axis is the run: those of the head, scores, validation loss, best epoch.
+        """
         padded = [*runs, *[runs[-1]] * (width - len(runs))]
-        rates, errors = jax.device_put(
-            (stack_rates(padded), jnp.zeros((width, 1), jnp.uint8)), NamedSharding(self.mesh, RUNS)
-        )
+        rates, errors = jax.device_put((stack_rates(padded), jnp.zeros((width, 1), jnp.uint8)), self.runs)
         program, stages = self.program, []
         if program.method.objective.two_stage:
             config = first_stage(program.config)
             stages.append(dataclasses.replace(program, config=config, method=parse("erm")))
             program = dataclasses.replace(program, second=True)
         stages.append(program)
-        epochs, done, start = sum(stage.config.epochs for stage in stages), 0, bar.n
+        epochs = sum(stage.config.epochs for stage in stages)
 
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            bar.update(start + len(runs) * done / epochs - bar.n)
+        def passed(share: float) -> None:
+            advance(len(runs) * share / epochs)
 
         for stage in stages:
-            functions = compiled(stage, self.mesh)
-            trained = self._fit(stage, rates, errors, advance)
+            trained = self.fit(stage, rates, errors, passed)
             if stage is not program:
-                errors = functions.errors(self.data, trained["head"])
+                errors = self.errors(stage, trained["head"])
         head = trained.pop("head")
-        arrays = head | trained
-        for name, x in (("validation_scores", self.data.x_validation), ("test_scores", self.x_test)):
-            arrays[name] = functions.scores(head, self.data.constants, x)
+        arrays = head | trained | self.scores(program, head)
         return {name: np.ascontiguousarray(np.asarray(array)[: len(runs)]) for name, array in arrays.items()}
 
-    def _fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[int], None]) -> dict[str, Any]:
+    def fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]) -> dict[str, Any]:
+        """Trains one stage, and tells `advance` of epochs, in parts; what `probe.finish` gives."""
+        raise NotImplementedError
+
+    def errors(self, program: Program, head: dict[str, Array]) -> Array:
+        """1 where a training sample is on the wrong side of 1/2 (r, n)."""
+        raise NotImplementedError
+
+    def scores(self, program: Program, head: dict[str, Array]) -> dict[str, Array]:
+        """Probabilities of the positive class, `validation_scores` (r, m) and `test_scores` (r, n)."""
+        raise NotImplementedError
+
+
+class Engine(Trainer):
+    """Trains heads, with the embeddings on the local devices."""
+
+    def __init__(self, program: Program, data: ProbeData, x_test: np.ndarray, key: Array):
+        self.program = program
+        self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
+        self.runs = NamedSharding(self.mesh, RUNS)
+        self.data, self.x_test, self.key = jax.device_put((data, x_test, key), NamedSharding(self.mesh, WHOLE))
+
+    def scores(self, program: Program, head: dict[str, Array]) -> dict[str, Array]:
+        """Scores of the embeddings."""
+        score = compiled(program, self.mesh).scores
+        sides = {"validation_scores": self.data.x_validation, "test_scores": self.x_test}
+        return {name: score(head, self.data.constants, x) for name, x in sides.items()}
+
+    def errors(self, program: Program, head: dict[str, Array]) -> Array:
+        """Errors on the embeddings."""
+        return compiled(program, self.mesh).errors(self.data, head)
+
+    def fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]) -> dict[str, Any]:
+        """Trains by epochs that are a program each."""
         functions, config = compiled(program, self.mesh), program.config
         state = functions.init(self.key, self.data, rates, errors)
         for number in range(config.epochs):

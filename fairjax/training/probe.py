@@ -7,6 +7,7 @@ and the early-stopping mask are vectors over runs, so nothing is compiled twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,24 @@ from fairjax.training.objectives.losses import log_loss
 from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates, State
 
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+
+
+class Sample(NamedTuple):
+    """What a step is made of: b samples that runs share, or (r, b).
+
+    Attributes:
+      x: what `Forward` takes.
+      y, weights, membership: as in `ProbeData`; weights may be (r, b).
+    """
+
+    x: Any
+    y: Float[Array, "*r b"]
+    weights: Float[Array, "*r b"]
+    membership: Float[Array, "*r b g"]
+
+
+# Trained arrays of all runs, and what a sample is → outputs (r, k, b), features (r, h, b), embeddings ([r,] b, d).
+Forward = Callable[[dict[str, Array], Any], tuple[Array, Array, Array]]
 
 
 def init(key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, errors: UInt8[Array, "r _n"]) -> State:
@@ -68,55 +87,110 @@ def epoch(
     key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, state: State, number: Int[Array, ""]
 ) -> State:
     """One pass over the training split and one look at the validation split, for all runs."""
+    config = program.config
+    batches = order(key, config, rates, len(data.y), number)
+    multiplied = multiples(stream(key, "resample", number), program, data, rates, state)
+
+    def forward(parameters, x):
+        return *program.head.forward(parameters | data.constants, x), x
+
+    def one(passing, batch):
+        index, present = batch
+        sample = take(data, multiplied, data.x.at[index].get(mode="promise_in_bounds"), index, present)
+        return step(program, rates, active(config, state), len(data.y), forward, passing, sample), None
+
+    passing, _ = jax.lax.scan(one, passing_of(state), batches)
+    loss = validation_loss(program, data, passing.params["head"])
+    return close(program, state, passing, loss, number)
+
+
+class Passing(NamedTuple):
+    """What changes from step to step; the fields are `State`'s."""
+
+    params: Any
+    optimizer: Any
+    objective: dict[str, Array]
+    average: dict[str, Any]
+    step: Int[Array, ""]
+
+
+def passing_of(state: State) -> Passing:
+    """What an epoch begins with."""
+    return Passing(*(getattr(state, name) for name in Passing._fields))
+
+
+def step(
+    program: Program,
+    rates: Rates,
+    moving: Bool[Array, " r"],
+    n: int,
+    forward: Forward,
+    passing: Passing,
+    sample: Sample,
+) -> Passing:
+    """One step of AdamW, of all runs.
+
+    Args:
+      program: how runs are trained.
+      rates: of r runs.
+      moving: (r,) whether a run still trains.
+      n: training samples, for the schedule.
+      forward: see `Forward`.
+      passing: before the step.
+      sample: of the step.
+    """
     config, method = program.config, program.method
-    n = len(data.y)
     steps = -(-n // config.batch_size)
-    rows = _order(key, config, rates, n, steps, number)
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, 1.0, config.warmup_epochs * steps, config.epochs * steps, config.final_lr_fraction
     )
-    active = _active(config, state)
-    multiples = _multiples(stream(key, "resample", number), program, data, rates, state)
+    gradient, objective = _gradient(program, rates, forward, passing.params, sample, passing.objective)
+    direction, optimizer = ADAM.update(gradient, passing.optimizer, passing.params)
+    rate = jnp.where(moving, rates.learning_rate * schedule(passing.step), 0.0)
+    params = jax.tree.map(
+        lambda p, u: p - per_run(rate, p) * (u + per_run(rates.weight_decay, p) * p), passing.params, direction
+    )
+    average = averaging.add_step(method.average, passing.average, params["head"])
+    return Passing(params, optimizer, objective, average, passing.step + 1)
 
-    def step(carry, batch):
-        params, optimizer, objective, average, count = carry
-        sample = _take(data, multiples, *batch)
-        gradient, objective = _gradient(program, data, rates, params, sample, objective)
-        direction, optimizer = ADAM.update(gradient, optimizer, params)
-        rate = jnp.where(active, rates.learning_rate * schedule(count), 0.0)
-        params = jax.tree.map(
-            lambda p, u: p - per_run(rate, p) * (u + per_run(rates.weight_decay, p) * p), params, direction
-        )
-        average = averaging.add_step(method.average, average, params["head"])
-        return (params, optimizer, objective, average, count + 1), None
 
-    carry = state.params, state.optimizer, state.objective, state.average, state.step
-    (params, optimizer, objective, average, count), _ = jax.lax.scan(step, carry, rows)
-    loss = validation_loss(program, data, params["head"])
-    better = active & (loss < state.best_loss) if config.keep == "best" else jnp.ones_like(active)
-    return State(
-        state.counts,
-        state.errors,
-        params,
-        optimizer,
-        objective,
-        averaging.add_epoch(method.average, average, params["head"], loss, number, config.epochs),
-        jax.tree.map(lambda new, old: jnp.where(per_run(better, new), new, old), params["head"], state.best),
-        jnp.where(better, loss, state.best_loss),
-        jnp.where(better, number, state.best_epoch),
-        jnp.where(better, 0, state.stale + active),
-        count,
+def close(program: Program, state: State, passing: Passing, loss: Float[Array, " r"], number: Int[Array, ""]) -> State:
+    """The end of an epoch: which runs were never better.
+
+    Args:
+      program: how runs are trained.
+      state: at the beginning of the epoch.
+      passing: after its last step.
+      loss: (r,) on the validation split.
+      number: of the epoch.
+    """
+    config, kind, head = program.config, program.method.average, passing.params["head"]
+    moving = active(config, state)
+    better = moving & (loss < state.best_loss) if config.keep == "best" else jnp.ones_like(moving)
+    average = averaging.add_epoch(kind, passing.average, head, loss, number, config.epochs)
+    return state._replace(
+        **passing._replace(average=average)._asdict(),
+        best=jax.tree.map(lambda new, old: jnp.where(per_run(better, new), new, old), head, state.best),
+        best_loss=jnp.where(better, loss, state.best_loss),
+        best_epoch=jnp.where(better, number, state.best_epoch),
+        stale=jnp.where(better, 0, state.stale + moving),
     )
 
 
-def finish(program: Program, data: ProbeData, state: State) -> dict[str, Any]:
-    """The heads to keep, averaged if the method says so, with their validation loss and epoch (r,)."""
+def finish(program: Program, state: State, loss: Callable[[dict[str, Array]], Float[Array, " r"]]) -> dict[str, Any]:
+    """The heads to keep, averaged if the method says so, with their validation loss and epoch (r,).
+
+    Args:
+      program: how they were trained.
+      state: after the last epoch.
+      loss: heads → their validation loss (r,).
+    """
     kind = program.method.average
     if not kind:
         return {"head": state.best, "validation_loss": state.best_loss, "best_epoch": state.best_epoch}
     head = averaging.result(kind, state.average, state.params["head"])
     last = jnp.full_like(state.best_epoch, program.config.epochs - 1)
-    return {"head": head, "validation_loss": validation_loss(program, data, head), "best_epoch": last}
+    return {"head": head, "validation_loss": loss(head), "best_epoch": last}
 
 
 def validation_loss(program: Program, data: ProbeData, head: dict[str, Array]) -> Float[Array, " r"]:
@@ -131,31 +205,24 @@ def training_errors(program: Program, data: ProbeData, head: dict[str, Array]) -
     return ((logits > 0) != (data.y > 0.5)).astype(jnp.uint8)
 
 
-class _Sample(NamedTuple):
-    x: Array
-    y: Array
-    weights: Array
-    membership: Array
-
-
-def _take(data: ProbeData, multiples: Array | None, index: Array, present: Array) -> _Sample:
-    """The samples of a step; with each run's multiples, weights are (r, b)."""
-    columns = (data.x, data.y, data.weights, data.membership)
-    x, y, weights, membership = (a.at[index].get(mode="promise_in_bounds") for a in columns)
+def take(data: ProbeData, multiplied: Array | None, x: Any, index: Array, present: Array) -> Sample:
+    """The samples of a step, of which `x` is read already; with each run's multiples, weights are (r, b)."""
+    columns = (data.y, data.weights, data.membership)
+    y, weights, membership = (a.at[index].get(mode="promise_in_bounds") for a in columns)
     weights = weights * present
-    if multiples is not None:
-        weights = weights * jnp.take_along_axis(multiples, jnp.atleast_2d(index), axis=1)
-    return _Sample(x, y, weights, membership)
+    if multiplied is not None:
+        weights = weights * jnp.take_along_axis(multiplied, jnp.atleast_2d(index), axis=1)
+    return Sample(x, y, weights, membership)
 
 
 def _gradient(
-    program: Program, data: ProbeData, rates: Rates, params: Any, sample: _Sample, state: dict[str, Array]
+    program: Program, rates: Rates, forward: Forward, params: Any, sample: Sample, state: dict[str, Array]
 ) -> tuple[Any, dict[str, Array]]:
     """Gradient of every run's loss; sharpness-aware, that at the worst point within the radius, to first order."""
     objective, strength = program.method.objective, rates.strength
 
     def loss(params):
-        outputs, features = program.head.forward(params["head"] | data.constants, sample.x)
+        outputs, features, x = forward(params["head"], sample.x)
         logits = outputs.mean(1)
         seen = Step(
             losses=log_loss(logits, sample.y),
@@ -165,7 +232,7 @@ def _gradient(
             logits=logits,
             outputs=outputs,
             features=features,
-            x=sample.x,
+            x=x,
             parameters=params["objective"],
         )
         value, new = objective.loss(seen, strength, state)
@@ -181,7 +248,7 @@ def _gradient(
     return gradient, new
 
 
-def _multiples(
+def multiples(
     key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, state: State
 ) -> Float[Array, "r n"] | None:
     """How much each training sample weighs in each run (r, n), this epoch; None where runs do not differ."""
@@ -218,15 +285,16 @@ def resampled_counts(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, 
     return jax.lax.map(draw, rates.seed)
 
 
-def _active(config: ProbeConfig, state: State) -> Bool[Array, " r"]:
+def active(config: ProbeConfig, state: State) -> Bool[Array, " r"]:
+    """Which runs (r,) have not lost patience."""
     return state.stale < config.patience if config.patience else jnp.ones_like(state.stale, bool)
 
 
-def _order(
-    key: Key[Array, ""], config: ProbeConfig, rates: Rates, n: int, steps: int, number: Int[Array, ""]
+def order(
+    key: Key[Array, ""], config: ProbeConfig, rates: Rates, n: int, number: Int[Array, ""]
 ) -> tuple[Int[Array, "s *r b"], Float[Array, "s b"]]:
     """Rows of each step, shared (s, b) or per run (s, r, b), and which of them are real: the last batch is padded."""
-
+    steps = -(-n // config.batch_size)
     if config.order == "shared":
         rows = permutation(stream(key, "order", number), n)
     else:

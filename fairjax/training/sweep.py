@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Shaped
-from tqdm import tqdm
 
 from fairjax import __version__, distributed, progress
 from fairjax.errors import UserError, lookup
 from fairjax.io import hash_arrays, hash_json, write_json
 from fairjax.training import store
-from fairjax.training.engine import Engine, Plan, plan
+from fairjax.training.engine import Engine, Plan, Trainer, plan
 from fairjax.training.heads import HEADS
 from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig, ProbeData, Program, sample_weights
@@ -44,9 +43,13 @@ class Features:
 
     def standardized(self) -> Features:
         """Z-scores by the training split's mean and standard deviation (a constant feature becomes 0)."""
-        mean, deviation = self.x["train"].mean(0), self.x["train"].std(0)
-        scale = np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0).astype(np.float32)
+        mean, scale = self.scaling()
         return dataclasses.replace(self, x={split: (x - mean) * scale for split, x in self.x.items()})
+
+    def scaling(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+        """The mean of the training split, and what z-scoring multiplies by."""
+        mean, deviation = self.x["train"].mean(0), self.x["train"].std(0)
+        return mean, np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0).astype(np.float32)
 
     def unit(self) -> Features:
         """Embeddings of length 1."""
@@ -127,68 +130,70 @@ def sweep(
     """
     program = make_program(config, method, head, groups)
     cut = plan_of(features, runs, program, memory_bytes)
-    folder = keyed(folder, features, config, method, head, groups, seed)
+    identity = identity_of(features, program, groups, seed)
+    return fill(
+        folder,
+        identity,
+        runs,
+        cut,
+        lambda: make_engine(features, program, groups, seed),
+        what=f"training {method}",
+        share=share,
+        show_progress=show_progress,
+    )
 
-    def trainer() -> Trainer:
-        engine = make_engine(features, program, groups, seed)
-        return lambda part, bar: engine.train(part, cut.width, bar)
 
-    return fill(folder, runs, cut.width, trainer, f"training {method}", share, show_progress)
-
-
-Trainer = Callable[[list[Run], tqdm], store.Arrays]  # runs of a chunk, and the bar to advance → their arrays
-
-
-def keyed(
-    folder: Path, features: Features, config: ProbeConfig, method: str, head: str, groups: Groups | None, seed: int
-) -> Path:
-    """The folder of all runs of one usage of features, made; its name is the hash of what their results depend on."""
-    told = parse(method).objective.grouped and groups
-    identity = {
+def identity_of(features: Features, program: Program, groups: Groups | None, seed: int) -> dict[str, Any]:
+    """All that the result of a run depends on, besides its seed and hyper-parameters."""
+    return {
         "fairjax": __version__,
         "features": features.key,
-        "config": dataclasses.asdict(config),
-        "method": method,
-        "head": head,
-        "groups": hash_arrays({"codes": groups.codes}) if told and groups else "",
+        "config": dataclasses.asdict(program.config),
+        "method": program.method.name,
+        "head": program.head.name,
+        "groups": hash_arrays({"codes": groups.codes}) if groups and program.groups else "",
         "seed": seed,
     }
-    folder = folder / hash_json(identity)[:12]
-    write_json(folder / "sweep.json", identity)
-    return folder
 
 
 def fill(
     folder: Path,
+    identity: dict[str, Any],
     runs: Sequence[Run],
-    width: int,
-    trainer: Callable[[], Trainer],
+    cut: Plan,
+    make: Callable[[], Trainer],
+    *,
     what: str,
-    share: tuple[int, int] = (0, 1),
-    show_progress: bool = True,
+    share: tuple[int, int],
+    show_progress: bool,
+    unit: str = "run",
+    per_run: int = 1,
 ) -> Sweep:
-    """Trains the runs that a folder lacks, in chunks of `width`, each kept as soon as it is done.
+    """Trains what a folder lacks, chunk by chunk, so that a killed sweep loses one chunk at most.
 
     Args:
-      folder: of the chunks.
-      runs: what must be there in the end.
-      width: runs per chunk.
-      trainer: makes what trains a chunk; called once, if at all.
+      folder: in which that of the identity lies.
+      identity: all that a run's result depends on.
+      runs: what to train.
+      cut: how.
+      make: makes the trainer, if there is something to train.
       what: names the work on the bar.
-      share: (index, count) of the process.
-      show_progress: whether to show a bar.
+      share, show_progress: as in `sweep`.
+      unit, per_run: what the bar counts, and how many of them a run is.
     """
+    folder = folder / hash_json(identity)[:12]
+    write_json(folder / "sweep.json", identity)
     done = {name for chunk in store.read(folder) for name in chunk.names}
     missing = [run for run in runs if run.name not in done]
-    chunks = [missing[start : start + width] for start in range(0, len(missing), width)]
-    mine = chunks[share[0] :: share[1]]
+    mine = cut.cut(missing)[share[0] :: share[1]]
     distributed.barrier("to train")  # nobody adds a chunk before everybody has seen what is missing
     try:
         if mine:
-            train = trainer()
-            with progress.bar(what, "run", sum(map(len, mine)), show=show_progress) as bar:
+            trainer = make()
+            with progress.bar(what, unit, sum(map(len, mine)) * per_run, show=show_progress) as bar:
                 for part in mine:
-                    store.write(store.chunk_of(folder, part), train(part, bar))
+                    arrays = trainer.train(part, cut.width, lambda runs: progress.advance(bar, runs * per_run))
+                    store.write(store.chunk_of(folder, part), arrays)
     finally:
         distributed.barrier("trained")  # also where this process failed: the others do not wait for ever
     return store.gather(folder, runs)
@@ -201,30 +206,29 @@ def plan_of(features: Features, runs: Sequence[Run], program: Program, memory_by
 
 
 def make_engine(features: Features, program: Program, groups: Groups | None, seed: int) -> Engine:
-    """The engine of a program, with its data."""
-    data, x_test = make_data(features, program, groups)
-    return Engine(program, data, x_test, jax.random.key(seed))
+    """The engine of a program, with features as its head wants them."""
+    features = prepared(features, program)
+    return Engine(program, probe_data(features, program, groups), features.x["test"], jax.random.key(seed))
 
 
-def make_data(
-    features: Features, program: Program, groups: Groups | None
-) -> tuple[ProbeData, Float[np.ndarray, "n d"]]:
-    """What a program trains on, with features as its head wants them, and the features of the test split."""
-    config = program.config
+def prepared(features: Features, program: Program) -> Features:
+    """Features of length 1 for heads that are made for those, else z-scored where the settings say so."""
     if program.head.unit:
-        features = features.unit()
-    elif config.standardize:
-        features = features.standardized()
+        return features.unit()
+    return features.standardized() if program.config.standardize else features
+
+
+def probe_data(features: Features, program: Program, groups: Groups | None) -> ProbeData:
+    """What the program takes."""
     y = {split: np.asarray(labels, np.float32) for split, labels in features.y.items()}
     n = len(y["train"])
-    data = ProbeData(
+    return ProbeData(
         jnp.asarray(features.x["train"]),
         jnp.asarray(y["train"]),
-        jnp.asarray(sample_weights(y["train"], config.class_weight)),
+        jnp.asarray(sample_weights(y["train"], program.config.class_weight)),
         jnp.asarray(np.unique(features.patients, return_inverse=True)[1], jnp.int32),
         jnp.asarray(groups.membership() if program.groups and groups else np.zeros((n, 0), np.float32)),
         jnp.asarray(features.x["validation"]),
         jnp.asarray(y["validation"]),
         {name: jnp.asarray(value) for name, value in features.constants.items()} if program.head.prototypes else {},
     )
-    return data, features.x["test"]

@@ -164,3 +164,44 @@ if __name__ == "__main__":
     path = tmp_path / "main.py"
     path.write_text(script.format(tests=os.path.dirname(__file__), root=str(tmp_path)))
     subprocess.run([sys.executable, str(path)], check=True, timeout=180)
+
+
+class Queries(Projection):
+    """Two vectors per image beside the feature that is probed."""
+
+    def encode_image(self, images):
+        features = self.probe_features(images)
+        return jnp.stack([features, 2 * features], axis=1)
+
+
+def test_another_output_is_another_key_and_may_be_reduced_shard_by_shard(data, tmp_path):
+    probe = Encoder(Queries(), to_float, (4, 4, 3), {"weights": "w"})
+    image = probe.of("image")
+    folders = [open_cache(data, of, tmp_path / "cache", batch_size=4, shard_batches=2).folder for of in (probe, image)]
+    assert folders[0] != folders[1]
+    assert probe.cache_key == {"weights": "w"}  # as before there was a choice
+    embedded = embed(data, image, tmp_path / "cache", **OPTIONS)
+    np.testing.assert_allclose(
+        embedded.features, np.stack([expected(data), 2 * expected(data)], 1), rtol=1e-5, atol=1e-5
+    )
+    sizes = []
+
+    def keep(features):
+        sizes.append(len(features))
+        return features.max(1)
+
+    kept = embed(data, image, tmp_path / "cache", keep=keep, **OPTIONS)
+    np.testing.assert_array_equal(kept.features, embedded.features.max(1))
+    assert max(sizes) <= OPTIONS["batch_size"] * OPTIONS["shard_batches"] + 8
+    with pytest.raises(UserError, match="feature of an encoder"):
+        probe.of("pixels")
+
+
+def test_a_probe_that_is_the_image_embedding_shares_its_cache(tmp_path):
+    from fairjax import models
+
+    tower = {"width": 8, "depth": 1, "heads": 2, "mlp_dim": 8}
+    for name, same in (("clip", True), ("clip_hf", False)):
+        module = models.build(name, vision=tower, text=tower | {"vocab_size": 9, "context_length": 4}, embed_dim=8)
+        encoder = Encoder(module, to_float, (4, 4, 3), {"weights": "w"})
+        assert (encoder.of("image").cache_key == encoder.cache_key) == same

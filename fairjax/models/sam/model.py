@@ -32,6 +32,8 @@ class SAM(nnx.Module):
       rngs: for the initial weights.
     """
 
+    IMAGE_TOWER = "encoder"
+
     def __init__(self, config: PromptedConfig, *, dtype=None, rngs: nnx.Rngs):
         self.config = config
         self.encoder: Any = ENCODERS[type(config.encoder)](config.encoder, dtype=dtype, rngs=rngs)
