@@ -95,7 +95,16 @@ class Cache:
         Raises:
           UserError: a shard is damaged; it names the folder to delete.
         """
-        parts = []
+        parts = [np.load(path, allow_pickle=False) for path in self.paths()]
+        return Embeddings(np.concatenate(parts), self.valid(), self.quarantined(), self.key)
+
+    def paths(self) -> list[Path]:
+        """The complete shards, in the order of their rows.
+
+        Raises:
+          UserError: a shard is damaged; it names the folder to delete.
+        """
+        found = []
         for name, entry in sorted(self.manifest["shards"].items()):
             path = self.folder / name
             if not path.exists() or hash_file(path) != entry["sha256"]:
@@ -103,11 +112,14 @@ class Cache:
                     f"the embedding cache is damaged: {path} is missing or not what was written; "
                     f"delete {self.folder} and run again"
                 )
-            parts.append(np.load(path, allow_pickle=False))
-        quarantined = self.quarantined()
+            found.append(path)
+        return found
+
+    def valid(self) -> Bool[np.ndarray, " n"]:
+        """(n,) whether each image could be read."""
         valid = np.ones(self.n, bool)
-        valid[[entry["row"] for entry in quarantined]] = False
-        return Embeddings(np.concatenate(parts), valid, quarantined, self.key)
+        valid[[entry["row"] for entry in self.quarantined()]] = False
+        return valid
 
     def _name(self, rows: range) -> str:
         return f"rows-{rows.start:09d}-{rows.stop:09d}.npy"

@@ -21,6 +21,7 @@ from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.extract import fill
 from fairjax.embeddings.read import PADDING, Example
 from fairjax.io import hash_json
+from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.models.sam.tokens import ABSENT, Points, padded, tokens
 from fairjax.segmentation.decode import SELECTIONS, measure_batch
 from fairjax.segmentation.frame import Frame
@@ -134,19 +135,34 @@ class LoadPrompted(grain.transforms.Map):
             arrays["truth"][place, :h, :w] = nearest(mask, h, w)
             for number, drawn in enumerate(self.plan.draw(mask, image, f"{code}#{component}")):
                 at = place * len(self.plan.instances) + number
-                arrays["coords"][at], arrays["labels"][at] = self._tokens(drawn, height, width)
+                arrays["coords"][at], arrays["labels"][at] = as_tokens(drawn, self.frame, self.n_tokens, height, width)
         if self.scoring.skip_first_column:
             arrays["truth"][:, :, 0], arrays["columns"][0] = False, 0.0
 
-    def _tokens(self, drawn: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        if drawn.ndim == 1:
-            box = self.frame.to_frame(drawn.reshape(2, 2), height, width).reshape(1, 4)
-            coords, labels = tokens(self.frame.decoder, boxes=box)
-        else:
-            points = self.frame.to_frame(drawn, height, width)[None]
-            coords, labels = tokens(self.frame.decoder, points, np.ones(points.shape[:2], np.int32))
-        one = padded(Points(coords[0], labels[0]), self.n_tokens)
-        return one.coords, one.labels
+
+def as_tokens(drawn: np.ndarray, frame: Frame, length: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (length, 2) and labels (length,) of one prompt in the model's frame.
+
+    Args:
+      drawn: points (k, 2), or a box (4,), in pixels of the image.
+      frame: the model's.
+      length: tokens, absent ones at the end.
+      height, width: of the image.
+    """
+    if drawn.ndim == 1:
+        box = frame.to_frame(drawn.reshape(2, 2), height, width).reshape(1, 4)
+        coords, labels = tokens(frame.decoder, boxes=box)
+    else:
+        points = frame.to_frame(drawn, height, width)[None]
+        coords, labels = tokens(frame.decoder, points, np.ones(points.shape[:2], np.int32))
+    one = padded(Points(coords[0], labels[0]), length)
+    return one.coords, one.labels
+
+
+def longest(plan: Plan, decoder: MaskDecoderConfig) -> int:
+    """Tokens of the prompt that has most of them."""
+    points = [KINDS[kind].n_points for kind in plan.kinds]
+    return max(n + 1 if n else 2 + decoder.always_pad for n in points)
 
 
 def compared_size(height: int, width: int, frame: Frame, scoring: Scoring) -> tuple[int, int]:
@@ -190,7 +206,6 @@ def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule,
     sides = objects.table[["height", "width"]].drop_duplicates().to_numpy()
     shapes = np.array([compared_size(h, w, size, scoring) for h, w in sides])
     height, width = (int(-(-side // BUCKET) * BUCKET) for side in shapes.max(axis=0))
-    longest = max(_n_tokens(kind, segmenter.frame.decoder) for kind in plan.kinds)
     return LoadPrompted(
         tuple(dataset.table["image"]),
         dataset.read,
@@ -201,15 +216,10 @@ def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule,
         segmenter.frame,
         scoring,
         objects.most,
-        longest,
+        longest(plan, segmenter.frame.decoder),
         (height, width),
         segmenter.low,
     )
-
-
-def _n_tokens(kind: str, decoder) -> int:
-    n = KINDS[kind].n_points
-    return n + 1 if n else 2 + decoder.always_pad
 
 
 def open_cache(
