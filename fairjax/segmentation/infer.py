@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grain
 import jax
@@ -27,6 +27,9 @@ from fairjax.segmentation.decode import SELECTIONS, measure_batch
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.objects import Objects, Rule
 from fairjax.segmentation.prompts import KINDS, Plan
+
+if TYPE_CHECKING:
+    from fairjax.segmentation.embedded import Source
 
 BUCKET = 64  # pixels: frames of masks are multiples of it
 
@@ -91,6 +94,7 @@ class LoadPrompted(grain.transforms.Map):
     n_tokens: int
     canvas: tuple[int, int]  # pixels of the frame that all true masks fit in
     low: int
+    source: Source | None = None  # of embeddings, in place of pixels
 
     def map(self, row: int) -> Example:
         """Reads and prompts one image."""
@@ -107,7 +111,7 @@ class LoadPrompted(grain.transforms.Map):
         n_prompts, (height, width) = len(self.plan.instances), self.canvas
         q, size = self.n_objects * n_prompts, self.frame.preprocess.size
         return {
-            "pixels": np.zeros((size, size, 3), np.float32),
+            "pixels": np.zeros(self.source.shape if self.source else (size, size, 3), np.float32),
             "coords": np.zeros((q, self.n_tokens, 2), np.float32),
             "labels": np.full((q, self.n_tokens), ABSENT, np.int32),
             "target": np.repeat(np.arange(self.n_objects, dtype=np.int32), n_prompts),
@@ -118,11 +122,9 @@ class LoadPrompted(grain.transforms.Map):
         }
 
     def _fill(self, arrays: dict[str, np.ndarray], image: str) -> None:
-        pixels, codes = self.read(image), self.read_mask(image)
+        codes = self.read_mask(image)
         height, width = codes.shape
-        if pixels.shape[:2] != codes.shape:
-            raise ValueError(f"the image is {pixels.shape[:2]}, its mask {codes.shape}")
-        arrays["pixels"][...] = self.frame.preprocess(pixels)
+        arrays["pixels"][...] = self.source.read(image) if self.source else self._pixels(image, codes.shape)
         h, w = compared_size(height, width, self.frame, self.scoring)
         rows, columns = self.frame.matrices(h, w, self.low)
         arrays["rows"][:h], arrays["columns"][:w] = rows, columns
@@ -138,6 +140,12 @@ class LoadPrompted(grain.transforms.Map):
                 arrays["coords"][at], arrays["labels"][at] = as_tokens(drawn, self.frame, self.n_tokens, height, width)
         if self.scoring.skip_first_column:
             arrays["truth"][:, :, 0], arrays["columns"][0] = False, 0.0
+
+    def _pixels(self, image: str, shape: tuple[int, ...]) -> np.ndarray:
+        pixels = self.read(image)
+        if pixels.shape[:2] != shape:
+            raise ValueError(f"the image is {pixels.shape[:2]}, its mask {shape}")
+        return self.frame.preprocess(pixels)
 
 
 def as_tokens(drawn: np.ndarray, frame: Frame, length: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +208,15 @@ class Measured:
     quarantined: list[dict[str, Any]]
 
 
-def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule, plan: Plan, scoring: Scoring):
+def loader(
+    dataset: Dataset,
+    segmenter: Segmenter,
+    objects: Objects,
+    rule: Rule,
+    plan: Plan,
+    scoring: Scoring,
+    source: Source | None = None,
+) -> LoadPrompted:
     """What reads one image of `dataset` with its prompts."""
     size = segmenter.frame
     sides = objects.table[["height", "width"]].drop_duplicates().to_numpy()
@@ -219,6 +235,7 @@ def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule,
         longest(plan, segmenter.frame.decoder),
         (height, width),
         segmenter.low,
+        source,
     )
 
 
@@ -256,6 +273,7 @@ def segment(
     scoring: Scoring,
     root: Path,
     *,
+    source: Source | None = None,
     batch_size: int = 4,
     shard_batches: int = 8,
     threads: int = 4,
@@ -272,6 +290,7 @@ def segment(
       plan: the prompts.
       scoring: how masks are compared with the truth.
       root: folder of the caches.
+      source: cached embeddings of the images, that need no encoder any more; None to embed them.
       batch_size, shard_batches, threads, processes, max_unreadable, show_progress: as in `fairjax.embeddings.embed`.
 
     Raises:
@@ -290,8 +309,8 @@ def segment(
     filled = fill(
         cache,
         dataset,
-        loader(dataset, segmenter, objects, rule, plan, scoring),
-        segmenter.module,
+        loader(dataset, segmenter, objects, rule, plan, scoring, source),
+        source.wrap(segmenter.module) if source else segmenter.module,
         compute,
         batch_size=cache.shard_rows // shard_batches,
         threads=threads,

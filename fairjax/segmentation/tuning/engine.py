@@ -15,11 +15,11 @@ from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from fairjax.random import stream
+from fairjax.segmentation.embedded import Source
 from fairjax.segmentation.prompts import generator
-from fairjax.segmentation.tuning import lora
-from fairjax.segmentation.tuning.examples import Examples, Source
+from fairjax.segmentation.tuning.examples import Examples
 from fairjax.segmentation.tuning.losses import METHODS
-from fairjax.segmentation.tuning.program import Batch, Hyper, Params, Programs, State
+from fairjax.segmentation.tuning.program import Batch, Hyper, Programs, State
 from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun
 
 FLOAT_BYTES = 4
@@ -50,9 +50,8 @@ class Engine:
     def width(self, n_runs: int, memory_bytes: float) -> int:
         """Runs per chunk, over all devices."""
         devices = jax.local_device_count()
-        sizes = [array.size for array in self._initial(0).values()]
-        fit = int((memory_bytes - 2 * FLOAT_BYTES * sum(a.size for a in self.programs.fixed.values())) // 1)
-        fit //= COPIES * FLOAT_BYTES * sum(sizes)
+        fixed = sum(array.size for array in self.programs.fixed.values())
+        fit = int(memory_bytes / FLOAT_BYTES - 2 * fixed) // (COPIES * self.programs.layout.size)
         return max(1, min(fit, MOST_PER_DEVICE, -(-n_runs // devices))) * devices
 
     def train(self, runs: list[TuneRun], width: int, bar: tqdm) -> dict[str, np.ndarray]:
@@ -60,9 +59,9 @@ class Engine:
         padded = [*runs, *[runs[-1]] * (width - len(runs))]
         seeds = list(dict.fromkeys(run.seed for run in padded))
         hyper = jax.device_put(self._hyper(padded, seeds), self.programs.split)
-        initial = {seed: self._initial(seed) for seed in seeds}
-        params = {name: np.stack([initial[run.seed][name] for run in padded]) for name in initial[seeds[0]]}
-        state = self.programs.init(jax.device_put(params, self.programs.split))
+        layout = self.programs.layout
+        initial = {seed: layout.join(self.programs.initial(self.seed, seed)) for seed in seeds}
+        state = self.programs.init(np.stack([initial[run.seed] for run in padded]))
         pace = optax.warmup_cosine_decay_schedule(
             0.0,
             1.0,
@@ -86,13 +85,13 @@ class Engine:
             losses.append(totals / self.steps)
             scores.append(self._score(state.params))
             state = self.programs.keep(state, jnp.asarray(scores[-1]), jnp.int32(epoch + 1))
-        measured = {
+        arrays = {
+            "params": state.best,
             "validation": self._dice(state.best),
             "score": np.stack(scores, 1),
             "loss": np.stack(losses, 1),
             "best_epoch": state.best_epoch,
         }
-        arrays: dict[str, Any] = dict(state.best) | measured
         return {name: np.ascontiguousarray(np.asarray(array)[: len(runs)]) for name, array in arrays.items()}
 
     def _step(self, state: State, hyper: Hyper, weight: np.ndarray, batch: Batch, rate: Any) -> tuple[State, Any]:
@@ -101,10 +100,6 @@ class Engine:
         return programs.step(
             programs.fixed, state, hyper, weight, jax.device_put(batch, programs.whole), jnp.float32(rate)
         )
-
-    def _initial(self, run_seed: int) -> Params:
-        trained = {name: np.asarray(array) for name, array in self.programs.trained().items()}
-        return trained | lora.initial(self.programs.fixed, self.config.lora_rank, self.seed, run_seed)
 
     def _hyper(self, runs: list[TuneRun], seeds: list[int]) -> Hyper:
         return Hyper(
@@ -158,7 +153,7 @@ class Engine:
             membership,
         )
 
-    def _score(self, params: Params) -> Float[np.ndarray, " r"]:
+    def _score(self, params: jax.Array) -> Float[np.ndarray, " r"]:
         """What is chosen by: mean Dice of all validation objects, or of those of the worst group."""
         dice = self._dice(params)
         codes = self.validation.groups
@@ -166,7 +161,7 @@ class Engine:
             return dice.mean(1)
         return np.stack([dice[:, codes == code].mean(1) for code in np.unique(codes[codes >= 0])]).min(0)
 
-    def _dice(self, params: Params) -> Float[np.ndarray, "r m"]:
+    def _dice(self, params: jax.Array) -> Float[np.ndarray, "r m"]:
         size, n = self.config.batch_size, len(self.validation)
         rows = np.pad(np.arange(n), (0, -n % size), constant_values=-1).reshape(-1, 1, size)
         first = np.zeros((1, n), int)

@@ -90,8 +90,8 @@ def expand(
     runs = []
     for name in methods:
         own = METHODS[name].strength
-        values: Sequence[float] = (strengths or [own.default]) if own else [0.0]
-        grid = itertools.product(values, learning_rates, range(seeds))
+        of_method: Sequence[float] = (strengths or [own.default]) if own else [0.0]
+        grid = itertools.product(of_method, learning_rates, range(seeds))
         runs += [TuneRun(name, float(strength), float(rate), seed) for strength, rate, seed in grid]
     return runs
 

@@ -17,14 +17,13 @@ from safetensors.numpy import load_file, save
 from fairjax import __version__, progress
 from fairjax.io import atomic_write, hash_arrays, hash_json, read_json, write_json
 from fairjax.models.checkpoint import state_dict, with_arrays
+from fairjax.segmentation.embedded import Source
 from fairjax.segmentation.infer import Segmenter
 from fairjax.segmentation.tuning import lora
 from fairjax.segmentation.tuning.engine import Engine
-from fairjax.segmentation.tuning.examples import Examples, Source
-from fairjax.segmentation.tuning.program import Params, Programs
+from fairjax.segmentation.tuning.examples import Examples
+from fairjax.segmentation.tuning.program import Layout, Params, Programs
 from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun
-
-MEASURED = ("validation", "score", "loss", "best_epoch")  # arrays of a chunk that are no parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +33,16 @@ class Tuned:
     Attributes:
       runs: what was trained.
       width: runs per chunk.
-      folder: where `chunk-00000.safetensors` … lie, each with the arrays of its runs' best epochs (r, …) by name,
-        `validation` (r, m) the Dice of the validation objects, `score` (r, epochs + 1) that of every epoch (before the
-        first, and after each), `loss` (r, epochs), and `best_epoch` (r,).
+      folder: where `chunk-00000.safetensors` … lie, each with `params` (r, p) of its runs' best epochs, `validation`
+        (r, m) the Dice of the validation objects, `score` (r, epochs + 1) that of every epoch (before the first, and
+        after each), `loss` (r, epochs), and `best_epoch` (r,).
+      layout: where in `params` each array lies.
     """
 
     runs: Sequence[TuneRun]
     width: int
     folder: Path
+    layout: Layout
 
     def table(self) -> pd.DataFrame:
         """One row per run: method, strength, learning_rate, seed, validation score, best epoch."""
@@ -57,8 +58,7 @@ class Tuned:
     def params(self, run: TuneRun) -> Params:
         """The arrays that a run has trained."""
         chunk, place = divmod(self.runs.index(run), self.width)
-        arrays = load_file(_path(self.folder, chunk))
-        return {name: array[place] for name, array in arrays.items() if name not in MEASURED}
+        return self.layout.take(load_file(_path(self.folder, chunk))["params"][place])
 
     def segmenter(self, frozen: Segmenter, run: TuneRun) -> Segmenter:
         """The model with a run's decoder (and encoder, where that was tuned)."""
@@ -131,7 +131,7 @@ def tune(
             path = _path(folder, index)
             atomic_write(path, functools.partial(_write, save(arrays)))
             write_json(path.with_suffix(".json"), {"sha256": hash_arrays(arrays)})
-    return Tuned(runs, width, folder)
+    return Tuned(runs, width, folder, programs.layout)
 
 
 def _fingerprint(examples: Examples) -> str:
