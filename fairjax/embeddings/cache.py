@@ -95,16 +95,7 @@ class Cache:
         Raises:
           UserError: a shard is damaged; it names the folder to delete.
         """
-        parts = [np.load(path, allow_pickle=False) for path in self.paths()]
-        return Embeddings(np.concatenate(parts), self.valid(), self.quarantined(), self.key)
-
-    def paths(self) -> list[Path]:
-        """The complete shards, in the order of their rows.
-
-        Raises:
-          UserError: a shard is damaged; it names the folder to delete.
-        """
-        found = []
+        parts = []
         for name, entry in sorted(self.manifest["shards"].items()):
             path = self.folder / name
             if not path.exists() or hash_file(path) != entry["sha256"]:
@@ -112,14 +103,11 @@ class Cache:
                     f"the embedding cache is damaged: {path} is missing or not what was written; "
                     f"delete {self.folder} and run again"
                 )
-            found.append(path)
-        return found
-
-    def valid(self) -> Bool[np.ndarray, " n"]:
-        """(n,) whether each image could be read."""
+            parts.append(np.load(path, allow_pickle=False))
+        quarantined = self.quarantined()
         valid = np.ones(self.n, bool)
-        valid[[entry["row"] for entry in self.quarantined()]] = False
-        return valid
+        valid[[entry["row"] for entry in quarantined]] = False
+        return Embeddings(np.concatenate(parts), valid, quarantined, self.key)
 
     def _name(self, rows: range) -> str:
         return f"rows-{rows.start:09d}-{rows.stop:09d}.npy"

@@ -114,7 +114,7 @@ def fill(
     show_progress: bool,
     what: str = "embedding",
 ) -> Embeddings:
-    """Computes what a cache lacks, shard by shard, so that a killed run loses one shard at most, and reads all of it.
+    """Computes what a cache lacks, shard by shard, so that a killed run loses one shard at most.
 
     Args:
       cache: of one row of numbers per image of `dataset`.
@@ -126,39 +126,9 @@ def fill(
       threads, processes, max_unreadable, show_progress: as in `embed`.
       what: names the work on the bar.
     """
-    complete(
-        cache,
-        dataset,
-        load,
-        module,
-        compute,
-        batch_size=batch_size,
-        threads=threads,
-        processes=processes,
-        max_unreadable=max_unreadable,
-        show_progress=show_progress,
-        what=what,
-    )
-    return cache.load()
-
-
-def complete(
-    cache: Cache,
-    dataset: Dataset,
-    load: grain.transforms.Map,
-    module: nnx.Module,
-    compute: Callable[[Any, Any], Float[Array, "b d"]],
-    *,
-    batch_size: int,
-    threads: int,
-    processes: int,
-    max_unreadable: float,
-    show_progress: bool,
-    what: str = "embedding",
-) -> None:
-    """Computes what a cache lacks and leaves it on disk; see `fill`."""
     if not cache.missing():
-        return _check_share(dataset, cache.quarantined(), max_unreadable)
+        _check_share(dataset, cache.quarantined(), max_unreadable)
+        return cache.load()
     with cache.lock():
         cache.__dict__.pop("manifest", None)  # it may have grown before the lock was ours
         spans = cache.missing()
@@ -170,6 +140,7 @@ def complete(
                 features, quarantined = _shard(dataset, itertools.islice(computed, -(-len(span) // batch_size)), bar)
                 cache.add(span, features, quarantined)
                 _check_share(dataset, cache.quarantined(), max_unreadable)
+    return cache.load()
 
 
 def _padded(span: range, batch_size: int) -> np.ndarray:

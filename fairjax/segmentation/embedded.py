@@ -15,9 +15,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from fairjax.datasets.dataset import Dataset
-from fairjax.embeddings.cache import Cache
-from fairjax.embeddings.extract import complete
+from fairjax.embeddings.cache import Cache, Embeddings
+from fairjax.embeddings.extract import fill
 from fairjax.embeddings.read import Load
+from fairjax.errors import UserError
+from fairjax.io import hash_file
 from fairjax.models.sam.model import SAM, Embedding
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.infer import Segmenter
@@ -62,6 +64,33 @@ class _Shards:
         row = self.rows[image]
         shard = bisect.bisect_right(self.starts, row) - 1
         return np.array(np.load(self.paths[shard], mmap_mode="r", allow_pickle=False)[row - self.starts[shard]])
+
+
+class MappedCache(Cache):
+    """A cache of embeddings that are too large to be held: loading it only checks its shards."""
+
+    def load(self) -> Embeddings:
+        """What is in the cache, without the features.
+
+        Raises:
+          UserError: a shard is damaged; it names the folder to delete.
+        """
+        for path, entry in zip(self.paths(), self._entries().values(), strict=True):
+            if not path.exists() or hash_file(path) != entry["sha256"]:
+                raise UserError(
+                    f"the embedding cache is damaged: {path} is missing or not what was written; "
+                    f"delete {self.folder} and run again"
+                )
+        valid = np.ones(self.n, bool)
+        valid[[entry["row"] for entry in self.quarantined()]] = False
+        return Embeddings(np.empty((0, 0), np.float32), valid, self.quarantined(), self.key)
+
+    def paths(self) -> tuple[Path, ...]:
+        """The complete shards, in the order of their rows."""
+        return tuple(self.folder / name for name in self._entries())
+
+    def _entries(self) -> dict[str, dict[str, Any]]:
+        return dict(sorted(self.manifest["shards"].items()))
 
 
 class FromEmbeddings(SAM):
@@ -110,21 +139,21 @@ def embed_images(
     shapes = embedding_shapes(segmenter)
     cache = open_embeddings(dataset, segmenter, root, batch_size=batch_size, shard_batches=shard_batches)
     load = Load(tuple(dataset.table["image"]), dataset.read, segmenter.frame.preprocess, (size, size, 3))
-    complete(cache, dataset, load, segmenter.module, _flat, batch_size=cache.shard_rows // shard_batches, **options)
-    paths = tuple(cache.paths())
+    batch_size = cache.shard_rows // shard_batches
+    filled = fill(cache, dataset, load, segmenter.module, _flat, batch_size=batch_size, **options)
     starts = tuple(range(0, len(dataset), cache.shard_rows))
     rows = {image: row for row, image in enumerate(dataset.table["image"])}
     width = sum(int(np.prod(shape)) for shape in shapes.values())
-    return Source(_Shards(paths, starts, rows), (width,), shapes), cache.valid()
+    return Source(_Shards(cache.paths(), starts, rows), (width,), shapes), filled.valid
 
 
 def open_embeddings(
     dataset: Dataset, segmenter: Segmenter, root: Path, *, batch_size: int, shard_batches: int
-) -> Cache:
+) -> MappedCache:
     """The cache of a dataset's image embeddings."""
     batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
     key = segmenter.key | {"dataset": dataset.fingerprint, "images": list(dataset.table["image"])}
-    return Cache(
+    return MappedCache(
         root, key | {"feature": "image embedding", "batch_size": batch_size}, len(dataset), batch_size * shard_batches
     )
 
