@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Scoring:
     Attributes:
       measures: names from `fairjax.metrics.overlap.MEASURES`.
       tolerance: of `nsd`, in the unit of `spacing`.
-      spacing: edge of an original pixel, in mm; 1 for distances in pixels.
+      spacing: edge of an original pixel, in mm, of images that do not tell theirs; 1 for distances in pixels.
       size: longer side, in pixels, that larger images are compared at; 0 for their own size.
       in_frame: whether prompts are taken from, and masks compared with, the truth squashed to the model's input.
       skip_first_column: whether the column x = 0 is left out.
@@ -94,6 +94,7 @@ class LoadPrompted(grain.transforms.Map):
     n_tokens: int
     canvas: tuple[int, int]  # pixels of the frame that all true masks fit in
     low: int
+    spacings: Mapping[str, tuple[float, float]]  # mm along y and x of those images that tell it
     source: Source | None = None  # of embeddings, in place of pixels
 
     def map(self, row: int) -> Example:
@@ -128,7 +129,8 @@ class LoadPrompted(grain.transforms.Map):
         h, w = compared_size(height, width, self.frame, self.scoring)
         rows, columns = self.frame.matrices(h, w, self.low)
         arrays["rows"][:h], arrays["columns"][:w] = rows, columns
-        arrays["spacing"][:] = self.scoring.spacing * np.array([height / h, width / w])
+        spacing = self.spacings.get(image, (self.scoring.spacing, self.scoring.spacing))
+        arrays["spacing"][:] = np.array(spacing) * [height / h, width / w]
         if self.scoring.in_frame:
             codes, height, width = nearest(codes, h, w), h, w
         for place, (code, component, mask) in enumerate(self.rule.find(codes, self.n_classes)):
@@ -235,8 +237,15 @@ def loader(
         longest(plan, segmenter.frame.decoder),
         (height, width),
         segmenter.low,
+        spacings(objects),
         source,
     )
+
+
+def spacings(objects: Objects) -> dict[str, tuple[float, float]]:
+    """Image → edges of its pixels (y, x) in mm, where they are known."""
+    told = objects.table.drop_duplicates("image").dropna(subset=["mm_y", "mm_x"])
+    return {image: (float(y), float(x)) for image, y, x in told[["image", "mm_y", "mm_x"]].itertuples(index=False)}
 
 
 def open_cache(

@@ -14,7 +14,7 @@ from fairjax import progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.infer import Segmenter, as_tokens, longest, nearest
-from fairjax.segmentation.objects import Objects, Rule
+from fairjax.segmentation.objects import Rule
 from fairjax.segmentation.prompts import Plan
 
 
@@ -56,7 +56,6 @@ class Examples:
 def make_examples(
     dataset: Dataset,
     segmenter: Segmenter,
-    found: Objects,
     rule: Rule,
     plan: Plan,
     groups: Int[np.ndarray, " n"],
@@ -69,7 +68,7 @@ def make_examples(
     Args:
       dataset: the images of one side.
       segmenter: the model that is prompted.
-      found, rule: the objects; `found.table["row"]` counts the dataset's images.
+      rule: what counts as an object.
       plan: the prompts.
       groups: (n,) codes of each image.
       threads: that read.
