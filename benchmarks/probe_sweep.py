@@ -21,7 +21,7 @@ from absl import app, flags
 from fairjax import progress
 from fairjax.devices import one_cpu_device_per_core
 from fairjax.training import sweep
-from fairjax.training.probe import ProbeConfig
+from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import expand
 
 RUNS = flags.DEFINE_integer("runs", 256, "Runs swept together (R).")

@@ -35,6 +35,11 @@ DECLARED = {  # those of the datasets in the catalog
 }
 
 
+def dataset_options(dataset: str) -> dict[str, object]:
+    """What a sweep over datasets says of each: where it is, its attributes (() for the sweep's), its own options."""
+    return {"root": "", "cuts": "", "attributes": (), **OPTIONS.get(dataset, DECLARED)}
+
+
 def base(dataset: str) -> ConfigDict:
     """Returns the defaults for experiments on a dataset."""
     return ConfigDict(
@@ -79,6 +84,11 @@ def base(dataset: str) -> ConfigDict:
                 "max_unreadable": 0.01,  # share of images
             },
             "training": {
+                "usages": ("linear_probe",),  # of fairjax.cells.USAGES
+                "methods": ("erm",),  # of fairjax.training.objectives.METHODS, each in its wrappers: "group_dro+swad"
+                "sensitive": (),  # attributes that methods are told of, each in runs of its own; () for all
+                "strengths": "default",  # of each method; "path" for its own series, or numbers for all methods
+                "select": "overall",  # or "minimax", "dto": which strength and rates validation chooses for a method
                 "learning_rates": (2.5e-4,),
                 "weight_decays": (0.05,),
                 "epochs": 100,
@@ -90,6 +100,8 @@ def base(dataset: str) -> ConfigDict:
                 "order": "shared",  # or "per_run"
                 "resample": "none",  # or "patients": each seed trains on a bootstrap of the training patients
                 "patience": 0,  # epochs; 0 trains to the end
+                "keep": "auto",  # "best" epoch by validation loss, "last", or best where "erm" is the only method
+                "radius": 0.05,  # of sharpness-aware minimisation, where a method has a strength of its own
             },
             "evaluation": {
                 "policy": "strict",

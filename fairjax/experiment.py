@@ -21,21 +21,21 @@ from fairjax.io import hash_arrays
 from fairjax.metrics.threshold import parse_rule
 from fairjax.models import zoo
 from fairjax.models.preprocess import compat
-from fairjax.training.probe import ProbeConfig
-from fairjax.training.runs import Run, expand
-from fairjax.training.sweep import Features, Sweep
+from fairjax.statistics.selection import SELECTORS
+from fairjax.training.store import Sweep
+from fairjax.training.sweep import Features
 
 Config = Mapping[str, Any]
 
 SPLIT_KEYS = ("fractions", "test", "balance_on", "split", "folds", "fold", "site", "hold_out", "split_file")
 SLICE_KEYS = ("slices", "middle", "pool")
-GRID_KEYS = ("learning_rates", "weight_decays")
 CHOICES = {  # of keys that no other place checks at once
     "evaluation.policy": ("strict",),
     "evaluation.one_class": ("error", "report"),
     "model.dtype": ("float32", "bfloat16"),
     "model.preprocess": ("own", "compat"),
     "dataset.split": tuple(METHODS),
+    "training.select": tuple(SELECTORS),
     "dataset.pool": tuple(POOLS),
 }
 
@@ -69,7 +69,6 @@ def check(config: Config) -> None:
     if not 0 < config["dataset"]["middle"] <= 1:
         raise UserError(f"dataset.middle must be a share above 0 and up to 1, not {config['dataset']['middle']}")
     parse_rule(config["evaluation"]["threshold"])
-    sweep_settings(config)
     if config["n_boot"] < 0 or not 0 < config["evaluation"]["confidence"] < 1:
         raise UserError("n_boot must be ≥ 0, and evaluation.confidence between 0 and 1")
 
@@ -85,7 +84,7 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
         for key, value in config["dataset"].items()
         if key not in ("name", "root", "cuts", *SPLIT_KEYS, *SLICE_KEYS)
     }
-    attributes = [name.strip() for part in config["attributes"] for name in part.split(",")]
+    attributes = attribute_names(config)
     if config["dataset"]["name"] == "table":
         options["attributes"] = attributes
     if config["dataset"]["cuts"]:
@@ -102,6 +101,11 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
     if config["evaluation"]["one_class"] == "error":
         require_both_classes(dataset, attributes)
     return dataset, attributes
+
+
+def attribute_names(config: Config) -> list[str]:
+    """The attributes to compare."""
+    return [name.strip() for part in config["attributes"] for name in part.split(",")]
 
 
 def parse_cuts(text: str) -> dict[str, tuple[float, ...]]:
@@ -183,13 +187,6 @@ def model_key(config: Config, card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def sweep_settings(config: Config) -> tuple[list[Run], ProbeConfig]:
-    """The runs of the sweep, and how each is trained."""
-    words = dict(config["training"])
-    grid = [words.pop(key) for key in GRID_KEYS]
-    return expand(config["seeds"], *grid), ProbeConfig(**words)
-
-
 def split_features(dataset: Dataset, embedded: Embeddings, side: np.ndarray) -> Features:
     """The readable images' embeddings and labels, by split."""
     rows = {name: (side == name) & embedded.valid for name in SPLITS}
@@ -203,8 +200,8 @@ def split_features(dataset: Dataset, embedded: Embeddings, side: np.ndarray) -> 
     )
 
 
-def by_volume(sweep: Sweep, validation: Dataset, test: Dataset, how: str) -> tuple[Sweep, Dataset, Dataset]:
-    """Scores of volumes in place of those of their slices, and who they are of; as they are where rows are images.
+def by_volume(sweep: Sweep, validation: Dataset, test: Dataset, how: str) -> Sweep:
+    """Scores of volumes in place of those of their slices; as they are where rows are images.
 
     Args:
       sweep: with scores of the rows of `validation` and `test`.
@@ -212,6 +209,5 @@ def by_volume(sweep: Sweep, validation: Dataset, test: Dataset, how: str) -> tup
       how: of `fairjax.datasets.volumes.POOLS`.
     """
     if "volume" not in test.table:
-        return sweep, validation, test
-    volumes = {"validation": validation.volumes(), "test": test.volumes()}
-    return dataclasses.replace(sweep, pool=how, volumes=volumes), validation.by_volume(), test.by_volume()
+        return sweep
+    return dataclasses.replace(sweep, pool=how, volumes={"validation": validation.volumes(), "test": test.volumes()})

@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fairjax.command import cache_dir, run, set_up_jax
-from fairjax.errors import UserError
+from fairjax.errors import UserError, lookup
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file of configs/, with an argument after a colon."
@@ -50,12 +50,14 @@ def main(argv: list[str]) -> None:
     cache = cache_dir(config["cache_dir"])
     set_up_jax(cache)
 
-    from fairjax import pipeline
+    from fairjax import pipeline, segmentation_pipeline, sweep_pipeline
 
+    ways = {"classification": pipeline, "segmentation": segmentation_pipeline, "sweep": sweep_pipeline}
+    way = lookup("task", config["task"], ways)
     if DRY_RUN.value:
-        print(pipeline.describe(config, workdir, cache))
+        print(way.describe(config, workdir, cache))
     else:
-        pipeline.run(config, workdir, cache, command=command)
+        way.run(config, workdir, cache, command=command)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -1,24 +1,35 @@
-"""The data's way, top to bottom: dataset → embeddings → sweep of probes → metrics with intervals → report.
+"""The data's way, top to bottom: dataset → embeddings → sweeps of heads → metrics with intervals → report.
 
-Prompted segmentation goes another way: `fairjax/segmentation_pipeline.py`.
+Prompted segmentation goes another way (`fairjax/segmentation_pipeline.py`), and a sweep over datasets and models this
+way many times (`fairjax/sweep_pipeline.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from fairjax import embeddings, experiment, report, results, segmentation_pipeline, workdir
+from fairjax import cells, distributed, embeddings, experiment, report, results, workdir
+from fairjax.cells import Cell
 from fairjax.datasets import splits
 from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.embeddings import Embeddings
 from fairjax.experiment import Config
+from fairjax.failures import Failures
 from fairjax.models.zoo import MODELS
-from fairjax.training import sweep as training
+from fairjax.statistics.methods import compare_methods
+from fairjax.training.store import Sweep
 
-USAGE, METHOD = "linear_probe", "erm"
+PRIMARY = "auc"
+SELECTED_BY = {
+    "overall": "the highest mean AUC",
+    "minimax": "the highest mean AUC of the worst group",
+    "dto": "the least distance of the groups' mean AUCs from the best of each",
+}
 
 
 def run(config: Config, path: Path, cache: Path, *, command: str = "", show_progress: bool = True) -> Path:
@@ -35,19 +46,20 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
       The path of the report.
 
     Raises:
-      UserError: a mistake in the settings or the data, in one line.
+      UserError: a mistake in the settings or the data, in one line; or cells that failed, after all others are done.
     """
-    if config.get("task") == "segmentation":
-        return segmentation_pipeline.run(config, path, cache, command=command, show_progress=show_progress)
+    share = distributed.process()
+    share = distributed.process()
     with workdir.opened(path, config, command) as work:
         experiment.check(config)
+        plan = cells.expand_cells(config, experiment.attribute_names(config))
 
         # ---------------------------------------------------------------------------------------------- dataset
         with work.stage("dataset") as said:
             dataset, attributes = experiment.load_dataset(config)
             side = experiment.split_dataset(config, dataset)
-            runs, probe = experiment.sweep_settings(config)
-            splits.export(dataset, side, path / "split.csv")
+            if work.first:
+                splits.export(dataset, side, path / "split.csv")
             said.update(
                 name=dataset.name, images=len(dataset), units=dataset.n_patients, positive=int(dataset.labels.sum())
             )
@@ -56,43 +68,78 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
         with work.stage("embeddings") as said:
             encoder, card = experiment.load_encoder(config)
             embedded = embeddings.embed(
-                dataset, encoder, cache / "embeddings", **config["embedding"], show_progress=show_progress
+                dataset, encoder, cache / "embeddings", **config["embedding"], share=share, show_progress=show_progress
             )
             said.update(model=card["model"], width=embedded.features.shape[1], unreadable=len(embedded.quarantined))
 
-        # ------------------------------------------------------------------------------------------------ probes
-        with work.stage("probes") as said:
-            features = experiment.split_features(dataset, embedded, side)
-            sweep = training.sweep(
-                features,
-                runs,
-                probe,
-                path / "scores",
-                seed=config["seed"],
-                memory_bytes=config["memory_gib"] * 2**30,
-                show_progress=show_progress,
-            )
+        # ------------------------------------------------------------------------------------------------- heads
+        failures = Failures(path)
+        sweeps: dict[Cell, Sweep] = {}
+        with work.stage("training") as said:
+            for cell in plan:
+                with failures.of(cell.name):
+                    sweeps[cell] = cells.train(
+                        cell, dataset, embedded, side, config, path / "scores", share=share, show_progress=show_progress
+                    )
             samples = dataset.table.assign(split=side, readable=embedded.valid)
-            results.write_parquet(path / "scores" / "samples.parquet", samples)
-            said.update(runs=len(runs), chunks=sweep.plan.chunks)
+            if work.first:
+                results.write_parquet(path / "scores" / "samples.parquet", samples)
+            failures.raise_if_all(len(plan))
+            said.update(cells=len(sweeps), runs=sum(len(sweep.runs) for sweep in sweeps.values()))
 
         # ----------------------------------------------------------------------------------------------- metrics
         with work.stage("metrics") as said:
             validation, test = (dataset.take((side == name) & embedded.valid) for name in ("validation", "test"))
-            sweep, validation, test = experiment.by_volume(sweep, validation, test, config["dataset"]["pool"])
-            facts = {"dataset": dataset.name, "model": card["model"], "usage": USAGE, "method": METHOD}
-            tidy, run_table = results.evaluate(
-                sweep, validation, test, attributes, facts, config, path / "evaluation", show_progress=show_progress
-            )
-            chosen = results.select(run_table)
-            results.write_parquet(path / "results.parquet", tidy)
-            results.write_parquet(path / "runs.parquet", run_table)
-            said.update(rows=len(tidy), replicates=config["n_boot"])
+            pool, facts = config["dataset"]["pool"], {"dataset": dataset.name, "model": card["model"]}
+            whole_validation, whole_test = validation.by_volume(), test.by_volume()
+            parts: list[results.Part] = []
+            for cell in list(sweeps):
+                sweeps[cell] = experiment.by_volume(sweeps[cell], validation, test, pool)
+                parts += results.evaluate(
+                    sweeps[cell],
+                    cell.name,
+                    whole_validation,
+                    whole_test,
+                    attributes,
+                    {**facts, **cell.facts},
+                    config,
+                    path / "evaluation",
+                    share=share,
+                    show_progress=show_progress,
+                )
+            distributed.barrier(f"evaluated {path}")
+            if not work.first:
+                return path / "report" / "index.html"
+            rows = results.combine([part.results for part in parts], path / "results.parquet")
+            results.combine([part.runs for part in parts], path / "runs.parquet")
+            said.update(rows=rows, replicates=config["n_boot"])
+
+        # ----------------------------------------------------------------------------------------------- methods
+        with work.stage("methods") as said:
+            chosen = results.represent(pd.read_parquet(path / "runs.parquet"), config["training"]["select"])
+            compared = None
+            if len(sweeps) > 1:
+                compared = compare_methods(
+                    _scores(sweeps, chosen),
+                    chosen,
+                    whole_test.labels,
+                    {attribute: whole_test.groups(attribute) for attribute in attributes},
+                    chosen.set_index("run_id")["threshold"],
+                    whole_test.patients(),
+                    n_boot=config["n_boot"],
+                    seed=config["seed"],
+                    confidence=config["evaluation"]["confidence"],
+                    min_group=config["evaluation"]["min_group"],
+                )
+                results.write_parquet(path / "methods.parquet", compared)
+            shown = results.median_seed(chosen[_of(chosen, next(iter(sweeps)))])
+            said.update(methods=len(sweeps), shown=shown["run"])
 
         # ------------------------------------------------------------------------------------------------ report
         with work.stage("report") as said:
+            tidy = results.for_report(path / "results.parquet", [shown["run"]], PRIMARY)
             data = report.ReportData(
-                title=f"Linear probes of {card['model']} on {dataset.name}",
+                title=_title(sweeps, card["model"], dataset.name),
                 command=command,
                 config=dict(config),
                 environment=work.environment,
@@ -100,34 +147,34 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                 model=_model_facts(card),
                 cohort=dataset.cohort(side),
                 results=tidy,
-                run=chosen["run"],
-                curves=_curves(sweep, chosen["run"], test, attributes),
-                thresholds={"rule": config["evaluation"]["threshold"], "value": float(chosen["threshold"])},
-                notes=_notes(dataset, embedded, chosen, config["dataset"]["pool"]),
+                run=shown["run"],
+                curves=_curves(sweeps, shown, whole_test, attributes),
+                thresholds={"rule": config["evaluation"]["threshold"], "value": float(shown["threshold"])},
+                notes=_notes(dataset, embedded, shown, config) + failures.notes(),
             )
-            summary = report.summary_table(tidy, chosen["run"])
+            summary = report.summary_table(tidy, shown["run"])
             results.write_csv(path / "summary.csv", summary)
             page = report.write(path / "report", data)
             said.update(page=str(page))
     print(report.console_table(data))
     print(f"report: {page}")
+    failures.raise_if_any()
     return page
 
 
 def describe(config: Config, path: Path, cache: Path) -> str:
     """Says what `run` would do, without doing it."""
-    if config.get("task") == "segmentation":
-        return segmentation_pipeline.describe(config, path, cache)
     experiment.check(config)
+    plan = cells.expand_cells(config, experiment.attribute_names(config))
     dataset, attributes = experiment.load_dataset(config)
     side = experiment.split_dataset(config, dataset)
-    runs, probe = experiment.sweep_settings(config)
     encoder, card = experiment.load_encoder(config)
     options = {name: config["embedding"][name] for name in ("batch_size", "shard_batches")}
     store = embeddings.open_cache(dataset, encoder, cache / "embeddings", **options)
     missing = sum(map(len, store.missing()))
     counts = {name: int((side == name).sum()) for name in SPLITS}
-    cut = training.plan(runs, probe, counts, card["probe_width"], config["memory_gib"] * 2**30)
+    planned = [(cell, *cells.plan_cell(cell, dataset, side, card["probe_width"], config)) for cell in plan]
+    programs = {(program, cut.width) for _, program, cut in planned}
     rows = {
         "dataset": f"{dataset.name}: {len(dataset)} images ({dataset.labels.sum()} positive) of {dataset.n_patients} "
         + "units; "
@@ -135,12 +182,39 @@ def describe(config: Config, path: Path, cache: Path) -> str:
         "attributes": ", ".join(attributes),
         "model": f"{card['model']}: {card['probe_width']} features",
         "embeddings": f"{missing} images to embed, {len(dataset) - missing} in the cache {store.folder}",
-        "probes": f"{len(runs)} runs in {cut.chunks} chunks of {cut.width}; {cut.flops / 1e9:,.1f} GFLOP, "
-        f"{cut.bytes_per_chunk / 2**20:,.0f} MiB per device",
+        "cells": f"{len(plan)}, {len(programs)} programs, {sum(len(cell.runs) for cell in plan):,} runs, "
+        f"{sum(cut.flops for *_, cut in planned) / 1e9:,.1f} GFLOP",
+        **{
+            f"  {cell.name}": f"{len(cell.runs)} runs in {cut.chunks} chunks of {cut.width}; "
+            f"{cut.flops / 1e9:,.1f} GFLOP, {cut.bytes_per_chunk / 2**20:,.0f} MiB per device"
+            for cell, _, cut in planned
+        },
         "metrics": f"{config['n_boot']} bootstrap replicates over units, shared by all runs",
         "work directory": str(path),
     }
-    return "\n".join(f"{name:15s} {text}" for name, text in rows.items())
+    wide = max(15, *(len(name) for name in rows))
+    return "\n".join(f"{name:{wide}s} {text}" for name, text in rows.items())
+
+
+def _title(sweeps: dict[Cell, Sweep], model: str, dataset: str) -> str:
+    usages = {cell.usage.title for cell in sweeps}
+    what = f"{next(iter(usages)).capitalize()}s" if len(usages) == 1 else "Usages"
+    return f"{what} of {model} on {dataset}"
+
+
+def _of(runs: pd.DataFrame, cell: Cell) -> pd.Series:
+    """Which rows are runs of a cell."""
+    return (runs[list(cell.facts)] == list(cell.facts.values())).all(axis=1)
+
+
+def _scores(sweeps: dict[Cell, Sweep], chosen: pd.DataFrame) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Ids of the chosen runs and their scores on the test split, a chunk at a time."""
+    for cell, sweep in sweeps.items():
+        ids = chosen[_of(chosen, cell)].set_index("run")["run_id"]
+        for runs, arrays in sweep:
+            rows = [row for row, run in enumerate(runs) if f"{cell.name} {run.name}" in ids.index]
+            if rows:
+                yield [ids[f"{cell.name} {runs[row].name}"] for row in rows], arrays["test_scores"][rows]
 
 
 def _dataset_facts(dataset: Dataset, embedded: Embeddings) -> dict[str, Any]:
@@ -168,9 +242,12 @@ def _model_facts(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _curves(sweep: training.Sweep, run: str, test: Dataset, attributes: list[str]) -> dict[str, dict[str, tuple]]:
+def _curves(
+    sweeps: dict[Cell, Sweep], shown: pd.Series, test: Dataset, attributes: list[str]
+) -> dict[str, dict[str, tuple]]:
     """Scores and labels of one run on the test split, by attribute and group."""
-    scores, labels = sweep.test_scores(run), test.labels
+    cell, sweep = next((cell, sweep) for cell, sweep in sweeps.items() if _of(shown.to_frame().T, cell).all())
+    scores, labels = sweep.test_scores(shown["run"].removeprefix(f"{cell.name} ")), test.labels
     curves = {"all": {"overall": (scores, labels)}}
     for attribute in attributes:
         codes, names = test.groups(attribute)
@@ -178,11 +255,12 @@ def _curves(sweep: training.Sweep, run: str, test: Dataset, attributes: list[str
     return curves
 
 
-def _notes(dataset: Dataset, embedded: Embeddings, chosen: pd.Series, pool: str) -> list[str]:
+def _notes(dataset: Dataset, embedded: Embeddings, shown: pd.Series, config: Config) -> list[str]:
     """What a reader of the report must know besides the numbers."""
+    rule, pool = SELECTED_BY[config["training"]["select"]], config["dataset"]["pool"]
     notes = [
-        f"The run shown is {chosen['run']}: the hyper-parameters with the highest mean validation AUC over seeds, "
-        f"and of these seeds the one with the median validation AUC. All runs are in results.parquet."
+        f"The run shown is {shown['run']}: of the first cell, the hyper-parameters with {rule} on validation over "
+        f"seeds, and of these seeds the one with the median validation AUC. All runs are in results.parquet."
     ]
     if dataset.n_patients == len(dataset):
         notes.append("Every image is its own unit: splits and intervals assume that images are independent.")

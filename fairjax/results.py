@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from fairjax import __version__, progress
@@ -16,8 +18,9 @@ from fairjax.datasets.dataset import Dataset
 from fairjax.io import atomic_write, hash_arrays, hash_json, write_text
 from fairjax.metrics.threshold import choose_threshold
 from fairjax.statistics.evaluation import evaluate_runs
+from fairjax.statistics.selection import SELECTORS
 from fairjax.training.runs import Run
-from fairjax.training.sweep import Sweep
+from fairjax.training.store import Sweep
 
 COLUMNS = [
     "run",
@@ -25,7 +28,9 @@ COLUMNS = [
     "model",
     "usage",
     "method",
+    "sensitive",
     "attribute",
+    "strength",
     "seed",
     "learning_rate",
     "weight_decay",
@@ -39,11 +44,17 @@ COLUMNS = [
     "n_positive",
     "status",
     "n_invalid",
+    "run_id",
 ]
+RUN_COLUMNS = ["run", "seed", "learning_rate", "weight_decay", "strength", "run_id"]
+SETTING = ["learning_rate", "weight_decay", "strength"]  # what differs between the runs of a cell besides the seed
+GROUP_AUC = "validation_auc "  # begins the columns of runs: `validation_auc sex=female`
+REPORTED = ("overall", "gap", "worst")  # rows of every run that a report of many runs needs
 
 
 def evaluate(
     sweep: Sweep,
+    name: str,
     validation: Dataset,
     test: Dataset,
     attributes: list[str],
@@ -51,100 +62,170 @@ def evaluate(
     config: Mapping[str, Any],
     folder: Path,
     *,
+    share: tuple[int, int] = (0, 1),
     show_progress: bool = True,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> Iterator[Part]:
     """Evaluates every run on the test split, at the threshold that its validation scores choose.
 
     Args:
       sweep: trained heads with their scores.
+      name: of the cell, which begins the names of its runs.
       validation, test: the images that the scores belong to.
       attributes: whose groups to compare.
-      facts: constant columns: dataset, model, usage, method.
+      facts: constant columns: dataset, model, usage, method, sensitive.
       config: the experiment's; `n_boot`, `seed` and `evaluation` count here.
       folder: where finished chunks are kept.
+      share: (index, count) of the process: it evaluates the chunks index, index + count, …
       show_progress: whether to show a bar.
 
-    Returns:
-      The tidy results (`COLUMNS`), and one row per run: its name, hyper-parameters, threshold and validation AUC.
+    Yields:
+      The files of each chunk, also of those that are another process's.
     """
     groups = {attribute: test.groups(attribute) for attribute in attributes}
     settings = {**config["evaluation"], "n_boot": config["n_boot"], "seed": config["seed"]}
-    cohort = {name: codes for name, (codes, _) in groups.items()} | {"patients": test.patients(), "labels": test.labels}
-    names = {name: group_names for name, (_, group_names) in groups.items()}
+    cohort = {key: codes for key, (codes, _) in groups.items()} | {"patients": test.patients(), "labels": test.labels}
+    names = {key: group_names for key, (_, group_names) in groups.items()}
     identity = [__version__, sweep.folder.name, sweep.pool, dict(facts), settings, names, hash_arrays(cohort)]
     folder = folder / hash_json(identity)[:12]
-    tidy, runs = [], []
-    with progress.bar("evaluating", "run", len(sweep.plan.runs), show=show_progress) as bar:
-        for index, (chunk, arrays) in enumerate(sweep):
-            paths = [folder / f"{kind}-{index:05d}.parquet" for kind in ("results", "runs")]
-            if not all(path.exists() for path in paths):
-                tables = _evaluate_chunk(chunk, arrays, validation, test, groups, facts, settings, bar.update)
-                for path, table in zip(paths, tables):
-                    write_parquet(path, table)
+    with progress.bar(f"evaluating {name}", "run", len(sweep.runs), show=show_progress) as bar:
+        for index, chunk in enumerate(sweep.chunks):
+            runs = [run for run in sweep.runs if run.name in set(chunk.names)]
+            key = hash_json([run.name for run in runs])[:12]
+            part = Part(folder / f"results-{key}.parquet", folder / f"runs-{key}.parquet")
+            if index % share[1] == share[0] and not (part.results.exists() and part.runs.exists()):
+                loaded, arrays = sweep.load(chunk)
+                ids = [hash_json([sweep.folder.name, run.name])[:16] for run in loaded]
+                run_table = _run_table(loaded, name, ids, arrays, validation, attributes, settings["threshold"])
+                tidy = _evaluate_chunk(arrays, run_table, test, groups, settings, bar.update)
+                constant = {**facts, "policy": settings["policy"]}
+                write_parquet(part.runs, run_table.assign(**facts))
+                write_parquet(part.results, tidy.assign(**constant)[COLUMNS])
             else:
-                bar.update(len(chunk))
-            tidy.append(pd.read_parquet(paths[0]))
-            runs.append(pd.read_parquet(paths[1]))
-    return pd.concat(tidy, ignore_index=True), pd.concat(runs, ignore_index=True)
+                bar.update(len(runs))
+            yield part
+
+
+class Part(NamedTuple):
+    """The files of an evaluated chunk: tidy results (`COLUMNS`), and one row per run."""
+
+    results: Path
+    runs: Path
+
+
+def _run_table(
+    runs: list[Run],
+    name: str,
+    ids: list[str],
+    arrays: Mapping[str, np.ndarray],
+    validation: Dataset,
+    attributes: list[str],
+    threshold: str,
+) -> pd.DataFrame:
+    """One row per run: hyper-parameters, threshold, and what the validation split says of it."""
+    scores = arrays["validation_scores"]
+    table = {
+        "run": [f"{name} {run.name}" for run in runs],
+        "seed": [run.seed for run in runs],
+        "learning_rate": [run.learning_rate for run in runs],
+        "weight_decay": [run.weight_decay for run in runs],
+        "strength": np.array([np.nan if run.strength is None else run.strength for run in runs], float),
+        "run_id": ids,
+        "threshold": np.asarray(choose_threshold(scores, validation.labels, threshold)),
+        "validation_loss": arrays["validation_loss"],
+        "best_epoch": arrays["best_epoch"],
+        **_aucs(scores, validation, attributes),
+    }
+    return pd.DataFrame(table)
 
 
 def _evaluate_chunk(
-    chunk: list[Run],
-    arrays: dict[str, np.ndarray],
-    validation: Dataset,
+    arrays: Mapping[str, np.ndarray],
+    runs: pd.DataFrame,
     test: Dataset,
     groups: dict[str, tuple[np.ndarray, list[str]]],
-    facts: Mapping[str, str],
     settings: Mapping[str, Any],
     advance: Callable[[int], object],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    thresholds = np.asarray(choose_threshold(arrays["validation_scores"], validation.labels, settings["threshold"]))
+) -> pd.DataFrame:
     options = {name: settings[name] for name in ("n_boot", "seed", "confidence", "min_group")}
+    thresholds = runs["threshold"].to_numpy()
     columns = evaluate_runs(
         arrays["test_scores"], test.labels, groups, thresholds, test.patients(), progress=advance, **options
     )
-    runs = pd.DataFrame(
-        {
-            "run": [run.name for run in chunk],
-            "seed": [run.seed for run in chunk],
-            "learning_rate": [run.learning_rate for run in chunk],
-            "weight_decay": [run.weight_decay for run in chunk],
-            "threshold": thresholds,
-            "validation_auc": _auc(arrays["validation_scores"], validation),
-            "validation_loss": arrays["validation_loss"],
-            "best_epoch": arrays["best_epoch"],
-        }
-    )
     tidy = pd.DataFrame(columns)
     position = tidy.pop("run")
-    for name in ("run", "seed", "learning_rate", "weight_decay"):
-        tidy[name] = runs[name].to_numpy()[position]
-    return tidy.assign(**facts, policy=settings["policy"])[COLUMNS], runs
+    return tidy.assign(**{name: runs[name].to_numpy()[position] for name in RUN_COLUMNS})
 
 
-def _auc(scores_rn: Float[np.ndarray, "r n"], split: Dataset) -> Float[np.ndarray, " r"]:
+def _aucs(
+    scores_rn: Float[np.ndarray, "r n"], split: Dataset, attributes: list[str]
+) -> dict[str, Float[np.ndarray, " r"]]:
+    """`validation_auc` overall, and of each group of each attribute."""
+    groups = {attribute: split.groups(attribute) for attribute in attributes}
     columns = evaluate_runs(
         scores_rn,
         split.labels,
-        {},
+        groups,
         np.full(len(scores_rn), 0.5),
         split.patients(),
         metrics=("auc",),
         n_boot=0,
         min_group=1,
     )
-    return np.asarray(columns["value"])
+    frame = pd.DataFrame({name: columns[name] for name in ("run", "attribute", "group", "value")})
+    found = {(key[0], key[1]): rows["value"].to_numpy() for key, rows in frame.groupby(["attribute", "group"])}
+    named = {f"{GROUP_AUC}{a}={g}": found[a, g] for a, (_, names) in groups.items() for g in names}
+    return {"validation_auc": found["all", "overall"], **named}
 
 
-def select(runs: pd.DataFrame) -> pd.Series:
-    """The run that is reported.
+def combine(parts: Sequence[Path], path: Path) -> int:
+    """Joins Parquet files of the same columns into one, a part at a time; returns the number of rows."""
+    rows = 0
 
-    Its hyper-parameters have the highest validation AUC on average over seeds, and its seed has the median validation
-    AUC among theirs: no seed is picked for its luck.
+    def write(file: IO[bytes]) -> None:
+        nonlocal rows
+        writer = None
+        for part in parts:
+            table = pq.read_table(part)
+            if writer is None:
+                writer = pq.ParquetWriter(file, table.schema)
+            writer.write_table(table.cast(writer.schema))
+            rows += len(table)
+        if writer is not None:
+            writer.close()
+
+    atomic_write(path, write)
+    return rows
+
+
+def for_report(path: Path, runs: Sequence[str], metric: str) -> pd.DataFrame:
+    """What a report shows of many runs: all rows of some, and of the others what `REPORTED` says of one metric."""
+    tidy = pq.read_table(path, filters=(pc.field("run").isin(list(runs))) | (pc.field("metric") == metric)).to_pandas()
+    shown = tidy["run"].isin(runs)
+    return tidy[shown | (~shown & tidy["group"].isin(REPORTED))].reset_index(drop=True)
+
+
+def represent(runs: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """The runs that stand for each cell: all seeds of the setting that validation chooses.
+
+    Args:
+      runs: one row per run.
+      rule: of `selection.SELECTORS`, on validation AUC averaged over seeds: `overall`, or that of the groups of the
+        attribute that the method was told of (of all attributes, where it was told of none).
     """
-    setting = ["learning_rate", "weight_decay"]
-    best = runs.groupby(setting)["validation_auc"].mean().idxmax()
-    seeds = runs[(runs[setting] == list(best)).all(axis=1)].sort_values(["validation_auc", "seed"])
+    chosen = []
+    for (_, _, sensitive), cell in runs.groupby(["usage", "method", "sensitive"], sort=False):
+        prefix = GROUP_AUC + (f"{sensitive}=" if sensitive else "")
+        number = cell.groupby(SETTING, dropna=False, sort=False).ngroup()
+        means = cell.select_dtypes("number").groupby(number).mean()
+        groups = [name for name in means if name.startswith(prefix) and means[name].notna().all()]
+        utilities = means[groups or ["validation_auc"]].to_numpy()
+        chosen.append(cell[number == SELECTORS[rule](utilities, means["validation_auc"].to_numpy())])
+    return pd.concat(chosen, ignore_index=True)
+
+
+def median_seed(runs: pd.DataFrame) -> pd.Series:
+    """Of runs that differ in the seed alone, the one with the median validation AUC: no seed is picked for its luck."""
+    seeds = runs.sort_values(["validation_auc", "seed"])
     return seeds.iloc[len(seeds) // 2]
 
 

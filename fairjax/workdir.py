@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fairjax import distributed
 from fairjax.errors import UserError
 from fairjax.io import locked, read_json, write_json
 
@@ -27,13 +28,17 @@ class WorkDir:
     Attributes:
       path: the folder.
       environment: versions, devices and platform of this process.
+      first: whether this process is the one that writes and speaks; of several, the others only compute.
     """
 
     path: Path
     environment: dict[str, Any]
+    first: bool = True
 
     def log(self, event: str, **facts: Any) -> None:
         """Appends one line to `log.jsonl` and says it on the terminal."""
+        if not self.first:
+            return
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts}
         with open(self.path / "log.jsonl", "a") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -55,6 +60,10 @@ def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[Work
     Raises:
       UserError: another run holds it, it is a file, or it holds results of other settings.
     """
+    if distributed.process()[0]:
+        distributed.barrier(f"opened {path}")
+        yield WorkDir(path, {}, first=False)
+        return
     if path.exists() and not path.is_dir():
         raise UserError(f"the work directory {path} is a file; choose another --workdir")
     with locked(
@@ -71,6 +80,7 @@ def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[Work
         write_json(path / "config.json", settings)
         facts = environment(command)
         write_json(path / "environment.json", facts)
+        distributed.barrier(f"opened {path}")
         yield WorkDir(path, facts)
 
 

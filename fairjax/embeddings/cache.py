@@ -44,12 +44,14 @@ class Cache:
       key: what the features are a function of; another key, another folder.
       n: number of rows.
       shard_rows: rows per shard.
+      process: of several that fill a cache together, each with a manifest of its own.
     """
 
     root: Path
     key: dict[str, Any]
     n: int
     shard_rows: int
+    process: int = 0
 
     @property
     def folder(self) -> Path:
@@ -59,8 +61,12 @@ class Cache:
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
         """The key, and per complete shard its hash and its quarantined images."""
-        path = self.folder / "manifest.json"
-        return read_json(path) if path.exists() else {"key": self.key, "n": self.n, "shards": {}}
+        found = [read_json(path)["shards"] for path in sorted(self.folder.glob("manifest*.json"))]
+        return {"key": self.key, "n": self.n, "shards": {name: entry for part in found for name, entry in part.items()}}
+
+    def refresh(self) -> None:
+        """Forgets the manifest: it may have grown."""
+        self.__dict__.pop("manifest", None)
 
     def missing(self) -> list[range]:
         """The rows of each shard that is not complete."""
@@ -70,7 +76,7 @@ class Cache:
     def lock(self):
         """Holds this key against other processes."""
         return locked(
-            self.folder / "lock",
+            self.folder / f"lock{self._suffix}",
             f"the embeddings in {self.folder} are being computed by another run; start again when it has ended",
         )
 
@@ -81,7 +87,7 @@ class Cache:
         np.save(buffer, np.ascontiguousarray(features, np.float32), allow_pickle=False)
         atomic_write(path, lambda file: file.write(buffer.getbuffer()))
         self.manifest["shards"][path.name] = {"sha256": hash_file(path), "quarantined": quarantined}
-        write_json(self.folder / "manifest.json", self.manifest)
+        write_json(self.folder / f"manifest{self._suffix}.json", self.manifest)
 
     def quarantined(self) -> list[dict[str, Any]]:
         """Every image that could not be read so far, by row."""
@@ -108,6 +114,10 @@ class Cache:
         valid = np.ones(self.n, bool)
         valid[[entry["row"] for entry in quarantined]] = False
         return Embeddings(np.concatenate(parts), valid, quarantined, self.key)
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.process}" if self.process else ""
 
     def _name(self, rows: range) -> str:
         return f"rows-{rows.start:09d}-{rows.stop:09d}.npy"

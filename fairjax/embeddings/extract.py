@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, UInt8
 from tqdm import tqdm
 
-from fairjax import progress
+from fairjax import distributed, progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.read import PADDING, Batch, Load, batches
@@ -47,7 +47,7 @@ class Encoder:
 
 def open_cache(dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int) -> Cache:
     """The cache of a dataset's embeddings, in shards of whole batches of a multiple of the number of devices."""
-    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
     key = encoder.key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
     return Cache(root, key, len(dataset), batch_size * shard_batches)
 
@@ -62,6 +62,7 @@ def embed(
     threads: int = 4,
     processes: int = 0,
     max_unreadable: float = 0.01,
+    share: tuple[int, int] = (0, 1),
     show_progress: bool = True,
 ) -> Embeddings:
     """Embeds every image once; what is in the cache is not touched again.
@@ -75,6 +76,7 @@ def embed(
       threads: reader threads; with `processes` > 0, threads per reader process.
       processes: reader processes (0: threads of this process alone).
       max_unreadable: share of images that may be unreadable.
+      share: (index, count) of the process: it embeds the shards index, index + count, … and waits for the others.
       show_progress: whether to show a bar with images/s and the time left.
 
     Returns:
@@ -96,6 +98,7 @@ def embed(
         threads=threads,
         processes=processes,
         max_unreadable=max_unreadable,
+        share=share,
         show_progress=show_progress,
     )
 
@@ -112,6 +115,7 @@ def fill(
     processes: int,
     max_unreadable: float,
     show_progress: bool,
+    share: tuple[int, int] = (0, 1),
     what: str = "embedding",
 ) -> Embeddings:
     """Computes what a cache lacks, shard by shard, so that a killed run loses one shard at most.
@@ -123,15 +127,19 @@ def fill(
       module: the model.
       compute: (module, a batch) → (b, d), compiled, and sharded over the devices.
       batch_size: a multiple of the number of devices that divides the cache's shards.
-      threads, processes, max_unreadable, show_progress: as in `embed`.
+      threads, processes, max_unreadable, share, show_progress: as in `embed`.
       what: names the work on the bar.
     """
+    index, count = share
+    cache.process = index
     if not cache.missing():
+        distributed.barrier("nothing to embed")
         _check_share(dataset, cache.quarantined(), max_unreadable)
         return cache.load()
     with cache.lock():
-        cache.__dict__.pop("manifest", None)  # it may have grown before the lock was ours
-        spans = cache.missing()
+        cache.refresh()  # it may have grown before the lock was ours
+        spans = cache.missing()[index::count]
+        distributed.barrier("to embed")  # nobody adds a shard before everybody has seen what is missing
         rows = np.concatenate([_padded(span, batch_size) for span in spans] or [np.zeros(0, int)])
         computed = _compute(module, compute, batches(load, rows, batch_size, threads=threads, processes=processes))
         done = len(dataset) - sum(map(len, spans))
@@ -140,6 +148,8 @@ def fill(
                 features, quarantined = _shard(dataset, itertools.islice(computed, -(-len(span) // batch_size)), bar)
                 cache.add(span, features, quarantined)
                 _check_share(dataset, cache.quarantined(), max_unreadable)
+    distributed.barrier("embedded")
+    cache.refresh()
     return cache.load()
 
 
@@ -165,7 +175,7 @@ def _compute(
     module: nnx.Module, compute: Callable[[Any, Any], Float[Array, "b d"]], stream: Iterator[Batch]
 ) -> Iterator[Batch]:
     """Runs batches through the model, sharded over `data`; keeps the devices busy while the host reads."""
-    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    mesh = Mesh(np.asarray(jax.local_devices()), ("data",))
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     graph, state = nnx.split(module)
     state = jax.device_put(state, whole)

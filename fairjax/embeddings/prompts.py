@@ -77,7 +77,7 @@ def embed_prompts(
     cache = Cache(Path(root), encoder.key | {"prompts": list(prompts)}, len(prompts), len(prompts))
     if cache.missing():
         with cache.lock():
-            cache.__dict__.pop("manifest", None)  # it may have been filled before the lock was ours
+            cache.refresh()  # it may have been filled before the lock was ours
             for rows in cache.missing():
                 cache.add(rows, _encode(prompts, encoder, batch_size), [])
     return cache.load().features

@@ -83,11 +83,11 @@ def estimate(plan: RowPlan, metrics: Sequence[str], values: Values, confidence: 
         of_metric = values.take([m], 0)
         at, rows = _unzip(plan.of_kind(CELL))
         cells = of_metric.take([row.cells[0] for row in rows], 1)
-        _fill(result, (m, at), *_simple(cells, confidence, rows, METRICS[metric].bounds))
+        _fill(result, (m, at), *simple(cells, confidence, rows, METRICS[metric].bounds))
         at, rows = _unzip(plan.of_kind(DIFFERENCE))
         if at:
             a, b = np.array([row.cells for row in rows]).T
-            _fill(result, (m, at), *_simple(of_metric.contrast(a, b, 1), confidence, rows))
+            _fill(result, (m, at), *simple(of_metric.contrast(a, b, 1), confidence, rows))
         for k, row in plan.of_kind(*DISPARITIES):
             if applies(row, metric):
                 _fill(result, (m, k), *_disparity(row.kind, metric, m, row, values, confidence))
@@ -116,10 +116,20 @@ def criteria_of(metrics: Sequence[str]) -> list[str]:
     return [name for name, row in CRITERIA.items() if set(row.metrics) <= set(metrics)]
 
 
-def _simple(
+def simple(
     values: Values, confidence: float, rows: Sequence[Row], bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> tuple:
-    """As `_disparity`, of the only metric of `values`; of a share that is 0 or 1 in every replicate, the exact end."""
+    """Value, ends of the interval and number of undefined replicates of rows of cells or differences.
+
+    Args:
+      values: Of one metric; its cells are the rows, (1, K, R) and (1, K, R, B).
+      confidence: Of the intervals.
+      rows: (K) whose numbers of patients widen the intervals.
+      bounds: Of the metric; of a share that is 0 or 1 in every replicate, the end is the exact one.
+
+    Returns:
+      Four of (K, R).
+    """
     n = np.array([row.n_clusters for row in rows])[:, None]
     low, high = (np.clip(end, *bounds) for end in values.interval(intervals.expanded(confidence, n)))
     if bounds == SHARE:
@@ -130,7 +140,7 @@ def _simple(
 
 
 def _disparity(name: str, metric: str, m: int, row: Row, values: Values, confidence: float) -> tuple:
-    """Value, ends of the interval and number of undefined replicates of one disparity, each (R,)."""
+    """As `simple`, of one disparity: each (R,)."""
     disparity, of = DISPARITIES[name], METRICS[metric]
     groups, replicates = values.sample[m, list(row.cells)], values.bootstrap[m, list(row.cells)]
     plain = disparity.value(groups, values.sample[m, row.overall], of)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from fairjax.errors import UserError, lookup
 from fairjax.metrics import table
@@ -158,11 +158,10 @@ class Evaluation:
         scores = np.atleast_2d(scores)
         thresholds = np.broadcast_to(np.asarray(thresholds, scores.dtype), scores.shape[:1])
         pairs = list(combinations(range(len(scores)), 2)) if pairs is None else pairs
-        finite = np.isfinite(scores).all(1) & np.isfinite(thresholds)
-        self._check_scores(scores[finite])
+        finite = is_finite(scores, thresholds)
         kept: list[Values] = []
         estimates, of_criteria = [], []
-        for values in self._values(np.where(finite[:, None], scores, 0), thresholds, finite):
+        for values in self.values(scores, thresholds):
             estimates.append(estimate(self.plan, self.metrics, values, self.confidence))
             if self.with_criteria:
                 of_criteria.append(criteria(self.plan, self.metrics, values, self.confidence)[1])
@@ -206,8 +205,19 @@ class Evaluation:
         names = set(self.attributes[attribute][1])
         return [row.group for _, row in self.plan.of_kind(CELL) if row.attribute == attribute and row.group in names]
 
-    def _values(self, scores: np.ndarray, thresholds: np.ndarray, finite: np.ndarray):
-        """Yields the centred values of a few runs at a time; NaN for those that are not finite."""
+    def values(self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]) -> Iterator[Values]:
+        """Yields the values of the plan's cells, of a few runs at a time; NaN for a run that is not finite.
+
+        Args:
+          scores: (R, n), as in `evaluate_runs`.
+          thresholds: (R,).
+
+        Raises:
+          UserError: The scores are not what they should be.
+        """
+        finite = is_finite(scores, thresholds)
+        self._check_scores(scores[finite])
+        scores = np.where(finite[:, None], scores, 0)
         of_cells = None if self.edges is None else np.stack([self._edges_of_cells(run) for run in scores])
         edges = [None if of_cells is None else of_cells[:, batch] for batch in self.batches]
         arguments = scores, thresholds, self.weights, self.metrics
@@ -258,6 +268,11 @@ class Evaluation:
             raise UserError(
                 f"scores must be probabilities in [0, 1]; they range from {scores.min():g} to {scores.max():g}"
             )
+
+
+def is_finite(scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
+    """Marks the runs that can be evaluated."""
+    return np.isfinite(scores).all(1) & np.isfinite(thresholds)
 
 
 def _check(n: int, labels: np.ndarray, attributes: Mapping[str, Attribute], metrics: Sequence[str]) -> None:

@@ -1,150 +1,57 @@
-"""The linear probe of many runs as one program.
+"""Heads of many runs, trained by one method, as one program.
 
-A head is a plain dict of arrays whose first axis is the run: `kernel` (r, d), `bias` (r,). In the shared order one step
-of all runs is one (r, d) × (d, b) matmul forward and one (r, b) × (b, d) backward; learning rates, weight decays and
-the early-stopping mask are vectors over runs, so nothing is compiled twice.
+Every array of the state has the run as its first axis. In the shared order one step of all linear probes is one
+(r, d) × (d, b) matmul forward and one (r, b) × (b, d) backward; learning rates, weight decays, strengths of the method
+and the early-stopping mask are vectors over runs, so nothing is compiled twice.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from fairjax.errors import UserError
 from fairjax.random import permutation, stream
-from fairjax.training.objectives import binary_cross_entropy
-from fairjax.training.runs import Run
-
-ORDERS = ("shared", "per_run")
-CLASS_WEIGHTS = ("none", "balanced")
-RESAMPLES = ("none", "patients")
-
-
-@dataclasses.dataclass(frozen=True)
-class ProbeConfig:
-    """How a probe is trained; the defaults are FairMedFM's protocol.
-
-    Attributes:
-      epochs, warmup_epochs: length of training and of the linear warm-up; then a cosine.
-      final_lr_fraction: where the cosine ends, as a share of the peak (FairMedFM: 2.5e-4 → 1e-5).
-      batch_size: samples per step.
-      class_weight: `none`, or `balanced`: each class has the same total weight in the loss.
-      standardize: whether features are z-scored by the training split's mean and standard deviation.
-      order: `shared` (all runs see one order of samples per epoch) or `per_run` (each its own; costs a gather per run).
-      resample: `none`, or `patients`: each seed trains on a bootstrap of the training patients, so that seeds differ by
-        what was there to learn from and not by the initialisation alone.
-      patience: epochs without a better validation loss after which a run stands still; 0: never. The parameters of the
-        best epoch are kept in any case.
-    """
-
-    epochs: int = 100
-    warmup_epochs: int = 5
-    final_lr_fraction: float = 0.04
-    batch_size: int = 128
-    class_weight: str = "none"
-    standardize: bool = True
-    order: str = "shared"
-    resample: str = "none"
-    patience: int = 0
-
-    def __post_init__(self):
-        for field, choices in (("order", ORDERS), ("class_weight", CLASS_WEIGHTS), ("resample", RESAMPLES)):
-            if getattr(self, field) not in choices:
-                raise UserError(f"training.{field} must be one of {choices}, not {getattr(self, field)!r}")
-        if not 0 <= self.warmup_epochs < self.epochs or self.batch_size < 1 or self.patience < 0:
-            raise UserError("training needs 0 ≤ warmup_epochs < epochs, batch_size ≥ 1 and patience ≥ 0")
-
-
-class ProbeData(NamedTuple):
-    """Embeddings and labels of the training and validation splits, as the program takes them.
-
-    Attributes:
-      x: (n, d) training features.
-      y: (n,) labels in {0, 1}.
-      weights: (n,) weight of each sample in the loss.
-      patients: (n,) codes of the patients, below n.
-      x_validation, y_validation: (m, d), (m,).
-    """
-
-    x: Float[Array, "n d"]
-    y: Float[Array, " n"]
-    weights: Float[Array, " n"]
-    patients: Int[Array, " n"]
-    x_validation: Float[Array, "m d"]
-    y_validation: Float[Array, " m"]
-
-
-class Rates(NamedTuple):
-    """What differs between runs besides the parameters: (r,) each."""
-
-    seed: Int[Array, " r"]
-    learning_rate: Float[Array, " r"]
-    weight_decay: Float[Array, " r"]
-
-
-class State(NamedTuple):
-    """A sweep in mid-training; every array's first axis is the run.
-
-    Attributes:
-      counts: how often each training sample counts, (r, n) with `resample`, (r, 1) ones without.
-      params: the heads.
-      optimizer: optax state of Adam's moments.
-      best: the heads of each run's best epoch.
-      best_loss, best_epoch: its validation loss and number (r,).
-      stale: epochs since then (r,).
-      step: steps taken.
-    """
-
-    counts: UInt8[Array, "r _n"]
-    params: dict[str, Array]
-    optimizer: Any
-    best: dict[str, Array]
-    best_loss: Float[Array, " r"]
-    best_epoch: Int[Array, " r"]
-    stale: Int[Array, " r"]
-    step: Int[Array, ""]
-
+from fairjax.training import averaging
+from fairjax.training.averaging import per_run
+from fairjax.training.objectives import Step
+from fairjax.training.objectives.base import Sizes
+from fairjax.training.objectives.losses import log_loss
+from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates, State
 
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
 
-def rates(runs: Sequence[Run]) -> Rates:
-    """Stacks the hyper-parameters of runs."""
-    return Rates(
-        jnp.array([run.seed for run in runs], jnp.int32),
-        jnp.array([run.learning_rate for run in runs], jnp.float32),
-        jnp.array([run.weight_decay for run in runs], jnp.float32),
-    )
+def init(key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, errors: UInt8[Array, "r _n"]) -> State:
+    """Fresh heads, drawn from the seed alone.
 
-
-def sample_weights(y: np.ndarray, class_weight: str) -> Float[np.ndarray, " n"]:
-    """Weights (n,) of mean 1: all ones, or n / (2 n_class)."""
-    counts = np.bincount(y.astype(int), minlength=2)
-    per_class = np.ones(2) if class_weight == "none" else len(y) / (2 * counts)
-    return per_class[y.astype(int)].astype(np.float32)
-
-
-def init(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates) -> State:
-    """Fresh heads: uniform in ±1/√d, as `torch.nn.Linear`, drawn from the seed alone."""
-    d = data.x.shape[1]
-    bound = d**-0.5
+    Args:
+      key: of the experiment.
+      program: what is trained.
+      data: for its sizes.
+      rates: of r runs.
+      errors: (r, n) of the first model, for the second of two; else (r, 1) zeros.
+    """
+    d, outputs, objective = data.x.shape[1], program.outputs, program.method.objective
+    shapes = sizes(program, d)
     keys = jax.vmap(lambda seed: stream(key, "init", seed))(rates.seed)
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (d + 1,), jnp.float32, -bound, bound))(keys)
-    params = {"kernel": draw[:, :d], "bias": draw[:, d]}
+    params = {
+        "head": jax.vmap(lambda key: program.head.init(key, outputs, d))(keys),
+        "objective": jax.vmap(lambda key: objective.parameters(jax.random.fold_in(key, 1), shapes))(keys),
+    }
     r = len(rates.seed)
     zeros = jnp.zeros(r, jnp.int32)
     return State(
-        _counts(key, config, data, rates),
+        _counts(key, program.config, data, rates),
+        errors,
         params,
         ADAM.init(params),
-        params,
+        jax.tree.map(lambda a: jnp.broadcast_to(a, (r, *a.shape)), objective.state(shapes)),
+        averaging.init(program.method.average, params["head"]),
+        params["head"],
         jnp.full(r, jnp.inf, jnp.float32),
         zeros,
         zeros,
@@ -152,15 +59,16 @@ def init(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates
     )
 
 
-def logits(params: dict[str, Array], x: Float[Array, "*r b d"]) -> Float[Array, "r b"]:
-    """Logits (r, b) of all heads on shared samples (b, d), or on each run's own (r, b, d)."""
-    return jnp.einsum("bd,rd->rb" if x.ndim == 2 else "rbd,rd->rb", x, params["kernel"]) + params["bias"][:, None]
+def sizes(program: Program, d: int) -> Sizes:
+    """What the shapes of a method's state and parameters follow from."""
+    return Sizes(program.groups, program.head.features(program.outputs, d), d)
 
 
 def epoch(
-    key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates, state: State, number: Int[Array, ""]
+    key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, state: State, number: Int[Array, ""]
 ) -> State:
     """One pass over the training split and one look at the validation split, for all runs."""
+    config, method = program.config, program.method
     n = len(data.y)
     steps = -(-n // config.batch_size)
     rows = _order(key, config, rates, n, steps, number)
@@ -168,34 +76,32 @@ def epoch(
         0.0, 1.0, config.warmup_epochs * steps, config.epochs * steps, config.final_lr_fraction
     )
     active = _active(config, state)
+    multiples = _multiples(stream(key, "resample", number), program, data, rates, state)
 
     def step(carry, batch):
-        params, optimizer, count = carry
-        index, present = batch
-        x, y, weights = (a.at[index].get(mode="promise_in_bounds") for a in (data.x, data.y, data.weights))
-        weights = weights * present
-        if config.resample != "none":
-            weights = weights * jnp.take_along_axis(state.counts, jnp.atleast_2d(index), axis=1)
-
-        def loss(params):
-            return jnp.sum(binary_cross_entropy(logits(params, x), y, weights))
-
-        gradient = jax.grad(loss)(params)
+        params, optimizer, objective, average, count = carry
+        sample = _take(data, multiples, *batch)
+        gradient, objective = _gradient(program, data, rates, params, sample, objective)
         direction, optimizer = ADAM.update(gradient, optimizer, params)
         rate = jnp.where(active, rates.learning_rate * schedule(count), 0.0)
         params = jax.tree.map(
-            lambda p, u: p - _per_run(rate, p) * (u + _per_run(rates.weight_decay, p) * p), params, direction
+            lambda p, u: p - per_run(rate, p) * (u + per_run(rates.weight_decay, p) * p), params, direction
         )
-        return (params, optimizer, count + 1), None
+        average = averaging.add_step(method.average, average, params["head"])
+        return (params, optimizer, objective, average, count + 1), None
 
-    (params, optimizer, count), _ = jax.lax.scan(step, (state.params, state.optimizer, state.step), rows)
-    loss = binary_cross_entropy(logits(params, data.x_validation), data.y_validation, jnp.ones_like(data.y_validation))
-    better = active & (loss < state.best_loss)
+    carry = state.params, state.optimizer, state.objective, state.average, state.step
+    (params, optimizer, objective, average, count), _ = jax.lax.scan(step, carry, rows)
+    loss = validation_loss(program, data, params["head"])
+    better = active & (loss < state.best_loss) if config.keep == "best" else jnp.ones_like(active)
     return State(
         state.counts,
+        state.errors,
         params,
         optimizer,
-        jax.tree.map(lambda new, old: jnp.where(_per_run(better, new), new, old), params, state.best),
+        objective,
+        averaging.add_epoch(method.average, average, params["head"], loss, number, config.epochs),
+        jax.tree.map(lambda new, old: jnp.where(per_run(better, new), new, old), params["head"], state.best),
         jnp.where(better, loss, state.best_loss),
         jnp.where(better, number, state.best_epoch),
         jnp.where(better, 0, state.stale + active),
@@ -203,9 +109,99 @@ def epoch(
     )
 
 
-def _per_run(vector: Array, like: Array) -> Array:
-    """(r,) with as many trailing axes of length 1 as `like` has."""
-    return vector.reshape(-1, *[1] * (like.ndim - 1))
+def finish(program: Program, data: ProbeData, state: State) -> dict[str, Any]:
+    """The heads to keep, averaged if the method says so, with their validation loss and epoch (r,)."""
+    kind = program.method.average
+    if not kind:
+        return {"head": state.best, "validation_loss": state.best_loss, "best_epoch": state.best_epoch}
+    head = averaging.result(kind, state.average, state.params["head"])
+    last = jnp.full_like(state.best_epoch, program.config.epochs - 1)
+    return {"head": head, "validation_loss": validation_loss(program, data, head), "best_epoch": last}
+
+
+def validation_loss(program: Program, data: ProbeData, head: dict[str, Array]) -> Float[Array, " r"]:
+    """Mean cross-entropy (r,) on the validation split."""
+    logits = program.head.logits(head | data.constants, data.x_validation)
+    return log_loss(logits, data.y_validation).mean(-1)
+
+
+def training_errors(program: Program, data: ProbeData, head: dict[str, Array]) -> UInt8[Array, "r n"]:
+    """1 where a training sample is on the wrong side of 1/2."""
+    logits = program.head.logits(head | data.constants, data.x)
+    return ((logits > 0) != (data.y > 0.5)).astype(jnp.uint8)
+
+
+class _Sample(NamedTuple):
+    x: Array
+    y: Array
+    weights: Array
+    membership: Array
+
+
+def _take(data: ProbeData, multiples: Array | None, index: Array, present: Array) -> _Sample:
+    """The samples of a step; with each run's multiples, weights are (r, b)."""
+    columns = (data.x, data.y, data.weights, data.membership)
+    x, y, weights, membership = (a.at[index].get(mode="promise_in_bounds") for a in columns)
+    weights = weights * present
+    if multiples is not None:
+        weights = weights * jnp.take_along_axis(multiples, jnp.atleast_2d(index), axis=1)
+    return _Sample(x, y, weights, membership)
+
+
+def _gradient(
+    program: Program, data: ProbeData, rates: Rates, params: Any, sample: _Sample, state: dict[str, Array]
+) -> tuple[Any, dict[str, Array]]:
+    """Gradient of every run's loss; sharpness-aware, that at the worst point within the radius, to first order."""
+    objective, strength = program.method.objective, rates.strength
+
+    def loss(params):
+        outputs, features = program.head.forward(params["head"] | data.constants, sample.x)
+        logits = outputs.mean(1)
+        seen = Step(
+            losses=log_loss(logits, sample.y),
+            weights=sample.weights,
+            membership=sample.membership,
+            y=sample.y,
+            logits=logits,
+            outputs=outputs,
+            features=features,
+            x=sample.x,
+            parameters=params["objective"],
+        )
+        value, new = objective.loss(seen, strength, state)
+        return jnp.sum(value), new
+
+    gradient, new = jax.grad(loss, has_aux=True)(params)
+    if program.method.sharpness:
+        radius = strength if objective.strength is None else jnp.full_like(strength, program.config.radius)
+        normalize = optax.contrib.normalize().update
+        unit = jax.vmap(lambda g: normalize(g, optax.contrib.NormalizeState())[0])(gradient)
+        ascended = jax.tree.map(lambda p, u: p + per_run(radius, p) * jnp.where(jnp.isfinite(u), u, 0.0), params, unit)
+        gradient, _ = jax.grad(loss, has_aux=True)(ascended)
+    return gradient, new
+
+
+def _multiples(
+    key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, state: State
+) -> Float[Array, "r n"] | None:
+    """How much each training sample weighs in each run (r, n), this epoch; None where runs do not differ."""
+    if not program.weighted:
+        return None
+    objective = program.method.objective
+    multiples = jnp.broadcast_to(state.counts.astype(jnp.float32), (len(rates.seed), len(data.y)))
+    if objective.sample_weights is not None:
+        multiples = multiples * objective.sample_weights(key, _cells(objective.cells, data), rates.strength)
+    if program.second:
+        multiples = multiples * (1 + rates.strength[:, None] * state.errors)
+    return multiples
+
+
+def _cells(kind: str, data: ProbeData) -> Float[Array, "n c"]:
+    """Membership of groups, or of groups × classes."""
+    if kind == "group":
+        return data.membership
+    y = data.y[:, None]
+    return jnp.concatenate([data.membership * y, data.membership * (1 - y)], axis=1)
 
 
 def _counts(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates) -> UInt8[Array, "r _n"]:

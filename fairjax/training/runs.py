@@ -17,33 +17,46 @@ class Run:
       seed: of the initialisation (and of the order of samples where `order="per_run"`).
       learning_rate: peak of the schedule.
       weight_decay: decoupled, as in AdamW.
+      strength: of the method; None for one that has none.
     """
 
     seed: int
     learning_rate: float
     weight_decay: float
+    strength: float | None = None
 
     @property
     def name(self) -> str:
-        """Identifies the run wherever it is swept: `seed=3,lr=0.001,wd=0.05`."""
-        return f"seed={self.seed},lr={self.learning_rate:g},wd={self.weight_decay:g}"
+        """Identifies the run wherever it is swept: `seed=3,lr=0.001,wd=0.05`, and `,strength=10`."""
+        strength = "" if self.strength is None else f",strength={self.strength:g}"
+        return f"seed={self.seed},lr={self.learning_rate:g},wd={self.weight_decay:g}{strength}"
 
 
-def expand(seeds: int | Sequence[int], learning_rates: Sequence[float], weight_decays: Sequence[float]) -> list[Run]:
+def expand(
+    seeds: int | Sequence[int],
+    learning_rates: Sequence[float],
+    weight_decays: Sequence[float],
+    strengths: Sequence[float | None] = (None,),
+) -> list[Run]:
     """All combinations, seeds fastest.
 
     Args:
       seeds: how many (0 … seeds − 1), or which.
       learning_rates, weight_decays: the values to combine.
+      strengths: of the method; `(None,)` for one that has none.
 
     Raises:
       UserError: a list is empty or repeats a value, or a value is negative.
     """
     seeds = range(seeds) if isinstance(seeds, int) else seeds
-    for name, values in (("seeds", seeds), ("learning_rates", learning_rates), ("weight_decays", weight_decays)):
+    numbers = [strength for strength in strengths if strength is not None]
+    lists = {"seeds": seeds, "learning_rates": learning_rates, "weight_decays": weight_decays}
+    if numbers or not strengths:
+        lists["strengths"] = numbers
+    for name, values in lists.items():
         if not len(values) or len(set(values)) < len(values) or min(values) < 0:
             raise UserError(f"{name} must be distinct numbers ≥ 0, at least one, not {tuple(values)}")
     return [
-        Run(int(seed), float(rate), float(decay))
-        for rate, decay, seed in itertools.product(learning_rates, weight_decays, seeds)
+        Run(int(seed), float(rate), float(decay), None if strength is None else float(strength))
+        for strength, rate, decay, seed in itertools.product(strengths, learning_rates, weight_decays, seeds)
     ]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from configs.segmentation import get_config
-from fairjax import pipeline
+from fairjax import segmentation_pipeline as pipeline
 from fairjax.errors import UserError
 
 

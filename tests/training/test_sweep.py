@@ -16,11 +16,14 @@ from sklearn.metrics import roc_auc_score
 
 from fairjax.errors import UserError
 from fairjax.random import permutation, stream
-from fairjax.training import probe, sweep
-from fairjax.training.objectives import binary_cross_entropy
-from fairjax.training.probe import ProbeConfig
+from fairjax.training import engine, sweep
+from fairjax.training.engine import RUN_MULTIPLE, plan
+from fairjax.training.heads import HEADS
+from fairjax.training.objectives.base import weighted_mean
+from fairjax.training.objectives.losses import log_loss
+from fairjax.training.program import ProbeConfig, sample_weights
 from fairjax.training.runs import Run, expand
-from fairjax.training.sweep import RUN_MULTIPLE, Features, plan
+from fairjax.training.sweep import Features, make_program
 
 D = 12
 SHORT = ProbeConfig(epochs=6, warmup_epochs=2, batch_size=32)
@@ -51,7 +54,7 @@ def train_alone(run, config, data, seed=0):
     """The same probe by optax.adamw, one run at a time, in plain Python."""
     data = data.standardized() if config.standardize else data
     x, y = data.x["train"], data.y["train"].astype(np.float32)
-    weights = probe.sample_weights(y, config.class_weight)
+    weights = sample_weights(y, config.class_weight)
     n, steps = len(y), -(-len(y) // config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(
         0,
@@ -63,7 +66,7 @@ def train_alone(run, config, data, seed=0):
     optimizer = optax.adamw(schedule, weight_decay=run.weight_decay)
     key = jax.random.key(seed)
     draw = jax.random.uniform(stream(key, "init", run.seed), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5)
-    params = {"kernel": draw[None, :D], "bias": draw[None, D]}
+    params = {"kernel": draw[None, None, :D], "bias": draw[None, None, D]}
     state = optimizer.init(params)
     best, best_loss, stale = params, np.inf, 0
     seed = () if config.order == "shared" else (run.seed,)
@@ -73,7 +76,7 @@ def train_alone(run, config, data, seed=0):
         weights = weights * np.bincount(drawn, minlength=n // 2)[data.patients]
 
     def loss(params, x, y, weights):
-        return binary_cross_entropy(probe.logits(params, x), y, weights)[0]
+        return weighted_mean(log_loss(HEADS["linear"].logits(params, x), y), weights)[0]
 
     for epoch in range(config.epochs):
         rows = np.asarray(permutation(stream(key, "order", epoch, *seed), n))
@@ -89,7 +92,7 @@ def train_alone(run, config, data, seed=0):
             stale += 1
         if config.patience and stale >= config.patience:
             break
-    return np.asarray(jax.nn.sigmoid(probe.logits(best, data.x["test"])))[0]
+    return np.asarray(jax.nn.sigmoid(HEADS["linear"].logits(best, data.x["test"])))[0]
 
 
 @pytest.mark.parametrize(
@@ -128,28 +131,28 @@ def test_chunks_change_nothing(tmp_path):
     sizes = {split: len(y) for split, y in data.y.items()}
     small = next(b for b in range(10_000, 10**7, 1_000) if _fits(data, sizes, b))
     swept = sweep.sweep(data, RUNS, SHORT, tmp_path / "b", memory_bytes=small, show_progress=False)
-    assert swept.plan.chunks == 3
+    assert len(swept.chunks) == 3
     for name, row in scores(swept).items():
         np.testing.assert_allclose(row, whole[name], rtol=1e-6, atol=1e-7)
 
 
 def _fits(data, sizes, memory_bytes):
     try:
-        return plan(RUNS, SHORT, sizes, D, memory_bytes).width == RUN_MULTIPLE
+        return plan(RUNS, make_program(SHORT), sizes, D, memory_bytes).width == RUN_MULTIPLE
     except UserError:
         return False
 
 
 def test_too_little_memory_is_said_in_one_line():
     with pytest.raises(UserError, match=r"more than --config\.memory_gib="):
-        plan(RUNS, SHORT, {"train": 150, "validation": 60, "test": 60}, D, 5_000)
+        plan(RUNS, make_program(SHORT), {"train": 150, "validation": 60, "test": 60}, D, 5_000)
 
 
 def test_the_planned_memory_covers_what_is_held(tmp_path):
     """The plan counts at least the arrays of the state and the scores of a chunk."""
     data, config = features(), SHORT
     sizes = {split: len(y) for split, y in data.y.items()}
-    cut = plan(RUNS, config, sizes, D, 2**30)
+    cut = plan(RUNS, make_program(config), sizes, D, 2**30)
     held = cut.width * ((D + 1) * 4 + 3) * 4 + cut.width * (sizes["validation"] + sizes["test"]) * 4
     assert cut.bytes_per_chunk >= held
 
@@ -209,7 +212,7 @@ import jax, numpy as np
 from test_sweep import *
 assert jax.local_device_count() == 8
 swept = sweep.sweep(features(), RUNS, SHORT, Path({out!r}), show_progress=False)
-assert swept.plan.width % 8 == 0
+assert plan(RUNS, make_program(SHORT), {{"train": 150, "validation": 60, "test": 60}}, D, 2**30).width % 8 == 0
 np.save(Path({out!r}) / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
 """
 
@@ -227,7 +230,7 @@ def test_eight_devices_give_the_scores_of_one(tmp_path):
 KILLED = """
 import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
 from test_sweep import *
-sweep.LARGEST_CHUNK = 16
+engine.LARGEST_CHUNK = 16
 sweep.sweep(features(), RUNS, ProbeConfig(epochs=300, batch_size=16), Path({out!r}), show_progress=False)
 """
 
@@ -242,7 +245,7 @@ def test_a_killed_sweep_resumes_to_the_same_bits(tmp_path, monkeypatch):
     process.wait()
     finished = len(list(Path(tmp_path / "killed").glob("*/chunk-*.json")))
     assert 1 <= finished <= 2
-    monkeypatch.setattr(sweep, "LARGEST_CHUNK", 16)
+    monkeypatch.setattr(engine, "LARGEST_CHUNK", 16)
     config = ProbeConfig(epochs=300, batch_size=16)
     resumed = scores(sweep.sweep(features(), RUNS, config, tmp_path / "killed", show_progress=False))
     undisturbed = scores(sweep.sweep(features(), RUNS, config, tmp_path / "whole", show_progress=False))

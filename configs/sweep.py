@@ -1,0 +1,40 @@
+"""Datasets × models × usages × methods × attributes × hyper-parameters × seeds.
+
+    python -m fairjax.launch --config=configs/sweep.py --dry_run
+    python -m fairjax.launch --config=configs/sweep.py:datasets=isic2017+ham10000,models=mobile_sam \\
+        --config.datasets.isic2017.root=DIR --config.datasets.ham10000.root=DIR \\
+        --config.models.mobile_sam.checkpoint=checkpoints/mobile_sam --config.models.mobile_sam.image_size=256
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+METHODS = (
+    "erm",
+    "reweighting",
+    "resampling_class",
+    "group_dro",
+    "cvar_dro",
+    "domain_independent",
+    "laftr",
+    "mmd",
+    "fair_sinkhorn",
+    "eo_penalty",
+    "jtt",
+    "erm+swad",
+)
+
+
+def get_config(argument: str | None = None) -> ConfigDict:
+    """Twelve methods, each on its path of strengths, 16 seeds."""
+    chosen = common.parse_argument(argument, datasets="synthetic", models="phantom_vit")
+    config = common.base("")
+    config.task = "sweep"
+    config.datasets = ConfigDict({name: common.dataset_options(name) for name in chosen["datasets"].split("+")})
+    config.models = ConfigDict({name: {"checkpoint": "", "image_size": 0} for name in chosen["models"].split("+")})
+    config.training.methods = METHODS
+    config.training.strengths = "path"
+    config.training.learning_rates = (1e-3,)
+    config.training.epochs = 30
+    return config

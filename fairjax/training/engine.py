@@ -1,0 +1,195 @@
+"""The compiled programs of a sweep on the devices, and how runs are cut to fit them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array
+from tqdm import tqdm
+
+from fairjax.errors import UserError
+from fairjax.training import averaging, probe
+from fairjax.training.objectives import parse
+from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates, State, stack_rates
+from fairjax.training.runs import Run
+
+FLOAT_BYTES = 4
+HEAD_COPIES = 8  # parameters, two moments, best, gradient, direction and the two updated: what a run holds of its head
+LARGEST_CHUNK = 512  # beyond this a chunk's optimizer state leaves the caches and runs/s stop growing
+LARGEST_WORKSPACE = 64 * 2**20  # bytes of a step's largest arrays, for the same reason
+RUN_MULTIPLE = 16  # chunk widths that matmul kernels tile without a remainder
+FIRST_STAGE = 0.25  # share of the epochs that the first of two models is trained for
+RUNS, WHOLE = PartitionSpec("runs"), PartitionSpec()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a sweep is cut: `chunks` programs' worth of `width` runs each, the last padded."""
+
+    runs: Sequence[Run]
+    width: int
+    bytes_per_chunk: int
+    flops: float
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return -(-len(self.runs) // self.width)
+
+    def cut(self, runs: Sequence[Run]) -> list[list[Run]]:
+        """Runs in chunks of the plan's width."""
+        return [list(runs[start : start + self.width]) for start in range(0, len(runs), self.width)]
+
+
+def plan(runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int, memory_bytes: float) -> Plan:
+    """Cuts a sweep so that a chunk's state, batch and scores fit into `memory_bytes` on each device.
+
+    Args:
+      runs: what to train.
+      program: how.
+      sizes: samples per split.
+      d: feature width.
+      memory_bytes: budget of one device, the embeddings included.
+
+    Raises:
+      UserError: not even the smallest chunk fits.
+    """
+    config, objective = program.config, program.method.objective
+    devices, batch = jax.local_device_count(), config.batch_size
+    head = jax.eval_shape(lambda: program.head.init(jax.random.key(0), program.outputs, d))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(head))
+    features = program.head.features(program.outputs, d)
+    fixed = sum(sizes.values()) * (d + 2 + program.groups) * FLOAT_BYTES
+    workspace = objective.workspace(batch) + 4 * batch * (features + program.outputs)
+    held = (HEAD_COPIES + averaging.COPIES[program.method.average]) * parameters
+    per_run = held + workspace + (3 * features) * (sizes["validation"] + sizes["test"])
+    if config.order == "per_run":
+        per_run += batch * d + sizes["train"]
+    if program.weighted:
+        per_run += 3 * sizes["train"]
+    if objective.two_stage:
+        per_run += 2 * features * sizes["train"]
+    per_run *= FLOAT_BYTES
+    fit = int((memory_bytes - fixed) // per_run) // RUN_MULTIPLE * RUN_MULTIPLE
+    if fit < RUN_MULTIPLE:
+        raise UserError(
+            f"the embeddings take {fixed / 2**30:.1f} GiB and {RUN_MULTIPLE} runs {RUN_MULTIPLE * per_run / 2**30:.1f} "
+            f"GiB: more than --config.memory_gib={memory_bytes / 2**30:g} allows"
+        )
+    needed = math.ceil(len(runs) / devices / RUN_MULTIPLE) * RUN_MULTIPLE
+    cached = max(LARGEST_WORKSPACE // (FLOAT_BYTES * workspace) // RUN_MULTIPLE, 1) * RUN_MULTIPLE
+    local = min(fit, LARGEST_CHUNK, cached, needed)
+    passes = config.epochs * (2 if program.method.sharpness else 1) * (1 + FIRST_STAGE * objective.two_stage)
+    others = sum(leaf.size for leaf in jax.tree.leaves(_objective_parameters(program, d)))
+    per_epoch = 4.0 * sizes["train"] * (parameters + others) + 2.0 * sizes["validation"] * parameters
+    flops = per_epoch * passes * len(runs)
+    return Plan(runs, local * devices, int(fixed + local * per_run), flops)
+
+
+def _objective_parameters(program: Program, d: int) -> Any:
+    sizes = probe.sizes(program, d)
+    return jax.eval_shape(lambda: program.method.objective.parameters(jax.random.key(0), sizes))
+
+
+class Compiled(NamedTuple):
+    """The jitted functions of a program, sharded over the mesh axis `runs`."""
+
+    init: Callable[..., State]
+    epoch: Callable[..., State]
+    finish: Callable[..., dict[str, Any]]
+    scores: Callable[..., Array]
+    errors: Callable[..., Array]
+
+
+@functools.cache
+def compiled(program: Program, mesh: Mesh) -> Compiled:
+    """Functions of (key, data, rates, …); cells of equal shapes share them, and so compile once."""
+    shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
+    adam: Any = optax.ScaleByAdamState(WHOLE, RUNS, RUNS)
+    state: Any = dict.fromkeys(State._fields, RUNS) | {"optimizer": adam, "step": WHOLE}
+    state = State(**state)
+
+    def init(key, data, rates, errors):
+        return probe.init(key, program, data, rates, errors)
+
+    def epoch(key, data, rates, state, number):
+        return probe.epoch(key, program, data, rates, state, number)
+
+    def scores(head, constants, x):
+        return jax.nn.sigmoid(program.head.logits(head | constants, x))
+
+    return Compiled(
+        jax.jit(shard(init, in_specs=(WHOLE, WHOLE, RUNS, RUNS), out_specs=state)),
+        jax.jit(shard(epoch, in_specs=(WHOLE, WHOLE, RUNS, state, WHOLE), out_specs=state), donate_argnums=3),
+        jax.jit(shard(functools.partial(probe.finish, program), in_specs=(WHOLE, state), out_specs=RUNS)),
+        jax.jit(shard(scores, in_specs=(RUNS, WHOLE, WHOLE), out_specs=RUNS)),
+        jax.jit(shard(functools.partial(probe.training_errors, program), in_specs=(WHOLE, RUNS), out_specs=RUNS)),
+    )
+
+
+class Engine:
+    """Trains chunks of runs by one program, with its data on the local devices."""
+
+    def __init__(self, program: Program, data: ProbeData, x_test: np.ndarray, key: Array):
+        self.program = program
+        self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
+        self.data, self.x_test, self.key = jax.device_put((data, x_test, key), NamedSharding(self.mesh, WHOLE))
+
+    def train(self, runs: list[Run], width: int, bar: tqdm) -> dict[str, np.ndarray]:
+        """Trains one chunk, padded to `width` by repeating its last run."""
+        padded = [*runs, *[runs[-1]] * (width - len(runs))]
+        rates, errors = jax.device_put(
+            (stack_rates(padded), jnp.zeros((width, 1), jnp.uint8)), NamedSharding(self.mesh, RUNS)
+        )
+        program, stages = self.program, []
+        if program.method.objective.two_stage:
+            config = first_stage(program.config)
+            stages.append(dataclasses.replace(program, config=config, method=parse("erm")))
+            program = dataclasses.replace(program, second=True)
+        stages.append(program)
+        epochs, done, start = sum(stage.config.epochs for stage in stages), 0, bar.n
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            bar.update(start + len(runs) * done / epochs - bar.n)
+
+        for stage in stages:
+            functions = compiled(stage, self.mesh)
+            trained = self._fit(stage, rates, errors, advance)
+            if stage is not program:
+                errors = functions.errors(self.data, trained["head"])
+        head = trained.pop("head")
+        arrays = head | trained
+        for name, x in (("validation_scores", self.data.x_validation), ("test_scores", self.x_test)):
+            arrays[name] = functions.scores(head, self.data.constants, x)
+        return {name: np.ascontiguousarray(np.asarray(array)[: len(runs)]) for name, array in arrays.items()}
+
+    def _fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[int], None]) -> dict[str, Any]:
+        functions, config = compiled(program, self.mesh), program.config
+        state = functions.init(self.key, self.data, rates, errors)
+        for number in range(config.epochs):
+            state = functions.epoch(self.key, self.data, rates, state, jnp.int32(number))
+            if config.patience and int(state.stale.min()) >= config.patience:
+                break
+            jax.block_until_ready(state.step)  # the bar shows what is done, not what is queued
+            advance(1)
+        else:
+            number += 1
+        advance(config.epochs - number)
+        return functions.finish(self.data, state)
+
+
+def first_stage(config: ProbeConfig) -> ProbeConfig:
+    """How the first of two models is trained: shorter."""
+    epochs = max(round(FIRST_STAGE * config.epochs), 1)
+    return dataclasses.replace(config, epochs=epochs, warmup_epochs=min(config.warmup_epochs, epochs - 1))
