@@ -1,4 +1,4 @@
-"""Prompted segmentation, top to bottom: dataset → objects → tuned decoders → masks of all prompts → measures → report."""
+"""Prompted segmentation, top to bottom: dataset → objects → tuned decoders → masks of all prompts → scores → report."""
 
 from __future__ import annotations
 

@@ -62,8 +62,10 @@ def febs(step: Step, gamma: Float[Array, " r"], state: State) -> tuple[Float[Arr
 
     With D_g the Dice loss of group g in the batch, pixels taken together, the factor of a group is
     w_g = tanh((min D / D_g)^γ), the minimum being over the groups that are there; no gradient goes through it.
-    Probabilities p become w_g p in the Dice loss of the batch, so that the predictions of a group with larger errors
-    are asked for more. The cross-entropy stays as it is. A sample of unknown group has the largest factor, tanh(1).
+    Probabilities p become w_g p in the Dice loss of the batch, as in the published code; the cross-entropy stays as it
+    is. A sample of unknown group has the largest factor, tanh(1). Scaled predictions leave a larger loss to a group
+    with larger errors, but the gradient that reaches them is scaled too: where a group is far behind, little is asked
+    of it.
 
     Source: Tian et al. 2024, FairSeg: a large-scale medical image segmentation dataset for fairness learning using
     segment anything model with fair error-bound scaling. Groups that a batch lacks are left out of the minimum here; in
