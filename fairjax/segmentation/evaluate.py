@@ -170,7 +170,12 @@ def differences(
     ):
         of_method = {facts["method"]: values for facts, values in members}
         methods = list(of_method)
-        pairs = [(methods.index(a), methods.index(b)) for b in baselines if b in methods for a in methods if a != b]
+        pairs = [
+            (methods.index(a), methods.index(b))
+            for place, b in enumerate(baselines)
+            for a in methods
+            if b in methods and a not in baselines[: place + 1]  # of two baselines, the later to the earlier one
+        ]
         for measure in measures if pairs else ():
             scores = np.stack([values[measure] for values in of_method.values()])
             keep = ~np.isnan(scores).any(0)
