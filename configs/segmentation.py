@@ -14,6 +14,10 @@ model rates best, and of the best mask:
 and on 100 images of covid_cxr, the lung on the left of the picture (objects=left):
 
     bbox    0.879 [0.866, 0.891]   sex 0.030 [0.006, 0.053]*   age 0.021 [0.000, 0.045]
+
+Mitigation tunes the mask decoder on cached image embeddings (the section `mitigation` of `common.py`):
+
+    --config.mitigation.methods="('erm','resampling','group_dro','febs')" --config.mitigation.attribute=age
 """
 
 from ml_collections import ConfigDict

@@ -89,9 +89,9 @@ class Layout(NamedTuple):
         """Length of the vector."""
         return sum(int(np.prod(shape)) for _, shape in self.shapes)
 
-    def join(self, params: Params) -> Float[np.ndarray, " p"]:
+    def join(self, params: Params) -> Float[Array, " p"]:
         """The vector of arrays."""
-        return np.concatenate([np.ravel(params[name]) for name, _ in self.shapes])
+        return jnp.concatenate([jnp.ravel(params[name]) for name, _ in self.shapes])
 
     def take(self, vector: Any) -> Params:
         """The arrays of a vector."""
@@ -157,8 +157,8 @@ class Programs:
         )
         return jax.device_put(state, self.split)
 
-    def _module(self, fixed: Params, params: Float[Array, " p"]) -> Any:
-        return with_arrays(self.module, fixed | lora.merged(fixed, self.layout.take(params)))
+    def _module(self, fixed: Params, params: Params) -> Any:
+        return with_arrays(self.module, fixed | lora.merged(fixed, params))
 
     def _step(
         self, fixed: Params, state: State, hyper: Hyper, weights: Float[Array, "r b"], batch: Batch, rate: Array
@@ -169,8 +169,8 @@ class Programs:
             params, optimizer, objective, of, weight = run
             own = jax.tree.map(lambda part: part[of.seed_row], batch)
             losses = jax.value_and_grad(self._loss, argnums=1, has_aux=True)
-            (value, objective), gradient = losses(fixed, params, objective, of, weight, own)
-            direction, optimizer = ADAM.update(gradient, optimizer, params)
+            (value, objective), gradient = losses(fixed, self.layout.take(params), objective, of, weight, own)
+            direction, optimizer = ADAM.update(self.layout.join(gradient), optimizer, params)
             pace = of.learning_rate * rate
             decay = self.config.weight_decay
             params = params - pace * (direction + decay * params)
@@ -180,7 +180,7 @@ class Programs:
         params, optimizer, objective, value = jax.lax.map(one, runs)
         return state._replace(params=params, optimizer=optimizer, objective=objective), value
 
-    def _loss(self, fixed: Params, params: Array, objective: Any, of: Hyper, weight: Array, own: Batch) -> tuple:
+    def _loss(self, fixed: Params, params: Params, objective: Any, of: Hyper, weight: Array, own: Batch) -> tuple:
         """The loss of one run; objectives speak of many runs, so that here each array is given an axis of one."""
         masks, _ = _candidates(self._module(fixed, params), own)
         sums = jax.vmap(mask_sums)(masks, own.truth, own.inside)  # (b, 4, m)
@@ -201,7 +201,7 @@ class Programs:
         """Dice, at low resolution, of the candidate that the model rates best."""
 
         def one(params: Float[Array, " p"]) -> Float[Array, " b"]:
-            masks, iou = _candidates(self._module(fixed, params), batch)
+            masks, iou = _candidates(self._module(fixed, self.layout.take(params)), batch)
             best = jnp.take_along_axis(masks, iou.argmax(-1)[:, None, None, None], axis=1)[:, 0]
             return jax.vmap(dice)((best > self.threshold) & batch.inside, batch.truth & batch.inside)
 
