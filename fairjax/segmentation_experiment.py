@@ -73,8 +73,7 @@ def settings(config: Config) -> tuple[Rule, prompts.Plan, Scoring]:
 
 
 def sample(dataset: Dataset, most: int, seed: int) -> Dataset:
-    """The images (of volumes, all slices of those volumes) that have masks and, of too many, those whose names have the
-    smallest hashes."""
+    """The images (of volumes, all slices) that have masks and, of too many, those with the smallest hashes of names."""
     if not most:
         return dataset
     dataset = dataset.take(dataset.has_mask)

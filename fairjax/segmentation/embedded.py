@@ -19,7 +19,8 @@ from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.extract import fill
 from fairjax.embeddings.read import Load
 from fairjax.errors import UserError
-from fairjax.io import hash_file
+from fairjax.io import hash_file, hash_json
+from fairjax.models.preprocess import Preprocess
 from fairjax.models.sam.model import SAM, Embedding
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.infer import Segmenter
@@ -64,6 +65,17 @@ class _Shards:
         row = self.rows[image]
         shard = bisect.bisect_right(self.starts, row) - 1
         return np.array(np.load(self.paths[shard], mmap_mode="r", allow_pickle=False)[row - self.starts[shard]])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pixels:
+    """Reads and preprocesses an image."""
+
+    read: Callable[[str], np.ndarray]
+    preprocess: Preprocess
+
+    def __call__(self, image: str) -> Float[np.ndarray, "h w 3"]:
+        return self.preprocess(self.read(image))
 
 
 class MappedCache(Cache):
@@ -152,7 +164,7 @@ def open_embeddings(
 ) -> MappedCache:
     """The cache of a dataset's image embeddings."""
     batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
-    key = segmenter.key | {"dataset": dataset.fingerprint, "images": list(dataset.table["image"])}
+    key = segmenter.key | {"dataset": dataset.fingerprint, "images": hash_json(list(dataset.table["image"]))}
     return MappedCache(
         root, key | {"feature": "image embedding", "batch_size": batch_size}, len(dataset), batch_size * shard_batches
     )
@@ -173,4 +185,4 @@ def _flat(module: Any, pixels: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
 def pixels_of(dataset: Dataset, frame: Frame) -> Source:
     """The source of preprocessed pixels, for a model whose encoder is tuned too."""
     size = frame.preprocess.size
-    return Source(lambda image: frame.preprocess(dataset.read(image)), (size, size, 3))
+    return Source(_Pixels(dataset.read, frame.preprocess), (size, size, 3))
