@@ -165,11 +165,13 @@ def test_the_encoder_changes_by_low_rank_products(model):
 
 
 def test_embeddings_stand_in_for_the_encoder(model):
-    pixels = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    whole = model.module.embed(pixels)
-    flat = np.asarray(whole["image"]).reshape(2, -1)
-    taken = FromEmbeddings(model.module, SOURCE.shapes)
-    np.testing.assert_array_equal(taken.embed(flat)["image"], whole["image"])
+    parts = {"image": (8, 8, 16), "stride8": (16, 16, 4)}
+    whole = {name: np.random.default_rng(0).normal(size=(2, *shape)) for name, shape in parts.items()}
+    flat = np.concatenate([part.reshape(2, -1) for part in whole.values()], 1)
+    taken = FromEmbeddings(model.module, parts)
+    for name, part in taken.embed(flat).items():
+        np.testing.assert_allclose(part, whole[name], rtol=1e-6)
+    assert taken.stride == model.module.stride
     assert not [name for name in sweep.state_dict(taken) if name.startswith("encoder")]
 
 
