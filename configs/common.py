@@ -87,6 +87,7 @@ def base(dataset: str) -> ConfigDict:
                 "usages": ("linear_probe",),  # of fairjax.cells.USAGES
                 "methods": ("erm",),  # of fairjax.training.objectives.METHODS, each in its wrappers: "group_dro+swad"
                 "sensitive": (),  # attributes that methods are told of, each in runs of its own; () for all
+                "postprocess": (),  # of fairjax.training.postprocess.POSTPROCESSORS, each on top of every method
                 "strengths": "default",  # of each method; "path" for its own series, or numbers for all methods
                 "select": "overall",  # or "minimax", "dto": which strength and rates validation chooses for a method
                 "learning_rates": (2.5e-4,),

@@ -31,6 +31,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
     chosen = common.parse_argument(argument, datasets="synthetic", models="phantom_vit")
     config = common.base("")
     config.task = "sweep"
+    for option in common.DECLARED:
+        del config.dataset[option]  # each dataset has its own
     config.datasets = ConfigDict({name: common.dataset_options(name) for name in chosen["datasets"].split("+")})
     config.models = ConfigDict({name: {"checkpoint": "", "image_size": 0} for name in chosen["models"].split("+")})
     config.training.methods = METHODS

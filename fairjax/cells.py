@@ -13,15 +13,25 @@ from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings import Embeddings
 from fairjax.errors import UserError, lookup
 from fairjax.experiment import Config, split_features
+from fairjax.training import convex_sweep
 from fairjax.training import sweep as training
 from fairjax.training.engine import Plan
 from fairjax.training.objectives import parse
+from fairjax.training.postprocess import POSTPROCESSORS
+from fairjax.training.postprocessed import Postprocessed
 from fairjax.training.program import ProbeConfig, Program
 from fairjax.training.runs import Run, expand
 from fairjax.training.store import Sweep
 
 GRID_KEYS = ("learning_rates", "weight_decays")
-CELL_KEYS = ("methods", "usages", "sensitive", "strengths", "select")  # of `training`, that are not of a program
+CELL_KEYS = (
+    "methods",
+    "usages",
+    "sensitive",
+    "strengths",
+    "select",
+    "postprocess",
+)  # of `training`, that are not of a program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +41,13 @@ class Usage:
     Attributes:
       name, title: how it is called, and in words.
       head: of `fairjax.training.heads.HEADS`.
+      convex: whether the head is fitted to its optimum, in place of being trained for some epochs.
     """
 
     name: str
     title: str
     head: str
+    convex: bool = False
 
 
 USAGES = {
@@ -43,6 +55,7 @@ USAGES = {
     for row in (
         Usage("linear_probe", "linear probe", "linear"),
         Usage("mlp_probe", "probe with a hidden layer", "mlp"),
+        Usage("convex_probe", "linear probe at its optimum", "linear", convex=True),
     )
 }
 
@@ -57,6 +70,7 @@ class Cell:
       sensitive: the attribute that the method is told of; "" for methods that are told of none.
       runs: what to train.
       probe: how.
+      postprocess: of `postprocess.POSTPROCESSORS`, with the groups of `sensitive`; "" leaves scores as they are.
     """
 
     usage: Usage
@@ -64,16 +78,23 @@ class Cell:
     sensitive: str
     runs: tuple[Run, ...]
     probe: ProbeConfig
+    postprocess: str = ""
 
     @property
     def name(self) -> str:
-        """`linear_probe/group_dro[sex]`."""
-        return f"{self.usage.name}/{self.method}" + (f"[{self.sensitive}]" if self.sensitive else "")
+        """`linear_probe/group_dro[sex]`, `linear_probe/erm>platt[sex]`."""
+        return f"{self.usage.name}/{self.facts['method']}" + (f"[{self.sensitive}]" if self.sensitive else "")
 
     @property
     def facts(self) -> dict[str, str]:
         """Columns of the results that are the same for all of its runs."""
-        return {"usage": self.usage.name, "method": self.method, "sensitive": self.sensitive}
+        method = self.method + (f">{self.postprocess}" if self.postprocess else "")
+        return {"usage": self.usage.name, "method": method, "sensitive": self.sensitive}
+
+    @property
+    def decides(self) -> bool:
+        """Whether its scores are decisions, 0 or 1."""
+        return bool(self.postprocess) and POSTPROCESSORS[self.postprocess].gives == "decisions"
 
     def groups(self, dataset: Dataset, rows: np.ndarray) -> training.Groups | None:
         """The groups that the method is told of, for some rows."""
@@ -97,11 +118,13 @@ def expand_cells(config: Config, attributes: Sequence[str]) -> list[Cell]:
     sensitive = words["sensitive"] or attributes
     for name in sensitive:
         lookup("attribute in training.sensitive", name, dict.fromkeys(attributes))
+    rules = [lookup("post-processor", name, POSTPROCESSORS) and name for name in words["postprocess"]]
     return [
-        Cell(usage, method, attribute, tuple(runs_of(config, method)), probe_of(config))
+        Cell(usage, method, attribute, tuple(runs_of(config, method, usage)), probe_of(config), rule)
         for usage in _distinct("usages", words["usages"], USAGES)
         for method in _distinct("methods", words["methods"])
-        for attribute in (sensitive if parse(method).objective.grouped else ("",))
+        for rule in ("", *rules)
+        for attribute in (sensitive if rule or parse(method).objective.grouped else ("",))
     ]
 
 
@@ -111,7 +134,7 @@ def _distinct(key: str, names: Sequence[str], table: Mapping[str, Any] | None = 
     return (lookup(key.rstrip("s"), name, table) if table else name for name in names)
 
 
-def runs_of(config: Config, method: str) -> list[Run]:
+def runs_of(config: Config, method: str, usage: Usage) -> list[Run]:
     """Seeds × learning rates × weight decays × strengths of a method.
 
     Raises:
@@ -123,6 +146,9 @@ def runs_of(config: Config, method: str) -> list[Run]:
         named = {"default": (strength.default,), "path": strength.path}
         asked = words["strengths"]
         strengths = lookup("training.strengths", asked, named) if isinstance(asked, str) else asked
+    if usage.convex:  # the optimum does not depend on the way; the seed only chooses who is resampled
+        seeds = config["seeds"] if words["resample"] != "none" else 1
+        return expand(seeds, (0.0,), words["weight_decays"], strengths)
     return expand(config["seeds"], words["learning_rates"], words["weight_decays"], strengths)
 
 
@@ -156,18 +182,41 @@ def train(
       show_progress: whether to show a bar.
     """
     rows = (side == "train") & embedded.valid
-    return training.sweep(
-        split_features(dataset, embedded, side),
-        cell.runs,
-        cell.probe,
-        folder,
-        method=cell.method,
-        head=cell.usage.head,
-        groups=cell.groups(dataset, rows),
-        seed=config["seed"],
-        memory_bytes=config["memory_gib"] * 2**30,
-        share=share,
-        show_progress=show_progress,
+    options: dict[str, Any] = {
+        "method": cell.method,
+        "groups": cell.groups(dataset, rows),
+        "seed": config["seed"],
+        "memory_bytes": config["memory_gib"] * 2**30,
+        "share": share,
+        "show_progress": show_progress,
+    }
+    features = split_features(dataset, embedded, side)
+    if cell.usage.convex:
+        return convex_sweep.sweep(features, cell.runs, cell.probe, folder, **options)
+    return training.sweep(features, cell.runs, cell.probe, folder, head=cell.usage.head, **options)
+
+
+def postprocessed(cell: Cell, sweep: Sweep, validation: Dataset, test: Dataset, seed: int) -> Sweep:
+    """The sweep with the scores of the cell: post-processed, if it says so.
+
+    Args:
+      cell: of the sweep.
+      sweep: with scores of the rows of `validation` and `test`.
+      validation, test: who the scores are of.
+      seed: of the experiment.
+    """
+    if not cell.postprocess:
+        return sweep
+    codes, names = validation.groups(cell.sensitive)
+    plain = {field.name: getattr(sweep, field.name) for field in dataclasses.fields(sweep)}
+    return Postprocessed(
+        **plain,
+        rule=cell.postprocess,
+        labels=validation.labels,
+        validation_groups=codes,
+        test_groups=test.groups(cell.sensitive)[0],
+        groups=tuple(names),
+        seed=seed,
     )
 
 

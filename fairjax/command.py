@@ -9,16 +9,18 @@ from pathlib import Path
 
 from absl import app, flags
 
+from fairjax.distributed import failing_at_once
 from fairjax.errors import EXIT_USER_ERROR, UserError
 
 
 def run(main: Callable[[list[str]], None], parse: Callable[[list[str]], list[str]]) -> None:
     """Runs a program; what the user did wrong is one line on stderr and exit code 2."""
-    try:
-        app.run(main, flags_parser=parse)
-    except UserError as error:
-        print(f"fairjax: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+    with failing_at_once():
+        try:
+            app.run(main, flags_parser=parse)
+        except UserError as error:
+            print(f"fairjax: {error}", file=sys.stderr)
+            sys.exit(EXIT_USER_ERROR)
 
 
 def parse(argv: list[str]) -> list[str]:

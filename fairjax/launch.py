@@ -14,6 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fairjax.command import cache_dir, run, set_up_jax
+from fairjax.distributed import initialize_from_environment, process
 from fairjax.errors import UserError, lookup
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -49,15 +50,18 @@ def main(argv: list[str]) -> None:
 
     cache = cache_dir(config["cache_dir"])
     set_up_jax(cache)
+    if initialize_from_environment() and config["task"] == "segmentation":
+        raise UserError("prompted segmentation runs in one process, over all devices of one machine")
+    first = process()[0] == 0
 
     from fairjax import pipeline, segmentation_pipeline, sweep_pipeline
 
     ways = {"classification": pipeline, "segmentation": segmentation_pipeline, "sweep": sweep_pipeline}
     way = lookup("task", config["task"], ways)
-    if DRY_RUN.value:
+    if DRY_RUN.value and first:
         print(way.describe(config, workdir, cache))
-    else:
-        way.run(config, workdir, cache, command=command)
+    elif not DRY_RUN.value:
+        way.run(config, workdir, cache, command=command, show_progress=first)
 
 
 def _parse(argv: list[str]) -> list[str]:

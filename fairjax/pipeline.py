@@ -22,6 +22,7 @@ from fairjax.experiment import Config
 from fairjax.failures import Failures
 from fairjax.models.zoo import MODELS
 from fairjax.statistics.methods import compare_methods
+from fairjax.training.postprocessed import Postprocessed
 from fairjax.training.store import Sweep
 
 PRIMARY = "auc"
@@ -94,7 +95,8 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
             whole_validation, whole_test = validation.by_volume(), test.by_volume()
             parts: list[results.Part] = []
             for cell in list(sweeps):
-                sweeps[cell] = experiment.by_volume(sweeps[cell], validation, test, pool)
+                sweep = experiment.by_volume(sweeps[cell], validation, test, pool)
+                sweeps[cell] = cells.postprocessed(cell, sweep, whole_validation, whole_test, config["seed"])
                 parts += results.evaluate(
                     sweeps[cell],
                     cell.name,
@@ -104,6 +106,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                     {**facts, **cell.facts},
                     config,
                     path / "evaluation",
+                    decisions=cell.decides,
                     share=share,
                     show_progress=show_progress,
                 )
@@ -131,6 +134,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                     confidence=config["evaluation"]["confidence"],
                     min_group=config["evaluation"]["min_group"],
                 )
+                compared = results.without_scores(compared, [cell.facts["method"] for cell in sweeps if cell.decides])
                 results.write_parquet(path / "methods.parquet", compared)
             shown = results.median_seed(chosen[_of(chosen, next(iter(sweeps)))])
             said.update(methods=len(sweeps), shown=shown["run"])
@@ -150,13 +154,16 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                 run=shown["run"],
                 curves=_curves(sweeps, shown, whole_test, attributes),
                 thresholds={"rule": config["evaluation"]["threshold"], "value": float(shown["threshold"])},
-                notes=_notes(dataset, embedded, shown, config) + failures.notes(),
+                notes=_notes(dataset, embedded, shown, config) + _cell_notes(sweeps) + failures.notes(),
+                methods=compared,
             )
             summary = report.summary_table(tidy, shown["run"])
             results.write_csv(path / "summary.csv", summary)
             page = report.write(path / "report", data)
             said.update(page=str(page))
     print(report.console_table(data))
+    if compared is not None:
+        print(report.console_methods(compared))
     print(f"report: {page}")
     failures.raise_if_any()
     return page
@@ -240,6 +247,21 @@ def _model_facts(card: dict[str, Any]) -> dict[str, Any]:
         "citation": row.citation,
         "licence": row.licence,
     }
+
+
+def _cell_notes(sweeps: dict[Cell, Sweep]) -> list[str]:
+    """What cells have to say: groups without a rule of their own, methods that give decisions."""
+    notes = [
+        f"{cell.name}: {note}"
+        for cell, sweep in sweeps.items()
+        if isinstance(sweep, Postprocessed)
+        for note in sweep.notes()
+    ]
+    if any(cell.decides for cell in sweeps):
+        notes.append(
+            "Thresholds of groups give decisions, no scores: they have accuracy and rates, and no AUC, log loss or ECE."
+        )
+    return notes
 
 
 def _curves(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
-STREAMS = ("init", "order", "dropout", "bootstrap", "prompts", "split", "permutation", "resample")
+STREAMS = ("init", "order", "dropout", "bootstrap", "prompts", "split", "permutation", "resample", "decision")
 
 
 def stream(key: Key[Array, ""], name: str, *indices: int | Int[Array, ""]) -> Key[Array, ""]:

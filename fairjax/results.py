@@ -49,6 +49,7 @@ COLUMNS = [
 RUN_COLUMNS = ["run", "seed", "learning_rate", "weight_decay", "strength", "run_id"]
 SETTING = ["learning_rate", "weight_decay", "strength"]  # what differs between the runs of a cell besides the seed
 GROUP_AUC = "validation_auc "  # begins the columns of runs: `validation_auc sex=female`
+SCORED = ("auc", "bce", "ece")  # metrics of scores, which decisions are not
 REPORTED = ("overall", "gap", "worst")  # rows of every run that a report of many runs needs
 
 
@@ -62,6 +63,7 @@ def evaluate(
     config: Mapping[str, Any],
     folder: Path,
     *,
+    decisions: bool = False,
     share: tuple[int, int] = (0, 1),
     show_progress: bool = True,
 ) -> Iterator[Part]:
@@ -75,6 +77,7 @@ def evaluate(
       facts: constant columns: dataset, model, usage, method, sensitive.
       config: the experiment's; `n_boot`, `seed` and `evaluation` count here.
       folder: where finished chunks are kept.
+      decisions: whether scores are decisions, 0 or 1, which have no metrics of `SCORED`, and the threshold 1/2.
       share: (index, count) of the process: it evaluates the chunks index, index + count, …
       show_progress: whether to show a bar.
 
@@ -83,6 +86,8 @@ def evaluate(
     """
     groups = {attribute: test.groups(attribute) for attribute in attributes}
     settings = {**config["evaluation"], "n_boot": config["n_boot"], "seed": config["seed"]}
+    if decisions:
+        settings["threshold"] = "0.5"
     cohort = {key: codes for key, (codes, _) in groups.items()} | {"patients": test.patients(), "labels": test.labels}
     names = {key: group_names for key, (_, group_names) in groups.items()}
     identity = [__version__, sweep.folder.name, sweep.pool, dict(facts), settings, names, hash_arrays(cohort)]
@@ -94,12 +99,14 @@ def evaluate(
             part = Part(folder / f"results-{key}.parquet", folder / f"runs-{key}.parquet")
             if index % share[1] == share[0] and not (part.results.exists() and part.runs.exists()):
                 loaded, arrays = sweep.load(chunk)
-                ids = [hash_json([sweep.folder.name, run.name])[:16] for run in loaded]
+                ids = [
+                    hash_json([sweep.folder.name, facts["method"], facts["sensitive"], run.name])[:16] for run in loaded
+                ]
                 run_table = _run_table(loaded, name, ids, arrays, validation, attributes, settings["threshold"])
                 tidy = _evaluate_chunk(arrays, run_table, test, groups, settings, bar.update)
-                constant = {**facts, "policy": settings["policy"]}
+                tidy = tidy.assign(**facts, policy=settings["policy"])[COLUMNS]
                 write_parquet(part.runs, run_table.assign(**facts))
-                write_parquet(part.results, tidy.assign(**constant)[COLUMNS])
+                write_parquet(part.results, without_scores(tidy, [facts["method"]] if decisions else []))
             else:
                 bar.update(len(runs))
             yield part
@@ -110,6 +117,11 @@ class Part(NamedTuple):
 
     results: Path
     runs: Path
+
+
+def without_scores(table: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """A table without the metrics that decisions do not have, of methods that give decisions."""
+    return table[~(table["method"].isin(methods) & table["metric"].isin(SCORED))].reset_index(drop=True)
 
 
 def _run_table(

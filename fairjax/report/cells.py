@@ -72,6 +72,13 @@ def decimal(value: float, digits: int = 3) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """Returns a difference with its sign, e.g. "+0.012" or "−0.000", and "–" for NaN."""
+    if not finite(value):
+        return "–"
+    return f"{value:+.{digits}f}".replace("-", "−") if value else f"{0:.{digits}f}"
+
+
 def count(value: float) -> str:
     """Returns a count with thousands separators, or "–" where it is unknown."""
     return f"{int(value):,}" if finite(value) else "–"

@@ -25,7 +25,8 @@ class ReportData:
       cohort: columns attribute, group ("missing" where unknown), split, label (0/1), n_images, n_patients.
       results: tidy, every run: run, dataset, model, usage, method, attribute, seed, learning_rate, weight_decay,
         policy, metric, group, value, ci_low, ci_high, n, n_positive, status ("ok", or why there is no number),
-        n_invalid (bootstrap replicates without a value). Attribute "all" holds group "overall" over all test images;
+        n_invalid (bootstrap replicates without a value); of a sweep of methods also sensitive (the attribute that the
+        method was told of, "" for none) and strength. Attribute "all" holds group "overall" over all test images;
         another attribute holds "overall" (its known samples), each group, "gap" and "worst" over groups, and
         differences "a − b".
       run: the run that validation selected, a value of the column `run`.
@@ -40,6 +41,7 @@ class ReportData:
       comparisons: differences between models: a, b, attribute, metric, group, value, ci_low, ci_high, p_value, p_holm,
         p_bh, status, n_invalid; None where there is one model.
       cases: pictures of single cases: {"image", "target", "value", "groups": {attribute: group}, "picture": data URI}.
+      methods: the frame of `fairjax.statistics.methods.compare_methods`; None where one method was run.
       values: attribute → group → (n,) values of the cases, e.g. their Dice, of the run that is shown.
     """
 
@@ -61,6 +63,7 @@ class ReportData:
     population: dict[str, Any] = field(default_factory=dict)
     missingness: pd.DataFrame | None = None
     comparisons: pd.DataFrame | None = None
+    methods: pd.DataFrame | None = None
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     cases: list[dict[str, Any]] = field(default_factory=list)
 

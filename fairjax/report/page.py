@@ -11,7 +11,7 @@ import jinja2
 
 from fairjax import __version__, io
 from fairjax.report import sections, svg
-from fairjax.report.cells import count, decimal
+from fairjax.report.cells import count, decimal, signed
 from fairjax.report.data import ReportData
 
 
@@ -60,5 +60,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": count, "decimal": decimal}
+    environment.filters |= {"count": count, "decimal": decimal, "signed": signed}
     return environment

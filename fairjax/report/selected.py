@@ -18,7 +18,17 @@ ALL, OVERALL, GAP, WORST = "all", "overall", "gap", "worst"
 SUMMARIES = frozenset({OVERALL, *DISPARITIES})  # in the column `group`; any other is a group or a difference of two
 DIFFERENCE = " − "
 MOST_GROUPS, EXTREMES = 40, 5  # groups of an attribute that are shown, and among them how many lowest and highest
-HYPER_PARAMETERS = ("dataset", "model", "usage", "method", "learning_rate", "weight_decay", "policy")
+HYPER_PARAMETERS = (
+    "dataset",
+    "model",
+    "usage",
+    "method",
+    "sensitive",
+    "strength",
+    "learning_rate",
+    "weight_decay",
+    "policy",
+)
 
 
 _COLUMNS = {"value": "value", "ci_low": "low", "ci_high": "high"}  # column → field of a cell

@@ -54,14 +54,14 @@ def console_table(
         if selected.hidden(attribute):
             table.append([f"  … {selected.hidden(attribute)} more", *[""] * (len(shown) + 2)])
 
-    widths = [max(map(_columns, column)) for column in zip(*table)]
+    widths = [max(map(columns_of, column)) for column in zip(*table)]
     widths[0] += 1
     while len(widths) > 4 and sum(widths) + len(widths) - 1 > width:
         widths.pop()
     lines = []
     for label, *cells in table:
         numbers = " ".join(cell.rjust(wide) for cell, wide in zip(cells, widths[1:]))
-        lines.append(f"{_padded(label, widths[0])} {numbers}".rstrip())
+        lines.append(f"{padded(label, widths[0])} {numbers}".rstrip())
     lines.insert(1, "─" * (sum(widths) + len(widths) - 1))
     level = f"{100 * data.confidence:g} % " if isinstance(data, ReportData) else ""
     unit = data.unit if isinstance(data, ReportData) else "patient"
@@ -98,12 +98,12 @@ def _p_value(gap: Cell) -> str:
     return decimal(gap.p_value) + (f" ({decimal(gap.p_holm)}) " if finite(gap.p_holm) else " ")
 
 
-def _padded(text: str, wide: int) -> str:
+def padded(text: str, wide: int) -> str:
     """Returns text filled up to `wide` columns of a terminal, where East Asian letters take two."""
-    return text + " " * (wide - _columns(text))
+    return text + " " * (wide - columns_of(text))
 
 
-def _columns(text: str) -> int:
+def columns_of(text: str) -> int:
     """Returns how many columns of a terminal a text takes."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 

@@ -45,8 +45,9 @@ def compare_methods(
 ) -> pd.DataFrame:
     """Averages every method over its seeds, and compares it with the baseline of the same usage.
 
-    Runs are taken as they come. A method's replicates are kept from its first run until its last and those of its
-    baseline are there: if the baseline's runs come first, two methods are held at a time, whatever their number.
+    Runs are taken as they come. A method's replicates are held from its first run until its last and those of its
+    baseline are there: if runs come method by method and the baseline's first, that is the baseline, and what is in
+    the runs that are evaluated together.
 
     Args:
       chunks: Names of runs (`run_id`) and their scores (R, n) of the same samples; runs not in `table` are skipped.
@@ -64,8 +65,8 @@ def compare_methods(
       One row for each method, metric, attribute and overall, group, gap and worst: `KEY`, `attribute`, `metric`,
       `group`, `value` (mean over seeds), `ci_low`, `ci_high`, `difference` (method − baseline; NaN of the baseline, and
       where there is none), `difference_low`, `difference_high`, `p_value` (two-sided, that the difference is 0),
-      `n_seeds` (of the difference where there is one), `n`, `n_positive`, `status`, and the columns of `SETTINGS` that
-      `table` has.
+      `baseline` (the method that it is the difference to, else ""), `n_seeds` (of the difference where there is one),
+      `n`, `n_positive`, `status`, and the columns of `SETTINGS` that `table` has.
 
     Raises:
       UserError: The table or the scores are not what they should be, or runs of the table are in no chunk.
@@ -243,6 +244,7 @@ def _frame(key: Key, of: _Comparison, rows: Sequence[Row], evaluation: Evaluatio
             "difference_low": below.reshape(-1),
             "difference_high": above.reshape(-1),
             "p_value": p_value.reshape(-1),
+            "baseline": of.base.key[1] if of.base else "",
             "n_seeds": (of.paired or of.own).n_seeds,
             **counts,
             "status": status.reshape(-1),

@@ -45,10 +45,6 @@ class Plan:
         """Number of chunks."""
         return -(-len(self.runs) // self.width)
 
-    def cut(self, runs: Sequence[Run]) -> list[list[Run]]:
-        """Runs in chunks of the plan's width."""
-        return [list(runs[start : start + self.width]) for start in range(0, len(runs), self.width)]
-
 
 def plan(runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int, memory_bytes: float) -> Plan:
     """Cuts a sweep so that a chunk's state, batch and scores fit into `memory_bytes` on each device.

@@ -45,7 +45,7 @@ def init(key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, e
     r = len(rates.seed)
     zeros = jnp.zeros(r, jnp.int32)
     return State(
-        _counts(key, program.config, data, rates),
+        resampled_counts(key, program.config, data, rates),
         errors,
         params,
         ADAM.init(params),
@@ -190,13 +190,13 @@ def _multiples(
     objective = program.method.objective
     multiples = jnp.broadcast_to(state.counts.astype(jnp.float32), (len(rates.seed), len(data.y)))
     if objective.sample_weights is not None:
-        multiples = multiples * objective.sample_weights(key, _cells(objective.cells, data), rates.strength)
+        multiples = multiples * objective.sample_weights(key, cells_of(objective.cells, data), rates.strength)
     if program.second:
         multiples = multiples * (1 + rates.strength[:, None] * state.errors)
     return multiples
 
 
-def _cells(kind: str, data: ProbeData) -> Float[Array, "n c"]:
+def cells_of(kind: str, data: ProbeData) -> Float[Array, "n c"]:
     """Membership of groups, or of groups × classes."""
     if kind == "group":
         return data.membership
@@ -204,7 +204,7 @@ def _cells(kind: str, data: ProbeData) -> Float[Array, "n c"]:
     return jnp.concatenate([data.membership * y, data.membership * (1 - y)], axis=1)
 
 
-def _counts(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates) -> UInt8[Array, "r _n"]:
+def resampled_counts(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates) -> UInt8[Array, "r _n"]:
     """How often each sample's patient was drawn, of as many draws with replacement as there are patients."""
     if config.resample == "none":
         return jnp.ones((len(rates.seed), 1), jnp.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from tqdm import tqdm
 
 from fairjax import __version__, distributed, progress
 from fairjax.errors import UserError, lookup
@@ -126,27 +127,68 @@ def sweep(
     """
     program = make_program(config, method, head, groups)
     cut = plan_of(features, runs, program, memory_bytes)
+    folder = keyed(folder, features, config, method, head, groups, seed)
+
+    def trainer() -> Trainer:
+        engine = make_engine(features, program, groups, seed)
+        return lambda part, bar: engine.train(part, cut.width, bar)
+
+    return fill(folder, runs, cut.width, trainer, f"training {method}", share, show_progress)
+
+
+Trainer = Callable[[list[Run], tqdm], store.Arrays]  # runs of a chunk, and the bar to advance → their arrays
+
+
+def keyed(
+    folder: Path, features: Features, config: ProbeConfig, method: str, head: str, groups: Groups | None, seed: int
+) -> Path:
+    """The folder of all runs of one usage of features, made; its name is the hash of what their results depend on."""
+    told = parse(method).objective.grouped and groups
     identity = {
         "fairjax": __version__,
         "features": features.key,
         "config": dataclasses.asdict(config),
         "method": method,
         "head": head,
-        "groups": hash_arrays({"codes": groups.codes}) if groups and program.groups else "",
+        "groups": hash_arrays({"codes": groups.codes}) if told and groups else "",
         "seed": seed,
     }
     folder = folder / hash_json(identity)[:12]
     write_json(folder / "sweep.json", identity)
+    return folder
+
+
+def fill(
+    folder: Path,
+    runs: Sequence[Run],
+    width: int,
+    trainer: Callable[[], Trainer],
+    what: str,
+    share: tuple[int, int] = (0, 1),
+    show_progress: bool = True,
+) -> Sweep:
+    """Trains the runs that a folder lacks, in chunks of `width`, each kept as soon as it is done.
+
+    Args:
+      folder: of the chunks.
+      runs: what must be there in the end.
+      width: runs per chunk.
+      trainer: makes what trains a chunk; called once, if at all.
+      what: names the work on the bar.
+      share: (index, count) of the process.
+      show_progress: whether to show a bar.
+    """
     done = {name for chunk in store.read(folder) for name in chunk.names}
     missing = [run for run in runs if run.name not in done]
-    mine = cut.cut(missing)[share[0] :: share[1]]
+    chunks = [missing[start : start + width] for start in range(0, len(missing), width)]
+    mine = chunks[share[0] :: share[1]]
     distributed.barrier("to train")  # nobody adds a chunk before everybody has seen what is missing
     try:
         if mine:
-            engine = make_engine(features, program, groups, seed)
-            with progress.bar(f"training {method}", "run", sum(map(len, mine)), show=show_progress) as bar:
+            train = trainer()
+            with progress.bar(what, "run", sum(map(len, mine)), show=show_progress) as bar:
                 for part in mine:
-                    store.write(store.chunk_of(folder, part), engine.train(part, cut.width, bar))
+                    store.write(store.chunk_of(folder, part), train(part, bar))
     finally:
         distributed.barrier("trained")  # also where this process failed: the others do not wait for ever
     return store.gather(folder, runs)
@@ -159,7 +201,15 @@ def plan_of(features: Features, runs: Sequence[Run], program: Program, memory_by
 
 
 def make_engine(features: Features, program: Program, groups: Groups | None, seed: int) -> Engine:
-    """The engine of a program, with features as its head wants them."""
+    """The engine of a program, with its data."""
+    data, x_test = make_data(features, program, groups)
+    return Engine(program, data, x_test, jax.random.key(seed))
+
+
+def make_data(
+    features: Features, program: Program, groups: Groups | None
+) -> tuple[ProbeData, Float[np.ndarray, "n d"]]:
+    """What a program trains on, with features as its head wants them, and the features of the test split."""
     config = program.config
     if program.head.unit:
         features = features.unit()
@@ -177,4 +227,4 @@ def make_engine(features: Features, program: Program, groups: Groups | None, see
         jnp.asarray(y["validation"]),
         {name: jnp.asarray(value) for name, value in features.constants.items()} if program.head.prototypes else {},
     )
-    return Engine(program, data, features.x["test"], jax.random.key(seed))
+    return data, features.x["test"]

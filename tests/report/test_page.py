@@ -69,7 +69,11 @@ OF_OTHERS = {
     "decision",
     "prompts",
     "cases",
-}  # of audits, and of prompted segmentation
+    "methods",
+    "tradeoff",
+    "harm",
+    "seeds",
+}  # of audits, of prompted segmentation, and of many methods
 
 
 def test_page_is_well_formed_with_unique_ids_and_every_section(page):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -10,12 +12,15 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from fairjax.errors import UserError
+from fairjax.report import console_methods
+from fairjax.report.cells import signed
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.intervals import expanded
 from fairjax.statistics.methods import compare_methods, harm
+from fairjax.statistics.paired import Mean
 
-N, N_BOOT = 160, 50
+N, N_BOOT = 160, 24
 NAMES = {"sex": ["female", "male"], "age": ["<40", "40-59", "≥60"]}
 METRICS = ("auc", "tpr", "bce")
 KEYS = ["usage", "method", "sensitive", "attribute", "metric", "group"]
@@ -155,6 +160,15 @@ def test_with_one_seed_the_intervals_are_those_of_one_run(data):
     np.testing.assert_allclose(of_cells["p_value"], of_cells["p_value_pair"])
 
 
+def test_the_report_reads_the_frame(frame):
+    text = console_methods(frame)
+    for row in frame.query(
+        "metric == 'auc' and group in ('overall', 'worst', 'gap') and attribute == 'sex'"
+    ).itertuples():
+        assert f"{row.value:.3f} [" in text
+        assert row.method == "erm" or f"{signed(row.difference)} [{signed(row.difference_low)}" in text
+
+
 @pytest.mark.parametrize(("width", "order"), [(1, 1), (100, -1)])
 def test_chunks_and_their_order_change_nothing(data, frame, width, order):
     again = compare(data, chunks=chunked(data[0], width, order))
@@ -200,6 +214,20 @@ def test_the_baseline_is_of_the_same_usage_and_of_the_same_attribute_if_there_is
     assert loss.loc[("dro", "sex"), "difference"] == pytest.approx(
         loss.loc[("dro", "sex"), "value"] - loss.loc[("erm", "sex"), "value"]
     )
+
+
+def test_replicates_are_let_go_once_a_method_is_compared():
+    scores, table, *sample = make(("erm", *(f"m{i:02}" for i in range(15))), n_seeds=4, n=40)
+    held = []
+
+    def chunks():
+        for chunk in chunked(scores, 16):
+            held.append(sum(isinstance(thing, Mean) and bool(thing.samples) for thing in gc.get_objects()))
+            yield chunk
+
+    compare((scores, table, *sample), chunks=chunks(), metrics=("acc",), n_boot=2, min_group=1)
+    assert len(held) == 4
+    assert max(held) <= 1 + 2  # the baseline, and the last method that the loop has seen
 
 
 def test_settings_of_the_table_are_carried_and_must_be_the_same_for_all_seeds(data):
@@ -271,7 +299,7 @@ def test_intervals_hold_the_truth_over_patients_and_seeds():
     Then the AUC over images and seeds is Φ(μ / √(2 (1 + σ²) + τ²)). Every study is a usage of its own.
     """
     rng = np.random.default_rng(0)
-    n_studies, n_seeds, n, tau, sigma = 120, 3, 100, 0.35, 0.5
+    n_studies, n_seeds, n, tau, sigma = 80, 3, 100, 0.35, 0.5
     mu = {"erm": 1.2, "better": 1.7, "equal": 1.2}
     labels = (np.arange(n) % 3 == 0).astype(int)
     table, scores = [], {}

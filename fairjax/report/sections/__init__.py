@@ -9,7 +9,7 @@ from typing import Any
 
 from fairjax.report import verdict
 from fairjax.report.cells import metric
-from fairjax.report.sections import curves, numbers, prompts, runs, what
+from fairjax.report.sections import curves, methods, numbers, prompts, runs, what
 from fairjax.report.sections.common import Page, Section
 
 SECTIONS = (
@@ -19,6 +19,10 @@ SECTIONS = (
     Section("groups", "Performance by group", numbers.groups),
     Section("criteria", "Fairness criteria", numbers.criteria),
     Section("models", "Models compared", numbers.models),
+    Section("methods", "Methods compared", methods.methods),
+    Section("tradeoff", "Trade-off", methods.tradeoff),
+    Section("harm", "Who is worse off", methods.harm),
+    Section("seeds", "Spread over seeds", methods.seeds),
     Section("numbers", "Numbers", numbers.numbers),
     Section("prompts", "Prompts", prompts.prompts),
     Section("distribution", "Distribution by group", curves.distribution),

@@ -8,8 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from fairjax.report import figures
+from fairjax.report.compared import Compared
 from fairjax.report.data import ReportData
 from fairjax.report.selected import Selected
+
+_BASELINE = figures.Look("ink", "X", "✖", "-")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,20 @@ class Page:
     def looks(self) -> dict[tuple[str, str], figures.Look]:
         """The look of each (attribute, group)."""
         return figures.looks({attribute: self.selected.groups(attribute) for attribute in self.selected.attributes})
+
+    @cached_property
+    def compared(self) -> Compared | None:
+        """Methods and their differences to a baseline; None where there are fewer than two."""
+        compared = None if self.data.methods is None else Compared(self.data.methods)
+        return compared if compared and len(compared.methods) > 1 else None
+
+    @cached_property
+    def method_looks(self) -> dict[str, figures.Look]:
+        """The look of each method, the same in every usage; the baseline has ink of its own."""
+        baselines = list(self.compared.baselines.values()) if self.compared else []
+        names = dict.fromkeys(of.method for of in self.compared.methods) if self.compared else {}
+        found = figures.looks({"": [name for name in names if name not in baselines]})
+        return {name: look for (_, name), look in found.items()} | dict.fromkeys(baselines, _BASELINE)
 
     @property
     def models(self) -> list[str]:

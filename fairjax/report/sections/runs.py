@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL, WORST, Selected
 from fairjax.report.tables import distribution, same_settings
 
-_COLOUR_BY = ("method", "learning_rate", "weight_decay")
+_COLOUR_BY = ("method", "usage", "strength", "learning_rate", "weight_decay")
 
 
 def runs(page: Page) -> dict[str, Any] | None:
@@ -24,7 +25,8 @@ def runs(page: Page) -> dict[str, Any] | None:
     if rows["run"].nunique() < 2:
         return None
     by = next((key for key in _COLOUR_BY if key in rows and rows[key].nunique() > 1), None)
-    kind, legend = _kinds(rows.drop_duplicates("run").set_index("run"), by)
+    tokens_of = {name: look.token for name, look in page.method_looks.items()} if by == "method" else {}
+    kind, legend = _kinds(rows.drop_duplicates("run").set_index("run"), by, tokens_of)
     wide = rows.pivot_table(index="run", columns=["attribute", "group"], values="value", sort=False).reindex(kind.index)
     label, blocks = metric(name).short, []
     for place, attribute in enumerate(selected.attributes):
@@ -50,29 +52,36 @@ def runs(page: Page) -> dict[str, Any] | None:
     }
 
 
-def _kinds(runs: pd.DataFrame, by: str | None) -> tuple[pd.Series, list[tuple[str, str]]]:
-    """Returns the colour index of each run, and (token, label) of each colour: a ramp for numbers, hues for names."""
+def _kinds(runs: pd.DataFrame, by: str | None, tokens_of: Mapping[str, str]) -> tuple[pd.Series, list[tuple[str, str]]]:
+    """Returns the colour index of each run, and (token, label) of each colour: a ramp for numbers, hues for names.
+
+    Args:
+      runs: one row for each.
+      by: the column that colours them; None for all alike.
+      tokens_of: the colours of names that have one in other figures.
+    """
     if by is None:
         return pd.Series(0, runs.index), [("accent", "all runs")]
     values = runs[by]
     levels = sorted(values.dropna().unique())
     numeric = pd.api.types.is_numeric_dtype(values)
     tokens = list(svg.RAMP if numeric else svg.GROUPS)
+    step = max(len(levels) - 1, 1)
+    places = [round(i * (len(tokens) - 1) / step) if numeric else i % len(tokens) for i in range(len(levels))]
+    token = {level: tokens_of.get(level, tokens[place]) for level, place in zip(levels, places)}
+    sharing: dict[str, list] = {}
+    for level in levels:
+        sharing.setdefault(token[level], []).append(level)
+    index = {name: i for i, name in enumerate(sharing)}
+    kind = values.map(lambda level: index[token[level]] if pd.notna(level) else 0).astype(int)
+    return kind, [(name, _label(of, numeric)) for name, of in sharing.items()]
+
+
+def _label(levels: list, numeric: bool) -> str:
+    """Returns what a colour stands for: a number or a range, or all the names that share it."""
     if not numeric:
-        labels = {tokens[i % len(tokens)]: str(level) for i, level in enumerate(levels[: len(tokens)])}
-        places = {level: i % len(tokens) for i, level in enumerate(levels)}
-    else:
-        step = max(len(levels) - 1, 1)
-        places = {level: round(i * (len(tokens) - 1) / step) for i, level in enumerate(levels)}
-        labels = {}
-        for i, token in enumerate(tokens):
-            ends = [level for level in levels if places[level] == i]
-            if ends:
-                labels[token] = f"{ends[0]:g}" if len(ends) == 1 else f"{ends[0]:g} – {ends[-1]:g}"
-    used = [token for token in tokens if token in labels]
-    index = {token: i for i, token in enumerate(used)}
-    kind = values.map(lambda level: index[tokens[places[level]]] if pd.notna(level) else 0).astype(int)
-    return kind, [(token, labels[token]) for token in used]
+        return ", ".join(map(str, levels))
+    return f"{levels[0]:g}" if len(levels) == 1 else f"{levels[0]:g} – {levels[-1]:g}"
 
 
 def _spread(rows: pd.DataFrame, selected: Selected) -> list[tuple]:

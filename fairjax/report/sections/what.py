@@ -10,7 +10,7 @@ from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL
 
 SPLITS = ("train", "validation", "test")
-_RUN_FACTS = ("usage", "method", "learning_rate", "weight_decay", "seed", "run", "policy")
+_RUN_FACTS = ("usage", "method", "sensitive", "strength", "learning_rate", "weight_decay", "seed", "run", "policy")
 
 
 def what(page: Page) -> dict[str, Any]:
@@ -80,6 +80,7 @@ def reading(page: Page) -> dict[str, Any]:
         "tested": any(finite(selected.cell(attribute, name, GAP).p_value) for attribute, name in gaps),
         "has_threshold": bool(page.data.thresholds),
         "overall": OVERALL,
+        "compares_methods": page.compared is not None,
     }
 
 

@@ -26,10 +26,10 @@ def histograms(
     Returns:
       (r, k) and (r, g, k), each row summing to 1 (an absent group's to 0), and the weights (r, g) of the groups.
     """
-    points = jnp.linspace(0, 1, GRID)
-    hats = weights[..., None] * jax.nn.relu(1 - jnp.abs(values[..., None] - points) * (GRID - 1))  # (r, b, k)
-    all_ = hats.sum(1)
-    grouped = jnp.einsum("rbk,bg->rgk" if membership.ndim == 2 else "rbk,rbg->rgk", hats, membership)
+    points = jnp.linspace(0, 1, GRID)[:, None]
+    hats = weights[:, None] * jax.nn.relu(1 - jnp.abs(values[:, None] - points) * (GRID - 1))  # (r, k, b)
+    all_ = hats.sum(-1)
+    grouped = jnp.swapaxes(jnp.matmul(hats, membership), 1, 2)
     totals = grouped.sum(-1)
     all_ = all_ / jnp.maximum(all_.sum(-1, keepdims=True), TINY)
     return all_, grouped / jnp.maximum(totals, TINY)[..., None], totals

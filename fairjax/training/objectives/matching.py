@@ -9,8 +9,6 @@ from jaxtyping import Array, Float
 from fairjax.training.objectives.base import TINY, State, Step, weighted_mean
 from fairjax.training.objectives.distributions import grid_cost, histograms, sinkhorn
 
-KERNEL_POWERS = (1, 4, 16)  # of exp(−|z − z'|² / 8): Gaussian kernels of standard deviation 2, 1 and 1/2
-
 
 def mmd(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
     """Adds strength · Σ_g MMD²(features of group g, features of all).
@@ -18,26 +16,52 @@ def mmd(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[A
     Source: Gretton et al. 2012, A kernel two-sample test, eq. 5 (biased); Li et al. 2018, Domain generalization with
     adversarial feature learning.
     """
-    apart = squared_mmd(step.features, jnp.broadcast_to(step.weights, step.losses.shape), step.membership)
-    return weighted_mean(step.losses, step.weights) + strength * apart.sum(-1), state
+    apart = squared_mmd(step.features, step.weights, step.membership)
+    return weighted_mean(step.losses, step.weights) + strength * apart, state
 
 
 def squared_mmd(
-    features: Float[Array, "r h b"], weights: Float[Array, "r b"], membership: Float[Array, "*r b g"]
-) -> Float[Array, "r g"]:
-    """Squared maximum mean discrepancy of each group from all samples, summed over kernels; 0 for an absent group."""
-    squares = jnp.sum(features**2, 1)
-    products = features[:, 0, :, None] * features[:, 0, None, :] if features.shape[1] == 1 else None
-    if products is None:
-        products = jnp.einsum("rhb,rhc->rbc", features, features)
-    distances = jax.nn.relu(squares[:, :, None] + squares[:, None, :] - 2 * products)
-    base = jnp.exp(-distances / 8)
-    kernel = sum(base**power for power in KERNEL_POWERS)
-    grouped = jnp.swapaxes(weights[..., None] * membership, 1, 2)  # (r, g, b)
-    totals = grouped.sum(-1, keepdims=True)
+    features: Float[Array, "r h b"], weights: Float[Array, "*r b"], membership: Float[Array, "*r b g"]
+) -> Float[Array, " r"]:
+    """Squared maximum mean discrepancy of each group that is present from all samples, summed over groups and kernels.
+
+    With a_g the weights of a group less those of all, each of sum 1, it is Σ_g a_gᵀ K a_g = Σ_ij K_ij Σ_g a_gi a_gj:
+    one pass over the pairs.
+    """
+    grouped = weights[..., None] * membership
+    totals = grouped.sum(-2, keepdims=True)
     all_ = weights / jnp.maximum(weights.sum(-1, keepdims=True), TINY)
-    difference = jnp.where(totals > 0, grouped / jnp.maximum(totals, TINY) - all_[:, None], 0.0)
-    return jnp.sum(jnp.matmul(difference, kernel) * difference, -1)
+    a = jnp.where(totals > 0, grouped / jnp.maximum(totals, TINY) - all_[..., None], 0.0)
+    pairs = jnp.einsum("...bg,...cg->...bc", a, a)
+    if features.shape[1] == 1:
+        return _paired(features[:, 0], pairs)
+    squares = jnp.sum(features**2, 1)
+    products = jnp.einsum("rhb,rhc->rbc", features, features)
+    base, fourth, last = _kernels(jax.nn.relu(squares[:, :, None] + squares[:, None, :] - 2 * products))
+    return jnp.sum(pairs * (base + fourth + last), (-2, -1))
+
+
+def _kernels(squared_distances: Array) -> tuple[Array, Array, Array]:
+    """Gaussian kernels of standard deviation 2, 1 and 1/2, for the price of one exponential."""
+    base = jnp.exp(-squared_distances / 8)
+    fourth = (base * base) ** 2
+    return base, fourth, (fourth * fourth) ** 2
+
+
+@jax.custom_vjp
+def _paired(z: Float[Array, "r b"], pairs: Float[Array, "*r b b"]) -> Float[Array, " r"]:
+    """Σ_ij pairs_ij k(z_i, z_j) of single numbers, with the derivative in the same pass: half the time."""
+    return _paired_forward(z, pairs)[0]
+
+
+def _paired_forward(z: Array, pairs: Array) -> tuple[Array, Array]:
+    apart = z[:, :, None] - z[:, None, :]
+    base, fourth, last = _kernels(apart * apart)
+    value = jnp.sum(pairs * (base + fourth + last), (-2, -1))
+    return value, jnp.sum(pairs * (-apart / 2) * (base + 4 * fourth + 16 * last), -1)
+
+
+_paired.defvjp(_paired_forward, lambda slope, cotangent: (cotangent[:, None] * slope, None))
 
 
 def coral(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
@@ -76,9 +100,9 @@ def fair_sinkhorn(step: Step, strength: Float[Array, " r"], state: State) -> tup
     """
     weights = jnp.broadcast_to(step.weights, step.losses.shape)
     all_, grouped, totals = histograms(jax.nn.sigmoid(step.logits), weights, step.membership)
-    all_ = jnp.broadcast_to(all_[:, None], grouped.shape)
     present = totals > 0
-    first = jnp.where(present[..., None], grouped, all_)
-    cost = grid_cost()
-    apart = sinkhorn(first, all_, cost) - (sinkhorn(first, first, cost) + sinkhorn(all_, all_, cost)) / 2
+    first = jnp.where(present[..., None], grouped, all_[:, None])
+    cost, second = grid_cost(), jnp.broadcast_to(all_[:, None], first.shape)
+    own = sinkhorn(first, first, cost) + sinkhorn(all_, all_, cost)[:, None]
+    apart = sinkhorn(first, second, cost) - own / 2
     return weighted_mean(step.losses, step.weights) + strength * jnp.where(present, apart, 0.0).sum(-1), state

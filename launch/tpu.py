@@ -1,0 +1,37 @@
+"""Starts it on every host of a TPU pod: `python -m launch.tpu --name=POD --zone=ZONE -- --config=… --workdir=…`.
+
+fairjax must be installed on the hosts in `--directory`, and the work directory lie on a file system that they share.
+JAX finds the other hosts by itself.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from absl import flags
+
+from fairjax import command
+from fairjax.errors import UserError
+from launch.common import program, start
+
+NAME = flags.DEFINE_string("name", None, "Name of the TPU.")
+ZONE = flags.DEFINE_string("zone", None, "Its zone.")
+PROJECT = flags.DEFINE_string("project", None, "Its project; by default gcloud's.")
+DIRECTORY = flags.DEFINE_string("directory", "fairjax", "The checkout on the hosts, below the home directory.")
+SETUP = flags.DEFINE_string("setup", None, "A line of shell before the start, such as 'source venv/bin/activate'.")
+PYTHON = flags.DEFINE_string("python", "python3", "The interpreter on the hosts.")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program on all hosts at once, and stays until it has ended."""
+    if not NAME.value or not ZONE.value:
+        raise UserError("say which TPU: --name=POD --zone=ZONE")
+    run = f"FAIRJAX_DISTRIBUTED=auto {shlex.join(program(argv, PYTHON.value))}"
+    steps = [f"cd {shlex.quote(DIRECTORY.value)}", *([SETUP.value] if SETUP.value else []), run]
+    where = [f"--zone={ZONE.value}", *([f"--project={PROJECT.value}"] if PROJECT.value else [])]
+    remote = f"--command={' && '.join(steps)}"
+    start(["gcloud", "compute", "tpus", "tpu-vm", "ssh", NAME.value, *where, "--worker=all", remote])
+
+
+if __name__ == "__main__":
+    command.run(main, command.parse)
