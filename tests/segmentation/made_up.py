@@ -17,8 +17,8 @@ GROUPS = ("plain", "inverted")
 SMALL = {"decoder.depth": 1, "decoder.n_multimask": 1, "decoder.iou_depth": 2}  # a program that is soon compiled
 
 
-def segmenter():
-    module = models.build("mobile_sam", **CHANGES | SMALL)
+def segmenter(changes=SMALL):
+    module = models.build("mobile_sam", **CHANGES, **changes)
     preprocess = models.load_preprocess(models.make_card("mobile_sam", module.config)).replace(size=SIZE)
     return Segmenter(module, Frame(preprocess, module.config.decoder), {"weights": "made up"})
 
