@@ -123,7 +123,7 @@ def base(dataset: str) -> ConfigDict:
 
 
 def segmentation(dataset: str) -> ConfigDict:
-    """Returns the defaults for prompted segmentation: those of `base`, and a section `prompting`."""
+    """Returns the defaults for prompted segmentation: those of `base`, and sections `prompting` and `mitigation`."""
     config = base(dataset)
     config.task = "segmentation"
     config.evaluation.one_class = "report"  # what is compared is masks, not classes
@@ -137,14 +137,33 @@ def segmentation(dataset: str) -> ConfigDict:
             "objects": "class",  # or "component", "largest", "left", "right": of segmentation.objects.MODES
             "min_pixels": 1,  # smaller objects are left out
             "most_objects": 8,  # per image and class, the largest ones
-            "most_images": 0,  # a sample of the images that have masks; 0 for all
+            "most_images": 0,  # a sample of the images (of volumes, the volumes) that have masks; 0 for all
             "measures": ("dice", "iou", "nsd", "hd95"),
             "tolerance": 2.0,  # of nsd, in the unit of `spacing`
-            "spacing": 1.0,  # edge of a pixel in mm; 1 for distances in pixels
+            "spacing": 1.0,  # edge in mm of the pixels of images that do not tell it (as DICOM files and volumes do)
             "mask_size": 0,  # longer side, in pixels, that larger images are compared at; 0 for their own
             "intersections": True,  # whether all attributes are also crossed
             "shown": "bbox",  # the prompt that the report speaks of
             "cases": 8,  # worst cases that the report shows
+        }
+    )
+    config.mitigation = ConfigDict(
+        {
+            "methods": (),  # of segmentation.tuning.losses.METHODS: "erm", "resampling", "group_dro", "febs", …
+            "attribute": "",  # whose groups the methods are told of; "" for the first of `attributes`
+            "strengths": (),  # of the methods that have one; () for each method's own default
+            "learning_rates": (1e-4,),
+            "seeds": 3,
+            "epochs": 10,
+            "warmup_epochs": 1,
+            "final_lr_fraction": 0.04,
+            "batch_size": 4,  # objects per step
+            "weight_decay": 0.01,
+            "lora_rank": 0,  # of additions to the image encoder's attention; above 0 every step encodes its images
+            "choose": "overall",  # or "worst" group: the Dice that picks epoch, rate and strength on validation
+            "prompts": "",  # of the training objects; "" for those of `prompting`
+            "draws": 4,  # of each random prompt, from which a step takes one
+            "jitter": 0.1,  # of the training boxes
         }
     )
     return config

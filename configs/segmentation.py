@@ -14,6 +14,14 @@ model rates best, and of the best mask:
 and on 100 images of covid_cxr, the lung on the left of the picture (objects=left):
 
     bbox    0.879 [0.866, 0.891]   sex 0.030 [0.006, 0.053]*   age 0.021 [0.000, 0.045]
+
+Mitigation tunes the mask decoder on cached image embeddings (the section `mitigation` of `common.py`):
+
+    --config.mitigation.methods="('erm','resampling','group_dro','febs')" --config.mitigation.attribute=age
+
+At 256 pixels, 72 images to train on and 72 to test, 4 epochs, one seed, strength 1: Dice of a box 0.881 frozen, 0.893
+by ERM (difference 0.012 [0.002, 0.023]), 0.893 by GroupDRO, 0.884 by FEBS; of a random point 0.280, 0.802, 0.799 and
+0.772.
 """
 
 from ml_collections import ConfigDict

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from fairjax import experiment, models
 from fairjax.audit.groups import encode
@@ -16,7 +17,7 @@ from fairjax.metrics.overlap import MEASURES
 from fairjax.models import zoo
 from fairjax.models.architectures import override
 from fairjax.models.zoo import segmentation as sam_zoo
-from fairjax.segmentation import objects, prompts
+from fairjax.segmentation import evaluate, objects, prompts
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.infer import Measured, Scoring, Segmenter
 from fairjax.segmentation.objects import Objects, Rule
@@ -72,12 +73,13 @@ def settings(config: Config) -> tuple[Rule, prompts.Plan, Scoring]:
 
 
 def sample(dataset: Dataset, most: int, seed: int) -> Dataset:
-    """The images that have masks and, of too many, those whose names have the smallest hashes."""
+    """The images (of volumes, all slices) that have masks and, of too many, those with the smallest hashes of names."""
     if not most:
         return dataset
     dataset = dataset.take(dataset.has_mask)
-    draws = np.array([prompts.generator(seed, "sample", image).random() for image in dataset.table["image"]])
-    return dataset.take(np.argsort(np.argsort(draws)) < most)
+    names = dataset.table["volume" if "volume" in dataset.table else "image"]
+    draws = {name: prompts.generator(seed, "sample", name).random() for name in names.unique()}
+    return dataset.take(names.isin(sorted(draws, key=draws.__getitem__)[:most]).to_numpy())
 
 
 def find(dataset: Dataset, rule: Rule, config: Config, show_progress: bool) -> tuple[Objects, Dataset]:
@@ -93,8 +95,15 @@ def find(dataset: Dataset, rule: Rule, config: Config, show_progress: bool) -> t
         )
     holds = np.zeros(len(dataset), bool)
     holds[found.table["row"]] = True
-    rows = np.cumsum(holds) - 1
-    return dataclasses.replace(found, table=found.table.assign(row=rows[found.table["row"]])), dataset.take(holds)
+    targets, found = subset(dataset, found, holds)
+    return found, targets
+
+
+def subset(dataset: Dataset, found: Objects, keep: Bool[np.ndarray, " n"]) -> tuple[Dataset, Objects]:
+    """The images that are kept, and the objects in them, numbered by their rows."""
+    table = found.table[keep[found.table["row"]]].reset_index(drop=True)
+    rows = np.cumsum(keep) - 1
+    return dataset.take(keep), dataclasses.replace(found, table=table.assign(row=rows[table["row"]]))
 
 
 def load_segmenter(config: Config) -> tuple[Segmenter, dict[str, Any]]:
@@ -128,3 +137,8 @@ def cohort(
     table = targets.table[names].iloc[rows].reset_index(drop=True)
     crossed = [tuple(names)] if intersections and len(names) > 1 else False
     return encode(table, intersections=crossed).attributes, targets.patients()[rows]
+
+
+def of_units(targets: Dataset, measured: Measured) -> Measured:
+    """What is evaluated: objects, or of slices the classes in their volumes; see `evaluate.by_volume`."""
+    return evaluate.by_volume(measured, targets.volumes()) if "volume" in targets.table else measured

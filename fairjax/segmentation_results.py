@@ -27,9 +27,9 @@ def shown_values(measured: Measured, plan: prompts.Plan, scoring: Scoring, run: 
 
 
 def summary(tidy: pd.DataFrame) -> pd.DataFrame:
-    """For people: per prompt, selection, metric and attribute the overall value, the gap and the worst group."""
+    """For people: per method, prompt, selection, metric and attribute the overall value, the gap, the worst group."""
     averaged = tidy[tidy["seed"].isna() & tidy["group"].isin(["overall", "gap", "worst"])]
-    keys = ["dataset", "model", "prompt", "selection", "metric", "attribute"]
+    keys = ["dataset", "model", "method", "prompt", "selection", "metric", "attribute"]
     wide = averaged.pivot_table(
         index=keys, columns="group", values=["value", "ci_low", "ci_high"], sort=False, dropna=True
     )
@@ -61,11 +61,10 @@ def worst_cases(
     plan: prompts.Plan,
     scoring: Scoring,
     measured: Measured,
-    values: np.ndarray,
     attributes: dict[str, Attribute],
     config: Config,
 ) -> list[dict[str, Any]]:
-    """The objects with the lowest Dice, as pictures."""
+    """The objects (of volumes, in their slices) with the lowest Dice, as pictures."""
     words = config["prompting"]
     number = next(i for i, (kind, _) in enumerate(plan.instances) if kind == words["shown"])
     one = measured.values[:, number, 0, 0]
@@ -145,6 +144,29 @@ def notes(
     said += [f"{count} {what}, and are left out." for what, count in left.items() if count]
     if unread := len(measured.quarantined) + len(found.unreadable):
         said.append(f"{unread} images or masks could not be read and are left out.")
+    said += _of_volumes(dataset, measured) + _of_spacing(found, config)
     if dataset.n_patients == len(dataset):
         said.append("Every image is its own unit: intervals assume that images are independent.")
     return said
+
+
+def _of_volumes(dataset: Dataset, measured: Measured) -> list[str]:
+    if "volume" not in dataset.table:
+        return []
+    return [
+        f"Slices were segmented one by one, those that hold an object ({measured.table['image'].nunique()}); the value "
+        "of a class in a volume is the mean over them, and volumes of one patient are resampled together."
+    ]
+
+
+def _of_spacing(found: Objects, config: Config) -> list[str]:
+    """In what distances are measured, where any are."""
+    if not {"nsd", "hd95"} & set(config["prompting"]["measures"]):
+        return []
+    images = found.table.drop_duplicates("image")
+    told = int(images["mm_y"].notna().sum())
+    given = config["prompting"]["spacing"]
+    rest = "pixels" if given == 1 else f"mm, at prompting.spacing={given:g}"
+    parts = [f"in mm, as their files tell the spacing, in {told} images"] if told else []
+    parts += [f"in {rest} in {len(images) - told}"] if told < len(images) else []
+    return [f"Distances are measured {' and '.join(parts)}."]

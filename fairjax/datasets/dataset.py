@@ -98,6 +98,14 @@ class Dataset:
         """
         return self._masks()(image)
 
+    def pixel_spacing(self, image: str) -> tuple[float, float] | None:
+        """Edges of an image's pixels along its rows' and columns' axes (y, x) in mm, from the file's header.
+
+        None where the file does not tell them, as a photograph does not.
+        """
+        known = getattr(self.read, "pixel_spacing", None)
+        return known(image) if known else None
+
     @property
     def volumetric(self) -> bool:
         """Whether a row is a volume: `read_volume` reads it, and `slices` makes images of it."""

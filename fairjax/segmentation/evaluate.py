@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,12 +12,15 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from fairjax import progress
+from fairjax.datasets.files import FRAGMENT
 from fairjax.metrics.disparity import DISPARITIES
 from fairjax.segmentation.decode import SELECTIONS
 from fairjax.segmentation.infer import Measured
 from fairjax.segmentation.prompts import Plan
-from fairjax.statistics.evaluation import evaluate_runs
+from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.rows import Attribute
+
+FROZEN = "frozen"  # the method of the model as it is
 
 
 def run_name(kind: str, selection: str, draw: int | None = None) -> str:
@@ -24,8 +28,10 @@ def run_name(kind: str, selection: str, draw: int | None = None) -> str:
     return f"{kind}:{selection}" if draw is None else f"{kind}/{draw}:{selection}"
 
 
-def runs(measured: Measured, plan: Plan, measures: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yields what each run is, and measure → its value for every object.
+def runs(
+    measured: Measured, plan: Plan, measures: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, Float[np.ndarray, " k"]]]]:
+    """Yields what each run of the frozen model is, and measure → its value for every object.
 
     A random prompt is a run for each draw, and one whose value for an object is the mean over draws: a bootstrap of
     patients resamples the noise of their prompts with them, so that it is in the intervals.
@@ -37,21 +43,45 @@ def runs(measured: Measured, plan: Plan, measures: Sequence[str]) -> Iterator[tu
             draws: list[tuple[int | None, list[int]]] = [(None, places)]
             draws += [(draw, [place]) for draw, place in enumerate(places)] if len(places) > 1 else []
             for draw, chosen in draws:
-                facts = {"run": run_name(kind, selection, draw), "prompt": kind, "selection": selection, "seed": draw}
+                facts = {"run": run_name(kind, selection, draw), "method": FROZEN, "prompt": kind}
                 values = _mean(measured.values[:, chosen, s].astype(np.float64))
-                yield facts, dict(zip(measures, values.T, strict=True))
+                yield facts | {"selection": selection, "seed": draw}, dict(zip(measures, values.T, strict=True))
 
 
-def _mean(values_kdm: Float[np.ndarray, "k d m"]) -> Float[np.ndarray, "k m"]:
-    """The mean over draws in which a measure is defined; NaN where it is in none."""
-    known = ~np.isnan(values_kdm)
-    total = np.where(known, values_kdm, 0).sum(axis=1)
-    return np.where(known.any(axis=1), total / np.maximum(known.sum(axis=1), 1), np.nan)
+def tuned_runs(
+    method: str, of_seeds: Mapping[int, Measured], plan: Plan, measures: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, Float[np.ndarray, " k"]]]]:
+    """Yields the runs of a tuned model as `runs` does: one for each seed of its training, and their mean.
+
+    Args:
+      method: how it was tuned.
+      of_seeds: seed → what was measured of the same objects.
+      plan, measures: as in `runs`.
+    """
+    found = {
+        seed: [(facts, values) for facts, values in runs(measured, plan, measures) if facts["seed"] is None]
+        for seed, measured in of_seeds.items()
+    }
+    for place, (facts, _) in enumerate(next(iter(found.values()))):
+        of_seed = {seed: ran[place][1] for seed, ran in found.items()}
+        stacked = {name: np.stack([values[name] for values in of_seed.values()]) for name in measures}
+        values = {name: _mean(value.T[..., None])[:, 0] for name, value in stacked.items()}
+        facts = facts | {"run": f"{method}:{facts['run']}", "method": method}
+        yield facts, values
+        for seed, own in of_seed.items() if len(of_seed) > 1 else ():
+            name = facts["run"].replace(f"{method}:", f"{method}/{seed}:", 1)
+            yield facts | {"run": name, "seed": seed}, own
+
+
+def _mean(values: Float[np.ndarray, "*k d m"]) -> Float[np.ndarray, "*k m"]:
+    """The mean over the last axis but one (draws, slices) where a measure is defined; NaN where it is in none."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=-2)
+    return np.where(known.any(axis=-2), total / np.maximum(known.sum(axis=-2), 1), np.nan)
 
 
 def evaluate(
-    measured: Measured,
-    plan: Plan,
+    found: Sequence[tuple[dict[str, Any], dict[str, np.ndarray]]],
     measures: Sequence[str],
     attributes: Mapping[str, Attribute],
     patients: Int[np.ndarray, " k"],
@@ -65,19 +95,18 @@ def evaluate(
     """Evaluates every run, by attribute and group.
 
     Args:
-      measured: k objects.
-      plan: the prompts.
-      measures: of `measured.values`.
+      found: from `runs` and `tuned_runs`: what each is, and measure → values of k objects.
+      measures: names of the measures.
       attributes: name → (codes (k,), names).
       patients: (k,) whose each object is.
       n_boot, seed, confidence, min_group: as in `fairjax.statistics.evaluation.Evaluation`.
       show_progress: whether to show a bar.
 
     Returns:
-      Columns run, prompt, selection, seed (the draw; missing for the mean over draws), attribute, metric, group, value,
+      Columns run, method, prompt, selection, seed (the draw of a random prompt, or the seed that a method was trained
+      with; missing for the mean over them), attribute, metric, group, value,
       ci_low, ci_high, n (objects), status, n_invalid. Objects for which a measure is undefined are left out of it.
     """
-    found = list(runs(measured, plan, measures))
     options = {"n_boot": n_boot, "seed": seed, "confidence": confidence, "min_group": min_group}
     parts = []
     with progress.bar("evaluating", "run", len(found) * len(measures), show=show_progress) as bar:
@@ -109,6 +138,89 @@ def evaluate(
     tidy = pd.concat(parts, ignore_index=True).assign(n_positive=np.nan)
     order = {facts["run"]: i for i, (facts, _) in enumerate(found)}
     return tidy.sort_values("run", key=lambda run: run.map(order), kind="stable").reset_index(drop=True)
+
+
+def differences(
+    found: Sequence[tuple[dict[str, Any], dict[str, np.ndarray]]],
+    measures: Sequence[str],
+    attributes: Mapping[str, Attribute],
+    patients: Int[np.ndarray, " k"],
+    baselines: Sequence[str],
+    *,
+    n_boot: int,
+    seed: int,
+    confidence: float,
+    min_group: int,
+) -> pd.DataFrame:
+    """Paired differences of every method to baselines, on the same bootstrap draws, where both runs are defined.
+
+    Args:
+      found, measures, attributes, patients, n_boot, seed, confidence, min_group: as in `evaluate`.
+      baselines: methods that the others are compared with.
+
+    Returns:
+      Columns a, b (methods), prompt, selection, attribute, metric, group, value (a − b), ci_low, ci_high, p_value, n,
+      status and n_invalid.
+    """
+    averaged = [(facts, values) for facts, values in found if facts["seed"] is None]
+    parts = []
+    for (prompt, selection), members in itertools.groupby(
+        sorted(averaged, key=lambda run: (run[0]["prompt"], run[0]["selection"])),
+        key=lambda run: (run[0]["prompt"], run[0]["selection"]),
+    ):
+        of_method = {facts["method"]: values for facts, values in members}
+        methods = list(of_method)
+        pairs = [
+            (methods.index(a), methods.index(b))
+            for place, b in enumerate(baselines)
+            for a in methods
+            if b in methods and a not in baselines[: place + 1]  # of two baselines, the later to the earlier one
+        ]
+        for measure in measures if pairs else ():
+            scores = np.stack([values[measure] for values in of_method.values()])
+            keep = ~np.isnan(scores).any(0)
+            if not keep.any():
+                continue
+            evaluation = Evaluation(
+                None,
+                {name: (codes[keep], names) for name, (codes, names) in attributes.items()},
+                int(keep.sum()),
+                np.unique(patients[keep], return_inverse=True)[1],
+                metrics=(measure,),
+                n_boot=n_boot,
+                seed=seed,
+                confidence=confidence,
+                min_group=min_group,
+            )
+            columns = pd.DataFrame(evaluation.evaluate_and_compare(scores[:, keep], 0.0, pairs)[1])
+            columns[["a", "b"]] = columns[["a", "b"]].map(methods.__getitem__)
+            parts.append(columns.drop(columns="n_positive").assign(prompt=prompt, selection=selection))
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_volume(measured: Measured, volumes: Int[np.ndarray, " n"]) -> Measured:
+    """The measures of volumes: of every class in a volume, the mean over its objects in all slices that have any.
+
+    A slice counts as much as any other, however little of the object is in it; a measure that is undefined in a slice
+    is left out there.
+
+    Args:
+      measured: objects in slices.
+      volumes: (n,) codes of the volume that each slice (row of the dataset) is of.
+    """
+    table = measured.table.assign(volume=volumes[measured.table["row"]])
+    grouped = table.groupby(["volume", "class"], sort=True)
+    code = grouped.ngroup().to_numpy()
+    members = [np.flatnonzero(code == k) for k in range(grouped.ngroups)]
+    first = table.iloc[[rows[0] for rows in members]].reset_index(drop=True)
+    pooled = first.drop(columns="volume").assign(
+        image=first["image"].str.partition(FRAGMENT)[0],
+        target=first["class"],
+        pixels=grouped["pixels"].sum().to_numpy(),
+    )
+    values = np.stack([_mean(np.moveaxis(measured.values[rows], 0, -2).astype(np.float64)) for rows in members])
+    iou = np.stack([measured.predicted_iou[rows].mean(0) for rows in members])
+    return dataclasses.replace(measured, table=pooled, values=values, predicted_iou=iou)
 
 
 def per_object(measured: Measured, plan: Plan, measures: Sequence[str]) -> pd.DataFrame:

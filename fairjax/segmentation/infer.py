@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grain
 import jax
@@ -21,11 +21,15 @@ from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.extract import fill
 from fairjax.embeddings.read import PADDING, Example
 from fairjax.io import hash_json
+from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.models.sam.tokens import ABSENT, Points, padded, tokens
 from fairjax.segmentation.decode import SELECTIONS, measure_batch
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.objects import Objects, Rule
 from fairjax.segmentation.prompts import KINDS, Plan
+
+if TYPE_CHECKING:
+    from fairjax.segmentation.embedded import Source
 
 BUCKET = 64  # pixels: frames of masks are multiples of it
 
@@ -37,7 +41,7 @@ class Scoring:
     Attributes:
       measures: names from `fairjax.metrics.overlap.MEASURES`.
       tolerance: of `nsd`, in the unit of `spacing`.
-      spacing: edge of an original pixel, in mm; 1 for distances in pixels.
+      spacing: edge of an original pixel, in mm, of images that do not tell theirs; 1 for distances in pixels.
       size: longer side, in pixels, that larger images are compared at; 0 for their own size.
       in_frame: whether prompts are taken from, and masks compared with, the truth squashed to the model's input.
       skip_first_column: whether the column x = 0 is left out.
@@ -90,6 +94,8 @@ class LoadPrompted(grain.transforms.Map):
     n_tokens: int
     canvas: tuple[int, int]  # pixels of the frame that all true masks fit in
     low: int
+    spacings: Mapping[str, tuple[float, float]]  # mm along y and x of those images that tell it
+    source: Source | None = None  # of embeddings, in place of pixels
 
     def map(self, row: int) -> Example:
         """Reads and prompts one image."""
@@ -106,7 +112,7 @@ class LoadPrompted(grain.transforms.Map):
         n_prompts, (height, width) = len(self.plan.instances), self.canvas
         q, size = self.n_objects * n_prompts, self.frame.preprocess.size
         return {
-            "pixels": np.zeros((size, size, 3), np.float32),
+            "pixels": np.zeros(self.source.shape if self.source else (size, size, 3), np.float32),
             "coords": np.zeros((q, self.n_tokens, 2), np.float32),
             "labels": np.full((q, self.n_tokens), ABSENT, np.int32),
             "target": np.repeat(np.arange(self.n_objects, dtype=np.int32), n_prompts),
@@ -117,15 +123,14 @@ class LoadPrompted(grain.transforms.Map):
         }
 
     def _fill(self, arrays: dict[str, np.ndarray], image: str) -> None:
-        pixels, codes = self.read(image), self.read_mask(image)
+        codes = self.read_mask(image)
         height, width = codes.shape
-        if pixels.shape[:2] != codes.shape:
-            raise ValueError(f"the image is {pixels.shape[:2]}, its mask {codes.shape}")
-        arrays["pixels"][...] = self.frame.preprocess(pixels)
+        arrays["pixels"][...] = self.source.read(image) if self.source else self._pixels(image, codes.shape)
         h, w = compared_size(height, width, self.frame, self.scoring)
         rows, columns = self.frame.matrices(h, w, self.low)
         arrays["rows"][:h], arrays["columns"][:w] = rows, columns
-        arrays["spacing"][:] = self.scoring.spacing * np.array([height / h, width / w])
+        spacing = self.spacings.get(image, (self.scoring.spacing, self.scoring.spacing))
+        arrays["spacing"][:] = np.array(spacing) * [height / h, width / w]
         if self.scoring.in_frame:
             codes, height, width = nearest(codes, h, w), h, w
         for place, (code, component, mask) in enumerate(self.rule.find(codes, self.n_classes)):
@@ -134,19 +139,40 @@ class LoadPrompted(grain.transforms.Map):
             arrays["truth"][place, :h, :w] = nearest(mask, h, w)
             for number, drawn in enumerate(self.plan.draw(mask, image, f"{code}#{component}")):
                 at = place * len(self.plan.instances) + number
-                arrays["coords"][at], arrays["labels"][at] = self._tokens(drawn, height, width)
+                arrays["coords"][at], arrays["labels"][at] = as_tokens(drawn, self.frame, self.n_tokens, height, width)
         if self.scoring.skip_first_column:
             arrays["truth"][:, :, 0], arrays["columns"][0] = False, 0.0
 
-    def _tokens(self, drawn: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        if drawn.ndim == 1:
-            box = self.frame.to_frame(drawn.reshape(2, 2), height, width).reshape(1, 4)
-            coords, labels = tokens(self.frame.decoder, boxes=box)
-        else:
-            points = self.frame.to_frame(drawn, height, width)[None]
-            coords, labels = tokens(self.frame.decoder, points, np.ones(points.shape[:2], np.int32))
-        one = padded(Points(coords[0], labels[0]), self.n_tokens)
-        return one.coords, one.labels
+    def _pixels(self, image: str, shape: tuple[int, ...]) -> np.ndarray:
+        pixels = self.read(image)
+        if pixels.shape[:2] != shape:
+            raise ValueError(f"the image is {pixels.shape[:2]}, its mask {shape}")
+        return self.frame.preprocess(pixels)
+
+
+def as_tokens(drawn: np.ndarray, frame: Frame, length: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (length, 2) and labels (length,) of one prompt in the model's frame.
+
+    Args:
+      drawn: points (k, 2), or a box (4,), in pixels of the image.
+      frame: the model's.
+      length: tokens, absent ones at the end.
+      height, width: of the image.
+    """
+    if drawn.ndim == 1:
+        box = frame.to_frame(drawn.reshape(2, 2), height, width).reshape(1, 4)
+        coords, labels = tokens(frame.decoder, boxes=box)
+    else:
+        points = frame.to_frame(drawn, height, width)[None]
+        coords, labels = tokens(frame.decoder, points, np.ones(points.shape[:2], np.int32))
+    one = padded(Points(coords[0], labels[0]), length)
+    return one.coords, one.labels
+
+
+def longest(plan: Plan, decoder: MaskDecoderConfig) -> int:
+    """Tokens of the prompt that has most of them."""
+    points = [KINDS[kind].n_points for kind in plan.kinds]
+    return max(n + 1 if n else 2 + decoder.always_pad for n in points)
 
 
 def compared_size(height: int, width: int, frame: Frame, scoring: Scoring) -> tuple[int, int]:
@@ -184,13 +210,20 @@ class Measured:
     quarantined: list[dict[str, Any]]
 
 
-def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule, plan: Plan, scoring: Scoring):
+def loader(
+    dataset: Dataset,
+    segmenter: Segmenter,
+    objects: Objects,
+    rule: Rule,
+    plan: Plan,
+    scoring: Scoring,
+    source: Source | None = None,
+) -> LoadPrompted:
     """What reads one image of `dataset` with its prompts."""
     size = segmenter.frame
     sides = objects.table[["height", "width"]].drop_duplicates().to_numpy()
     shapes = np.array([compared_size(h, w, size, scoring) for h, w in sides])
     height, width = (int(-(-side // BUCKET) * BUCKET) for side in shapes.max(axis=0))
-    longest = max(_n_tokens(kind, segmenter.frame.decoder) for kind in plan.kinds)
     return LoadPrompted(
         tuple(dataset.table["image"]),
         dataset.read,
@@ -201,15 +234,18 @@ def loader(dataset: Dataset, segmenter: Segmenter, objects: Objects, rule: Rule,
         segmenter.frame,
         scoring,
         objects.most,
-        longest,
+        longest(plan, segmenter.frame.decoder),
         (height, width),
         segmenter.low,
+        spacings(objects),
+        source,
     )
 
 
-def _n_tokens(kind: str, decoder) -> int:
-    n = KINDS[kind].n_points
-    return n + 1 if n else 2 + decoder.always_pad
+def spacings(objects: Objects) -> dict[str, tuple[float, float]]:
+    """Image → edges of its pixels (y, x) in mm, where they are known."""
+    told = objects.table.drop_duplicates("image").dropna(subset=["mm_y", "mm_x"])
+    return {image: (float(y), float(x)) for image, y, x in told[["image", "mm_y", "mm_x"]].itertuples(index=False)}
 
 
 def open_cache(
@@ -246,6 +282,7 @@ def segment(
     scoring: Scoring,
     root: Path,
     *,
+    source: Source | None = None,
     batch_size: int = 4,
     shard_batches: int = 8,
     threads: int = 4,
@@ -262,6 +299,7 @@ def segment(
       plan: the prompts.
       scoring: how masks are compared with the truth.
       root: folder of the caches.
+      source: cached embeddings of the images, that need no encoder any more; None to embed them.
       batch_size, shard_batches, threads, processes, max_unreadable, show_progress: as in `fairjax.embeddings.embed`.
 
     Raises:
@@ -280,8 +318,8 @@ def segment(
     filled = fill(
         cache,
         dataset,
-        loader(dataset, segmenter, objects, rule, plan, scoring),
-        segmenter.module,
+        loader(dataset, segmenter, objects, rule, plan, scoring, source),
+        source.wrap(segmenter.module) if source else segmenter.module,
         compute,
         batch_size=cache.shard_rows // shard_batches,
         threads=threads,

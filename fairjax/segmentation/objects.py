@@ -24,7 +24,7 @@ MODES = {
 }
 LARGE = 0.25  # of the largest component: what counts as large
 TOUCHING = np.ones((3, 3), int)  # components are connected by edges and corners
-COLUMNS = ["row", "image", "target", "class", "component", "pixels", "height", "width"]
+COLUMNS = ["row", "image", "target", "class", "component", "pixels", "height", "width", "mm_y", "mm_x"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Objects:
 
     Attributes:
       table: one row per object: `row` (of the image in the dataset), `image`, `target` (its name in the image),
-        `class`, `component`, `pixels`, and the image's `height` and `width`.
+        `class`, `component`, `pixels`, and the image's `height` and `width` in pixels, and the edges of its pixels
+        in mm along them, `mm_y` and `mm_x`, NaN where nobody tells.
       without_mask: images that have no true mask.
       empty: pairs of image and class in which there is nothing to segment.
       unreadable: [{"row", "image", "reason"}] of masks that cannot be read.
@@ -102,6 +103,7 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
             codes = dataset.read_mask(images[row])
             if codes.ndim != 2:
                 return f"ValueError: a mask of shape {codes.shape} is not one of an image"
+            spacing = dataset.pixel_spacing(images[row]) or (np.nan, np.nan)
         except Exception as error:  # whatever a decoder throws at a broken file, the other masks go on
             return f"{type(error).__name__}: {error}"
         return [
@@ -113,6 +115,7 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
                 component,
                 int(mask.sum()),
                 *mask.shape,
+                *spacing,
             )
             for code, component, mask in rule.find(codes, len(classes))
         ]
@@ -129,7 +132,7 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
                 unreadable.append({"row": int(row), "image": images[row], "reason": result})
                 continue
             found += result
-            empty += len(classes) - len({name for *_, name, _, _, _, _ in result})
+            empty += len(classes) - len({entry[COLUMNS.index("class")] for entry in result})
     if not found:
         raise UserError(f"{dataset.name}: there is nothing to segment in {len(rows)} masks of {len(dataset)} images")
     return Objects(pd.DataFrame(found, columns=COLUMNS), len(dataset) - len(rows), empty, unreadable)

@@ -1,12 +1,18 @@
 """From images to the report, as a user starts it."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 import warnings
+from pathlib import Path
 
 import fairmedfm
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from configs.segmentation import get_config
 from fairjax import segmentation_pipeline as pipeline
@@ -119,3 +125,80 @@ def test_mistakes_are_one_line(root, checkpoint, tmp_path, changes, words):
     with pytest.raises(UserError, match=words) as caught:
         pipeline.run(config(root, checkpoint, **changes), tmp_path / "work", tmp_path / "cache", show_progress=False)
     assert "\n" not in str(caught.value)
+
+
+def tuned(root, checkpoint):
+    settings = config(root, checkpoint, prompting__prompts="bbox", prompting__cases=1)
+    settings["mitigation"] |= {"methods": ("erm", "febs"), "seeds": 2, "epochs": 2, "learning_rates": (1e-3,)}
+    settings["dataset"] |= {"fractions": (0.5, 0.25, 0.25)}
+    return settings
+
+
+@pytest.mark.slow
+def test_tuned_decoders_are_compared_with_the_frozen_one_on_the_test_side(root, checkpoint, tmp_path):
+    pipeline.run(tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    tidy = pd.read_parquet(tmp_path / "work" / "results.parquet")
+    assert set(tidy["method"]) == {"frozen", "erm", "febs"}
+    dice = tidy.query("metric == 'dice' and attribute == 'all' and selection == 'predicted'").set_index("run")["value"]
+    seeds = [dice[f"febs/{seed}:bbox:predicted"] for seed in (0, 1)]
+    assert dice["febs:bbox:predicted"] == pytest.approx(np.mean(seeds), rel=1e-6)
+    side = pd.read_csv(tmp_path / "work" / "split.csv")
+    assert set(side["split"]) == {"train", "validation", "test"}
+    differences = pd.read_csv(tmp_path / "work" / "differences.csv").query("metric == 'dice' and attribute == 'all'")
+    assert set(zip(differences["a"], differences["b"])) == {
+        ("erm", "frozen"),
+        ("febs", "frozen"),
+        ("febs", "erm"),
+    }
+    row = differences.query("a == 'febs' and b == 'frozen' and selection == 'predicted'").iloc[0]
+    assert row["value"] == pytest.approx(dice["febs:bbox:predicted"] - dice["bbox:predicted"], abs=1e-6)
+    assert row["ci_low"] <= row["value"] <= row["ci_high"]
+    page = (tmp_path / "work" / "report" / "index.html").read_text()
+    assert "Decoders were tuned on the training side" in page
+    assert "febs: bbox" in page
+    pipeline.run(tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    pd.testing.assert_frame_equal(tidy, pd.read_parquet(tmp_path / "work" / "results.parquet"))
+
+
+@pytest.mark.slow
+def test_an_encoder_with_low_rank_additions_is_tuned_and_measured(root, checkpoint, tmp_path):
+    settings = tuned(root, checkpoint)
+    settings["mitigation"] |= {"methods": ("erm",), "seeds": 1, "lora_rank": 2, "learning_rates": (1e-2,)}
+    pipeline.run(settings, tmp_path / "work", tmp_path / "cache", show_progress=False)
+    assert not (tmp_path / "cache" / "image_embeddings").exists()
+    chunk = next((tmp_path / "work" / "decoders").rglob("*.safetensors"))
+    assert np.isfinite(load_file(chunk)["loss"]).all()
+    tidy = pd.read_parquet(tmp_path / "work" / "results.parquet")
+    assert set(tidy["method"]) == {"frozen", "erm"}
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_pipeline import config, pipeline
+pipeline.run(config(Path({root!r}), {checkpoint!r}), Path({out!r}) / "work", Path({out!r}) / "cache")
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(finished, root, checkpoint, tmp_path):
+    tests = str(Path(__file__).parent)
+    script = KILLED.format(tests=tests, root=str(root), checkpoint=str(checkpoint), out=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+
+    def shards():
+        return list((tmp_path / "cache" / "segmentations").rglob("rows-*.npy"))
+
+    while not shards() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert shards()
+    assert not (tmp_path / "work" / "results.parquet").exists()
+    pipeline.run(config(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    names = ("results.parquet", "scores/objects.parquet")
+    got, expected = ([pd.read_parquet(path / "work" / name) for name in names] for path in (tmp_path, finished))
+    for one, other in zip(got, expected, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)

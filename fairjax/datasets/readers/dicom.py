@@ -45,6 +45,16 @@ def read_image(path: str, frame: int | None, window: Window | None) -> UInt8[np.
     return to_rgb(255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey, path)
 
 
+def pixel_spacing(path: str) -> tuple[float, float] | None:
+    """Edges (y, x) of the pixels in mm, in the patient or, of a projection, at the detector; None if not told."""
+    header = _header(path, pixels=False)
+    told = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
+    if not told:
+        return None
+    row_mm, column_mm = (float(value) for value in told)
+    return (row_mm, column_mm) if min(row_mm, column_mm) > 0 else None
+
+
 def read_series(path: str) -> tuple[Float[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
     """Reads a volume: a folder with the slices of one series, or a multi-frame file.
 

@@ -36,6 +36,15 @@ class ImageFiles:
         """
         return np.asarray(self.picture(image))
 
+    def pixel_spacing(self, image: str) -> tuple[float, float] | None:
+        """Edges (y, x) of the pixels in mm as a DICOM file tells them; None for other files, whose units vary.
+
+        Raises:
+          OSError, ValueError: the file is damaged, or outside the root.
+        """
+        path, _ = split_fragment(image)
+        return dicom.pixel_spacing(inside(self.root, path)) if path.lower().endswith(DICOM) else None
+
     def picture(self, image: str) -> Image.Image:
         """The same as a picture of Pillow's, for what works on such: an array on the way would be copied twice."""
         path, frame = split_fragment(image)

@@ -7,6 +7,7 @@ import dataclasses
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
@@ -55,6 +56,13 @@ class VolumeImages:
         """Shape (d, h, w) of a volume, from its header alone; raises as `volume` does."""
         shape, spacing = volume_shape(inside(self.root, image))
         return resampled_shape(shape, spacing, self.spacing) if self.spacing else shape
+
+    def pixel_spacing(self, image: str) -> tuple[float, float]:
+        """Edges (y, x) in mm of the pixels of a volume's slices, from its header alone; raises as `volume` does."""
+        path, _ = split_fragment(image)
+        told = self.spacing or _RECENT_SPACING.get(self.root, path, lambda p: volume_shape(inside(self.root, p))[1])
+        y, x = (edge for number, edge in enumerate(told) if number != AXES[self.axis])
+        return y, x
 
     def depth(self, image: str) -> int:
         """Number of slices of a volume, from its header alone; raises as `volume` does."""
@@ -244,7 +252,7 @@ class _Recent:
         self.lock = threading.Lock()
         self.held: collections.OrderedDict = collections.OrderedDict()
 
-    def get(self, owner, path: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
+    def get(self, owner, path: str, read: Callable[[str], Any]) -> Any:
         with self.lock:
             key = (owner, path)
             if key not in self.held:
@@ -255,4 +263,4 @@ class _Recent:
             return self.held[key]
 
 
-_RECENT = _Recent()
+_RECENT, _RECENT_SPACING = _Recent(), _Recent()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from fairjax.report.cells import metric
 from fairjax.report.sections.common import Page
 from fairjax.report.selected import ALL, GAP, OVERALL, Selected
@@ -22,15 +24,21 @@ def prompts(page: Page) -> dict[str, Any] | None:
         rows = []
         for of in runs.values():
             cells = [of.cell(attribute, name, group) for group in groups]
-            rows.append((of.row["prompt"], of.row["selection"], cells, of.cell(attribute, name, GAP)))
+            rows.append((_name(of.row), of.row["selection"], cells, of.cell(attribute, name, GAP)))
         blocks.append((attribute, groups, rows))
     return {"blocks": blocks, "metric": metric(name), "spread": _spread(page)}
+
+
+def _name(run: pd.Series) -> str:
+    """The prompt, and before it the method where the model was tuned."""
+    return run["prompt"] if run["method"] == "frozen" else f"{run['method']}: {run['prompt']}"
 
 
 def _spread(page: Page) -> list[tuple[str, str, float, float, int]]:
     """Prompt, selection, and the lowest and highest overall value among the draws of a random prompt."""
     results = page.data.results
     drawn = results[results["seed"].notna() & (results["metric"] == page.selected.primary)]
+    drawn = drawn[drawn["method"] == "frozen"]  # of tuned models the seeds are those of training
     drawn = drawn[(drawn["attribute"] == ALL) & (drawn["group"] == OVERALL)]
     by = drawn.groupby(["prompt", "selection"], sort=False)["value"]
     return [(*key, values.min(), values.max(), len(values)) for key, values in by]
