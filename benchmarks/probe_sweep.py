@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from fairjax import progress
 from fairjax.devices import one_cpu_device_per_core
 from fairjax.training import sweep
 from fairjax.training.program import ProbeConfig
@@ -63,10 +62,10 @@ def gemm_rate() -> float:
 def fairjax_seconds(features: sweep.Features, config: ProbeConfig) -> tuple[float, float]:
     """Seconds of one chunk of R runs: with compilation, and without."""
     runs = expand(RUNS.value // 4, (2.5e-4, 1e-3, 4e-3, 1.6e-2), (0.05,))
-    engine = sweep.Engine(features, config, jax.random.key(0))
+    engine = sweep.make_engine(features, sweep.make_program(config), None, 0)
 
     def train():
-        engine.train(runs, len(runs), progress.bar("", "run", 1, show=False))
+        engine.train(runs, len(runs), lambda trained: None)
 
     first = fastest(train, 1)
     return first, fastest(train, REPEATS.value)

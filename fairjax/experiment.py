@@ -187,6 +187,21 @@ def model_key(config: Config, card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def model_facts(card: Mapping[str, Any], **more: str) -> dict[str, Any]:
+    """What a report says of a model; `more` of what is taken from it."""
+    row, pixels = zoo.MODELS[card["model"]], card["preprocess"]
+    return {
+        "name": row.name,
+        "title": row.title,
+        **more,
+        "input": f"{pixels['size']} × {pixels['size']} pixels, {pixels['resize']}, {pixels['interpolation']}",
+        "source": card["source"].get("file"),
+        "weights_sha256": card["weights_sha256"],
+        "citation": row.citation,
+        "licence": row.licence,
+    }
+
+
 def split_features(dataset: Dataset, embedded: Embeddings, side: np.ndarray) -> Features:
     """The readable images' embeddings and labels, by split."""
     rows = {name: (side == name) & embedded.valid for name in SPLITS}

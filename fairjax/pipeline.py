@@ -20,7 +20,6 @@ from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.embeddings import Embeddings
 from fairjax.experiment import Config
 from fairjax.failures import Failures
-from fairjax.models.zoo import MODELS
 from fairjax.statistics.methods import compare_methods
 from fairjax.training.postprocessed import Postprocessed
 from fairjax.training.store import Sweep
@@ -151,7 +150,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
                 config=dict(config),
                 environment=work.environment,
                 dataset=_dataset_facts(dataset, embedded),
-                model=_model_facts(card),
+                model=experiment.model_facts(card, feature=f"{card['probe_feature']} ({card['probe_width']} numbers)"),
                 cohort=dataset.cohort(side),
                 results=tidy,
                 run=shown["run"],
@@ -230,20 +229,6 @@ def _dataset_facts(dataset: Dataset, embedded: Embeddings) -> dict[str, Any]:
         "n_images": len(dataset),
         "n_patients": dataset.n_patients,
         "quarantined": quarantined,
-    }
-
-
-def _model_facts(card: dict[str, Any]) -> dict[str, Any]:
-    row, pixels = MODELS[card["model"]], card["preprocess"]
-    return {
-        "name": row.name,
-        "title": row.title,
-        "feature": f"{card['probe_feature']} ({card['probe_width']} numbers)",
-        "input": f"{pixels['size']} × {pixels['size']} pixels, {pixels['resize']}, {pixels['interpolation']}",
-        "source": card["source"].get("file"),
-        "weights_sha256": card["weights_sha256"],
-        "citation": row.citation,
-        "licence": row.licence,
     }
 
 

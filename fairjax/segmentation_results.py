@@ -10,7 +10,6 @@ import pandas as pd
 from fairjax.audit import audit_segmentation
 from fairjax.datasets.dataset import Dataset
 from fairjax.experiment import Config
-from fairjax.models import zoo
 from fairjax.segmentation import cases, evaluate, infer, objects, prompts
 from fairjax.segmentation.infer import Measured, Scoring, Segmenter
 from fairjax.segmentation.objects import Objects, Rule
@@ -109,20 +108,6 @@ def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[
         "n_objects": len(measured.table),
         "objects": ", ".join(targets.mask_classes),
         "quarantined": [{"image": entry["image"], "reason": entry["reason"]} for entry in quarantined],
-    }
-
-
-def model_facts(card: dict[str, Any]) -> dict[str, Any]:
-    """What the report says of the model."""
-    row, pixels = zoo.MODELS[card["model"]], card["preprocess"]
-    return {
-        "name": row.name,
-        "title": row.title,
-        "input": f"{pixels['size']} × {pixels['size']} pixels, {pixels['resize']}, {pixels['interpolation']}",
-        "source": card["source"].get("file"),
-        "weights_sha256": card["weights_sha256"],
-        "citation": row.citation,
-        "licence": row.licence,
     }
 
 

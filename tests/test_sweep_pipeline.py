@@ -89,7 +89,7 @@ def test_the_results_are_one_parquet_dataset_of_distinct_rows(swept):
     }
     path = work / "results.parquet"
     assert len(polars.read_parquet(path)) == len(table)
-    assert duckdb.sql(f"select count(*) from '{path}'").fetchone() == (len(table),)
+    assert duckdb.sql(f"select count(*) from '{path}'").fetchall() == [(len(table),)]
     decided = table[table["method"].str.endswith("equalized_odds")]
     assert set(decided["metric"]) == {"acc", "tpr", "tnr"}
 

@@ -81,8 +81,8 @@ class _Pixels:
 class MappedCache(Cache):
     """A cache of embeddings that are too large to be held: loading it only checks its shards."""
 
-    def load(self) -> Embeddings:
-        """What is in the cache, without the features.
+    def load(self, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> Embeddings:
+        """What is in the cache, without the features, of which nothing is kept.
 
         Raises:
           UserError: a shard is damaged; it names the folder to delete.

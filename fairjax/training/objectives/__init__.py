@@ -151,7 +151,7 @@ def _rows() -> list[Objective]:
             "a second model, to which the errors of the first weigh more",
             _ERRORS,
             mean,
-            Strength("what an error weighs more", 4.0, (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)),
+            Strength("what an error weighs more", 2.0, (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)),
             grouped=False,
             two_stage=True,
         ),

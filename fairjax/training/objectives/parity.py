@@ -21,7 +21,7 @@ CRITERIA: dict[str, tuple[Callable[[Array], Array], ...]] = {
     "eo": (lambda y: y, lambda y: 1 - y),
 }
 MOMENTUM = 0.9  # of the running rates that multipliers see: a batch holds few samples of a small group
-MULTIPLIER_RATE = 0.1  # of the multipliers' ascent
+MULTIPLIER_RATE = 0.02  # of the multipliers' ascent
 LARGEST_MULTIPLIER = 20.0
 
 
