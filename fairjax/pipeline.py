@@ -50,7 +50,6 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
       UserError: a mistake in the settings or the data, in one line; or cells that failed, after all others are done.
     """
     share = distributed.process()
-    share = distributed.process()
     with workdir.opened(path, config, command) as work:
         experiment.check(config)
         plan = cells.expand_cells(config, experiment.attribute_names(config))
