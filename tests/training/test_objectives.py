@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from fairjax.errors import UserError
+from fairjax.training.__main__ import tables
 from fairjax.training.objectives import METHODS, adversaries, distributions, matching, parity, parse, weighting
 from fairjax.training.objectives.base import Sizes, Step, group_means, reverse
 from fairjax.training.objectives.losses import log_loss
@@ -404,3 +405,9 @@ def test_every_row_names_its_paper_and_the_values_of_its_path():
         if row.strength:
             assert row.strength.default in row.strength.path, name
             assert len(set(row.strength.path)) == 8, name
+
+
+def test_the_table_of_methods_names_every_method():
+    printed = tables()
+    assert all(f"\n{name} " in f"\n{printed}" for name in METHODS)
+    assert "step size η of the groups' weights (0.01)" in printed

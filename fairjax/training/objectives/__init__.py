@@ -15,8 +15,8 @@ from fairjax.training.objectives.distributions import GRID
 __all__ = ["METHODS", "WRAPPERS", "Method", "Objective", "Step", "Strength", "parse"]
 
 _BALANCE = Strength("power of the inverse frequency", 1.0, (0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0))
-_PENALTY = Strength("weight of the penalty", 10.0, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))
-_MATCHING = Strength("weight of the distance", 1.0, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
+_PENALTY = Strength("weight of the penalty", 3.0, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))
+_MATCHING = Strength("weight of the distance", 0.3, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
 _ADVERSARY = Strength("weight of the reversed gradient", 1.0, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
 _BOUND = Strength("violation that is allowed", 0.02, (0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01))
 _ERRORS = "Liu et al. 2021, Just train twice: improving group robustness without training group information"
@@ -25,13 +25,13 @@ _NAMES = {"dp": "demographic parity", "eopp": "equal opportunity", "eo": "equali
 
 def _rows() -> list[Objective]:
     mean = weighting.mean_loss
-    balanced = dict.fromkeys(("group", "group × class"))
+    balanced = {"group": "groups", "group × class": "groups × classes"}
     rows = [
         Objective("erm", "empirical risk", "Vapnik 1992, Principles of risk minimization", mean, grouped=False),
         *(
             Objective(
                 name + ("" if cells == "group" else "_class"),
-                f"{words} {cells}s",
+                f"{words} {plural}",
                 paper,
                 mean,
                 _BALANCE,
@@ -52,7 +52,7 @@ def _rows() -> list[Objective]:
                     weighting.resampled,
                 ),
             )
-            for cells in balanced
+            for cells, plural in balanced.items()
         ),
         Objective(
             "group_dro",
