@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,6 +94,34 @@ def test_zero_shot_scores_are_those_of_the_model(clip, used):
     ]
     found = gather(files[0], cell.runs).test_scores(cell.runs[0].name)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_every_usage_scores_volumes_by_their_slices(clip, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"image": f"{i}.nii", "label": i % 2, "patient": i // 2, "sex": ("female", "male")[i // 4 % 2]}
+        for i in range(60)
+    ]
+    for i, row in enumerate(rows):
+        voxels = rng.integers(0, 200, (10, 9, 2 + i % 3)) + 55 * row["label"]
+        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), tmp_path / row["image"])
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    words = common.base("table")
+    words.model.update({"name": "clip", "checkpoint": str(clip), "image_size": 32})
+    words.dataset.update({"root": str(tmp_path), "table": str(tmp_path / "table.csv"), "patient": "patient"})
+    words.dataset.update({"dimensions": "2.5D", "window": (0, 255), "pool": "mean"})
+    words.seeds, words.n_boot, words.attributes = 1, 10, ("sex",)
+    words.prompts.update({"templates": ("a {}",), "negative": ("normal",), "positive": ("chest",)})
+    words.training.update({"usages": tuple(usages.USAGES), "epochs": 2, "warmup_epochs": 1})
+    pipeline.run(words.to_dict(), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    table = pd.read_parquet(tmp_path / "work" / "results.parquet")
+    overall = table[(table["attribute"] == "all") & (table["metric"] == "auc")]
+    assert set(overall["usage"]) == set(usages.USAGES)
+    samples = pd.read_parquet(tmp_path / "work" / "scores" / "samples.parquet")
+    volumes = samples[samples["split"] == "test"]["volume"].nunique()
+    assert set(overall["n"]) == {volumes}
+    assert len(samples) > 2 * len(rows)
 
 
 def test_prompts_are_refused_where_a_model_has_no_text_tower(tmp_path):

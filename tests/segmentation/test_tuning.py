@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import jax.numpy as jnp
-import made_up
 import numpy as np
 import pytest
-from made_up import GROUPS, SOURCE, examples, names
+from masks_made_up import GROUPS, SOURCE, examples, names
 from safetensors.numpy import load_file
 
 from fairjax.errors import UserError

@@ -19,14 +19,13 @@ _PENALTY = Strength("weight of the penalty", 3.0, (0.3, 1.0, 3.0, 10.0, 30.0, 10
 _MATCHING = Strength("weight of the distance", 0.3, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
 _ADVERSARY = Strength("weight of the reversed gradient", 1.0, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
 _BOUND = Strength("violation that is allowed", 0.02, (0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01))
-_ERRORS = "Liu et al. 2021, Just train twice: improving group robustness without training group information"
 _NAMES = {"dp": "demographic parity", "eopp": "equal opportunity", "eo": "equalized odds"}
 
 
 def _rows() -> list[Objective]:
     mean = weighting.mean_loss
     balanced = {"group": "groups", "group × class": "groups × classes"}
-    rows = [
+    return [
         Objective("erm", "empirical risk", "Vapnik 1992, Principles of risk minimization", mean, grouped=False),
         *(
             Objective(
@@ -149,7 +148,7 @@ def _rows() -> list[Objective]:
         Objective(
             "jtt",
             "a second model, to which the errors of the first weigh more",
-            _ERRORS,
+            "Liu et al. 2021, Just train twice: improving group robustness without training group information",
             mean,
             Strength("what an error weighs more", 2.0, (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)),
             grouped=False,
@@ -164,7 +163,6 @@ def _rows() -> list[Objective]:
             workspace=lambda batch: 2 * GRID * batch,
         ),
     ]
-    return rows
 
 
 METHODS: dict[str, Objective] = {row.name: row for row in _rows()}

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Key
 
 from fairjax.training.objectives.base import TINY, Parameters, Sizes, State, Step, group_means, reverse, weighted_mean
 from fairjax.training.objectives.distributions import group_distances
+from fairjax.training.objectives.losses import log_loss
 
 BISECTIONS = 24  # halvings of the range of the losses: what float32 can tell apart
 
@@ -134,8 +135,6 @@ def domain_independent(step: Step, strength: Float[Array, " r"], state: State) -
 
     Source: Wang et al. 2020, Towards fairness in visual recognition: effective strategies for bias mitigation.
     """
-    from fairjax.training.objectives.losses import log_loss
-
     own = jnp.einsum("rgb,bg->rb" if step.membership.ndim == 2 else "rgb,rbg->rb", step.outputs, step.membership)
     logits = jnp.where(step.membership.sum(-1) > 0, own, step.logits)
     return weighted_mean(log_loss(logits, step.y), step.weights), state
