@@ -13,7 +13,8 @@ def tables() -> str:
     """Methods with what their strength means and its default, wrappers, and post-processors, as aligned text."""
     wrappers = [{"wrapper": f"+{name}", "paper": paper} for name, paper in WRAPPERS.items()]
     rules = [{"post-processor": name, "what": row.title, "paper": row.paper} for name, row in POSTPROCESSORS.items()]
-    return "\n\n".join(map(_aligned, ([*map(describe, METHODS.values())], wrappers, rules)))
+    methods = [dict(describe(row)) for row in METHODS.values()]
+    return "\n\n".join(_aligned(rows) for rows in (methods, wrappers, rules))
 
 
 def _aligned(rows: Sequence[Mapping[str, str]]) -> str:
