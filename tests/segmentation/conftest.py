@@ -3,22 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from masks_made_up import CHANGES
 from PIL import Image
 
 from fairjax import datasets, models
 
-CHANGES = {
-    "encoder.image_size": 64,
-    "encoder.embed_dims": (8, 16),
-    "encoder.depths": (1, 1),
-    "encoder.heads": (1, 2),
-    "encoder.windows": (4, 4),
-    "encoder.neck_dim": 16,
-    "decoder.width": 16,
-    "decoder.heads": 2,
-    "decoder.mlp_dim": 16,
-    "decoder.iou_hidden": 8,
-}
 N = 10
 
 

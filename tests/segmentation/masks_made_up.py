@@ -1,7 +1,6 @@
 """Embeddings in which objects are seen at once, of two groups; in one of them the other way round."""
 
 import numpy as np
-from conftest import CHANGES
 
 from fairjax import models
 from fairjax.segmentation.embedded import Source
@@ -9,6 +8,19 @@ from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.infer import Segmenter, as_tokens
 from fairjax.segmentation.prompts import Plan
 from fairjax.segmentation.tuning.examples import Examples
+
+CHANGES = {
+    "encoder.image_size": 64,
+    "encoder.embed_dims": (8, 16),
+    "encoder.depths": (1, 1),
+    "encoder.heads": (1, 2),
+    "encoder.windows": (4, 4),
+    "encoder.neck_dim": 16,
+    "decoder.width": 16,
+    "decoder.heads": 2,
+    "decoder.mlp_dim": 16,
+    "decoder.iou_hidden": 8,
+}
 
 CELLS, SIZE = 8, 32  # of the embedding, and of the model's input: a cell is 4 × 4 pixels
 GROUPS = ("plain", "inverted")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import jax.numpy as jnp
+import masks_made_up
 import numpy as np
 import pytest
 from masks_made_up import GROUPS, SOURCE, examples, names
@@ -27,7 +28,7 @@ RUNS = expand(("erm", "febs"), (), (3e-3,), 3)
 
 @pytest.fixture(scope="module")
 def model():
-    return made_up.segmenter()
+    return masks_made_up.segmenter()
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +209,7 @@ def test_methods_without_a_strength_are_run_once():
 
 @pytest.mark.slow
 def test_tuning_helps_the_group_that_the_frozen_decoder_fails(tmp_path):
-    model = made_up.segmenter({})
+    model = masks_made_up.segmenter({})
     validation = examples(names(900, 24), model, ("bbox",), 1)
     config = TuneConfig(epochs=12, batch_size=8, weight_decay=0.0)
     first = examples(names(0, 32, groups=(0,)), model), validation
@@ -230,7 +231,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 import test_tuning
 from test_tuning import *
-model = made_up.segmenter()
+model = masks_made_up.segmenter()
 sides = examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
 tune(model, sides, RUNS, Path({out!r}))
 """
