@@ -5,7 +5,7 @@
         --config.datasets.isic2017.root=DIR --config.datasets.ham10000.root=DIR \\
         --config.models.mobile_sam.checkpoint=checkpoints/mobile_sam --config.models.mobile_sam.image_size=256
 
-Measured on two CPU cores with eight methods, 4 seeds and resample=patients, 388 runs for each dataset: isic2017 48 s and
+Measured on two CPU cores with eight methods, 4 seeds and resample=patients, 388 runs for each dataset: isic2017 48 s,
 covid_cxr 35 s after their embeddings; no method differs from ERM beyond noise.
 """
 
