@@ -2,8 +2,8 @@
 
 python -m fairjax.launch --config=configs/quickstart.py
 
-Measured on two CPU cores, from cold caches: 13-20 s. AUC 0.836 [0.808, 0.862]; its gap by sex, where a disparity is
-planted, 0.136 [0.080, 0.191], and by age, where none is, 0.009 [0.000, 0.065]. (Sites take pictures differently.)
+Measured on two CPU cores, from cold caches: 33 s. AUC 0.836 [0.808, 0.862]; its gap by sex, where a disparity is
+planted, 0.136 [0.080, 0.192], and by age, where none is, 0.009 [0.000, 0.065]. (Sites take pictures differently.)
 """
 
 from ml_collections import ConfigDict
