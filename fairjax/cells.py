@@ -15,7 +15,7 @@ from fairjax.training.class_prompts import ONLY_RUN
 from fairjax.training.objectives import parse
 from fairjax.training.postprocess import POSTPROCESSORS
 from fairjax.training.postprocessed import Postprocessed
-from fairjax.training.program import ProbeConfig
+from fairjax.training.program import KEEPS, ProbeConfig
 from fairjax.training.runs import Run, expand
 from fairjax.training.store import Sweep
 from fairjax.training.sweep import Groups
@@ -106,14 +106,21 @@ def needs_groups(method: str) -> bool:
 
 
 def _usages(config: Config) -> Iterator[Usage]:
-    """Every usage; LoRA once for each rank."""
+    """Every usage; LoRA once for each rank.
+
+    Raises:
+      UserError: an unknown usage, or a rank that is none.
+    """
+    ranks = tuple(_distinct("lora_ranks", config["training"]["lora_ranks"]))
+    if min(ranks) < 1 or config["training"]["lora_alpha"] <= 0:
+        raise UserError(f"training.lora_ranks must be at least 1, and lora_alpha above 0, not {ranks}")
     for usage in _distinct("usages", config["training"]["usages"], USAGES):
-        yield from usage.ranked(config["training"]["lora_ranks"])
+        yield from usage.ranked(ranks)
 
 
 def _distinct(key: str, names: Sequence[str], table: Mapping[str, Any] | None = None) -> Iterator[Any]:
     if not names or len(set(names)) < len(names):
-        raise UserError(f"training.{key} must be distinct names, at least one, not {tuple(names)}")
+        raise UserError(f"training.{key} must be distinct, at least one, not {tuple(names)}")
     return (lookup(key.rstrip("s"), name, table) if table else name for name in names)
 
 
@@ -140,6 +147,8 @@ def runs_of(config: Config, method: str, usage: Usage) -> list[Run]:
 def probe_of(config: Config) -> ProbeConfig:
     """How runs are trained. The epoch with the least loss is kept where the mean loss is all that methods lower."""
     words = {key: value for key, value in config["training"].items() if key not in OWN_KEYS}
+    if words["keep"] not in ("auto", *KEEPS):
+        raise UserError(f"training.keep must be one of {('auto', *KEEPS)}, not {words['keep']!r}")
     if words["keep"] == "auto":
         words["keep"] = "best" if set(config["training"]["methods"]) == {"erm"} else "last"
     return ProbeConfig(**words)

@@ -10,12 +10,10 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterator
 
 from fairjax.errors import UserError
 
-Item = TypeVar("Item")
 COORDINATOR, COUNT, INDEX = "FAIRJAX_COORDINATOR", "FAIRJAX_NUM_PROCESSES", "FAIRJAX_PROCESS_ID"
 DETECT = "FAIRJAX_DISTRIBUTED"
 
@@ -64,12 +62,6 @@ def process() -> tuple[int, int]:
 def is_first() -> bool:
     """Whether this is the process that assembles and reports."""
     return process()[0] == 0
-
-
-def mine(items: Sequence[Item]) -> Sequence[Item]:
-    """This process's share: every count-th item, beginning at its index."""
-    index, count = process()
-    return items[index::count]
 
 
 def barrier(name: str) -> None:

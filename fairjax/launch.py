@@ -14,7 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fairjax.command import cache_dir, run, set_up_jax
-from fairjax.distributed import initialize_from_environment, process
+from fairjax.distributed import initialize_from_environment, is_first
 from fairjax.errors import UserError, lookup
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
     set_up_jax(cache)
     if initialize_from_environment() and config["task"] == "segmentation":
         raise UserError("prompted segmentation runs in one process, over all devices of one machine")
-    first = process()[0] == 0
+    first = is_first()
 
     from fairjax import pipeline, segmentation_pipeline, sweep_pipeline
 

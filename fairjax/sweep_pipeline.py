@@ -68,7 +68,7 @@ def run(config: Config, path: Path, cache: Path, *, command: str = "", show_prog
             pipeline.run(words, path / name, cache, command=command, show_progress=show_progress)
     if not any((path / name / TABLES[0]).exists() for name, _ in planned):
         failures.raise_if_all(len(planned))
-    if distributed.process()[0] == 0:
+    if distributed.is_first():
         for table in TABLES:
             found = [path / name / table for name, _ in planned if (path / name / table).exists()]
             if found:

@@ -70,7 +70,7 @@ def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[Work
     Raises:
       UserError: another run holds it, it is a file, or it holds results of other settings.
     """
-    if distributed.process()[0]:
+    if not distributed.is_first():
         distributed.barrier(f"opened {path}")
         yield WorkDir(path, {}, first=False)
         return

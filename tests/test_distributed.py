@@ -16,16 +16,7 @@ def test_a_process_alone_is_the_first_and_has_all_work():
     assert distributed.initialize_from_environment() is False
     assert distributed.process() == (0, 1)
     assert distributed.is_first()
-    assert list(distributed.mine("abc")) == ["a", "b", "c"]
     distributed.barrier("nobody else")
-
-
-def test_shares_are_disjoint_and_complete(monkeypatch):
-    shares = []
-    for index in range(3):
-        monkeypatch.setattr(distributed, "process", lambda index=index: (index, 3))
-        shares.append(list(distributed.mine(range(8))))
-    assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
 
 
 def test_auto_leaves_every_device_to_its_process(monkeypatch):

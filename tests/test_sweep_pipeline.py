@@ -149,7 +149,10 @@ def test_a_dry_run_counts_cells_programs_and_work(checkpoint, tmp_path):
         ({"sensitive": ("site",)}, "unknown attribute in training.sensitive 'site'"),
         ({"strengths": ("weak",)}, "unknown training.strengths 'weak'"),
         ({"strengths": ()}, "strengths must be distinct numbers"),
-        ({"methods": ("erm", "erm")}, "training.methods must be distinct names"),
+        ({"methods": ("erm", "erm")}, "training.methods must be distinct, at least one"),
+        ({"lora_ranks": (0,)}, "training.lora_ranks must be at least 1"),
+        ({"radius": -1.0}, "training.radius must be above 0"),
+        ({"keep": "worst"}, r"training.keep must be one of \('auto', 'best', 'last'\)"),
         ({"select": "best"}, "unknown training.select 'best'"),
     ],
 )

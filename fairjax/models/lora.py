@@ -132,11 +132,6 @@ def split(module: nnx.Module) -> tuple[Callable[..., Any], nnx.State]:
     return join, frozen
 
 
-def count(arrays: Adapters) -> int:
-    """Numbers that additions hold."""
-    return sum(x.size for x in arrays.values())
-
-
 def _name(path: tuple[Any, ...]) -> str:
     return ".".join(map(str, path))
 

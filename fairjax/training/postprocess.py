@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -156,13 +156,3 @@ def notes(name: str, rule: Rule, groups: list[str]) -> list[str]:
     ]
     unchanged = int((~rule.own[:, -1]).sum())
     return lines + ([f"{row.title}: no pooled rule in {unchanged} runs: scores unchanged there"] if unchanged else [])
-
-
-def to_arrays(rule: Rule) -> dict[str, np.ndarray]:
-    """Named arrays of a rule, for `safetensors.numpy.save`."""
-    return {name: np.ascontiguousarray(array) for name, array in rule._asdict().items()}
-
-
-def from_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> Rule:
-    """The rule of the row `name` that `to_arrays` took apart."""
-    return lookup("post-processor", name, POSTPROCESSORS).rule(**arrays)

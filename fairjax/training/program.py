@@ -57,6 +57,8 @@ class ProbeConfig:
         for field, choices in choices_of.items():
             if getattr(self, field) not in choices:
                 raise UserError(f"training.{field} must be one of {choices}, not {getattr(self, field)!r}")
+        if self.radius <= 0:
+            raise UserError(f"training.radius must be above 0, not {self.radius:g}")
         if not 0 <= self.warmup_epochs < self.epochs or self.batch_size < 1 or self.patience < 0:
             raise UserError("training needs 0 ≤ warmup_epochs < epochs, batch_size ≥ 1 and patience ≥ 0")
 

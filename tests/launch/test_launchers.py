@@ -13,10 +13,11 @@ AFTER = ["--", "--config=configs/quickstart.py", "--workdir=runs/a b"]
 SHARING = """
 import sys
 from pathlib import Path
-from fairjax.distributed import barrier, initialize_from_environment, is_first, mine, process
+from fairjax.distributed import barrier, initialize_from_environment, is_first, process
 assert initialize_from_environment()
 folder = Path(sys.argv[1])
-for item in mine(range(7)):
+index, count = process()
+for item in range(index, 7, count):
     (folder / f"{item}.txt").write_text(str(process()))
 barrier("written")
 if is_first():

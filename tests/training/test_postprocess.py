@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 from fairlearn.postprocessing import ThresholdOptimizer
-from safetensors.numpy import load, save
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, xlogy
 from scipy.special import logit as exact_logit
@@ -159,16 +158,6 @@ def test_a_run_without_finite_scores_is_nan_and_harms_no_other(name):
     clean = postprocess.apply(name, postprocess.fit(name, scores, labels, codes, 3), scores, codes)
     assert np.isnan(applied[1]).all()
     np.testing.assert_allclose(np.delete(applied, 1, 0), np.delete(clean, 1, 0), rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", POSTPROCESSORS)
-def test_a_rule_survives_being_written(name):
-    scores, labels, codes = cohort()
-    rule = postprocess.fit(name, scores, labels, codes, 3)
-    read = postprocess.from_arrays(name, load(save(postprocess.to_arrays(rule))))
-    np.testing.assert_array_equal(
-        postprocess.apply(name, read, scores, codes), postprocess.apply(name, rule, scores, codes)
-    )
 
 
 def test_platt_lines_are_those_of_unpenalised_logistic_regression():
