@@ -20,7 +20,6 @@ import pandas as pd
 from absl import app, flags
 from sklearn.metrics import roc_auc_score
 
-from fairjax.command import cache_dir, set_up_jax
 from fairjax.metrics import sums, table
 from fairjax.metrics.cells import Cells
 from fairjax.metrics.entries import take
@@ -29,6 +28,7 @@ from fairjax.metrics.table import CLASSIFICATION
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import evaluate_runs
 from fairjax.statistics.replicates import plan_chunks
+from fairjax.utils.cli import cache_dir, set_up_jax
 
 CASES = flags.DEFINE_integer("cases", 10_000, "Cases.")
 REPLICATES = flags.DEFINE_integer("replicates", 4000, "Replicates of fairjax.")
@@ -50,11 +50,18 @@ def main(argv: list[str]) -> None:
     peers = {
         "fairmedfm.evaluate": per_loop(partial(of_fairmedfm, labels, scores, groups)),
         "fairlearn MetricFrame(n_boot), AUC": of_fairlearn(labels, scores, groups),
-        "scikit-learn, AUC overall and in groups": per_loop(partial(of_sklearn, labels, scores, groups)),
+        "scikit-learn, AUC overall and in groups": per_loop(
+            partial(of_sklearn, labels, scores, groups)
+        ),
     }
-    compared = [("fairmedfm.evaluate", everything, "all metrics"), ("fairmedfm.evaluate", six, "its 6 metrics")]
+    compared = [
+        ("fairmedfm.evaluate", everything, "all metrics"),
+        ("fairmedfm.evaluate", six, "its 6 metrics"),
+    ]
     compared += [(name, alone, "AUC") for name in peers if name != "fairmedfm.evaluate"]
-    print(f"{CASES.value:,} cases, 5 groups, {len(jax.devices())} devices; per replicate, the best of 3")
+    print(
+        f"{CASES.value:,} cases, 5 groups, {len(jax.devices())} devices; per replicate, the best of 3"
+    )
     for name, value in seconds.items():
         print(f"{name:42s} {value * 1e6:10.0f} µs")
     for name, own, what in compared:
@@ -69,7 +76,11 @@ def make(n: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     rng = np.random.default_rng(0)
     labels = (rng.random(n) < 0.3).astype(int)
     scores = 1 / (1 + np.exp(-rng.normal(1.5 * labels - 1, 1)))
-    return labels, scores.astype(np.float32), pd.DataFrame({"sex": rng.integers(0, 2, n), "age": rng.integers(0, 3, n)})
+    return (
+        labels,
+        scores.astype(np.float32),
+        pd.DataFrame({"sex": rng.integers(0, 2, n), "age": rng.integers(0, 3, n)}),
+    )
 
 
 def best_of(run: Callable[[], object], times: int = 3) -> float:
@@ -84,8 +95,13 @@ def best_of(run: Callable[[], object], times: int = 3) -> float:
 
 
 def of_fairjax(labels, scores, groups, metrics) -> float:
-    attributes = {name: (groups[name].to_numpy(), [str(g) for g in sorted(groups[name].unique())]) for name in groups}
-    run = partial(evaluate_runs, scores, labels, attributes, 0.5, metrics=metrics, n_boot=REPLICATES.value)
+    attributes = {
+        name: (groups[name].to_numpy(), [str(g) for g in sorted(groups[name].unique())])
+        for name in groups
+    }
+    run = partial(
+        evaluate_runs, scores, labels, attributes, 0.5, metrics=metrics, n_boot=REPLICATES.value
+    )
     return best_of(run) / REPLICATES.value
 
 
@@ -98,7 +114,9 @@ def per_loop(replicate: Callable[[np.ndarray], object]) -> float:
 def of_fairmedfm(labels, scores, groups, rows) -> None:
     import fairmedfm
 
-    fairmedfm.evaluate(labels[rows], scores[rows], groups.iloc[rows].astype(str).reset_index(drop=True))
+    fairmedfm.evaluate(
+        labels[rows], scores[rows], groups.iloc[rows].astype(str).reset_index(drop=True)
+    )
 
 
 def of_fairlearn(labels, scores, groups) -> float:
@@ -131,7 +149,10 @@ def of_sklearn(labels, scores, groups, rows) -> None:
 def shares(labels, scores, groups) -> list[tuple[str, float, float]]:
     """Seconds and share of each part of a replicate: programs that do ever more of it, and their differences."""
     member = np.stack(
-        [np.ones(len(labels), bool), *(groups[a] == g for a in groups for g in sorted(groups[a].unique()))]
+        [
+            np.ones(len(labels), bool),
+            *(groups[a] == g for a in groups for g in sorted(groups[a].unique())),
+        ]
     )
     cells, resampling = Cells.build(labels, member), Resampling.build(len(labels))
     width = plan_chunks(cells.n_entries, 1, REPLICATES.value).replicates
@@ -139,7 +160,9 @@ def shares(labels, scores, groups) -> list[tuple[str, float, float]]:
     numbers = jnp.arange(8 * width).reshape(8, width)
 
     def bits(drawn: jax.Array) -> jax.Array:
-        return jax.vmap(lambda b: jax.random.bits(jax.random.key(b), (len(labels) // 2,)))(drawn).sum()
+        return jax.vmap(lambda b: jax.random.bits(jax.random.key(b), (len(labels) // 2,)))(
+            drawn
+        ).sum()
 
     def draw(drawn):
         return replicate_weights(resampling, 0, drawn)

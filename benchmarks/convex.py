@@ -16,8 +16,8 @@ from absl import app, flags
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from fairjax.devices import one_cpu_device_per_core
-from fairjax.training import convex
+from fairjax.training.convex import fit as convex
+from fairjax.utils.devices import one_cpu_device_per_core
 
 SAMPLES = flags.DEFINE_integer("samples", 8192, "Training samples (n).")
 FEATURES = flags.DEFINE_integer("features", 512, "Feature width (D).")
@@ -31,7 +31,11 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features whose spectrum falls by a factor of 100, labels, and multiplicities (seeds, n)."""
     rng = np.random.default_rng(0)
     n, d = SAMPLES.value, FEATURES.value
-    x = rng.normal(size=(n, d)) * np.geomspace(1, 0.01, d) @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    x = (
+        rng.normal(size=(n, d))
+        * np.geomspace(1, 0.01, d)
+        @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    )
     x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
     y = (rng.random(n) < 1 / (1 + np.exp(-2 * x @ rng.normal(size=d) / d**0.5))).astype(int)
     draws = [np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(SEEDS.value)]
@@ -87,11 +91,18 @@ def main(argv):
     print(f"{jax.devices()[0].device_kind}: {sizes}")
     for name, (seconds, fitted) in timed.items():
         kernels = fitted.kernel.reshape(len(CS), SEEDS.value, -1)[:, : len(few)]
-        converged = f"{fitted.converged.mean():.0%} converged, {fitted.iterations.mean():.1f} iterations"
+        converged = (
+            f"{fitted.converged.mean():.0%} converged, {fitted.iterations.mean():.1f} iterations"
+        )
         print(f"{name:20s} {1e3 * seconds / runs:9.2f} ms/run   {error(kernels)}, {converged}")
-    for name, precision, tolerance in (("sklearn", np.float32, 1e-4), ("sklearn, tol 1e-6", np.float64, 1e-6)):
+    for name, precision, tolerance in (
+        ("sklearn", np.float32, 1e-4),
+        ("sklearn, tol 1e-6", np.float64, 1e-6),
+    ):
         theirs, kernels = peer(x.astype(precision), y, few, tol=tolerance)
-        print(f"{name:20s} {1e3 * theirs:9.2f} ms/run   {error(kernels)}; fairjax is {theirs / ours:.0f}× as fast")
+        print(
+            f"{name:20s} {1e3 * theirs:9.2f} ms/run   {error(kernels)}; fairjax is {theirs / ours:.0f}× as fast"
+        )
 
 
 if __name__ == "__main__":

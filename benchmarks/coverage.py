@@ -13,9 +13,9 @@ import pandas as pd
 from absl import app, flags
 from matplotlib.figure import Figure
 
-from fairjax import progress
-from fairjax.command import cache_dir, set_up_jax
 from fairjax.statistics.coverage import Design, coverage
+from fairjax.utils import progress
+from fairjax.utils.cli import cache_dir, set_up_jax
 
 STUDIES = flags.DEFINE_integer("studies", 2000, "Studies of each design.")
 REPLICATES = flags.DEFINE_integer("replicates", 1000, "Bootstrap replicates of each study.")
@@ -49,9 +49,9 @@ def main(argv: list[str]) -> None:
                 bar.update(1)
     table = pd.concat(tables)
     print(
-        table.pivot_table(index=["design", "metric", "group"], columns="interval", values="covered", sort=False).round(
-            3
-        )
+        table.pivot_table(
+            index=["design", "metric", "group"], columns="interval", values="covered", sort=False
+        ).round(3)
     )
     draw(table)
     print(OUT.value)
@@ -59,26 +59,48 @@ def main(argv: list[str]) -> None:
 
 def draw(table: pd.DataFrame) -> None:
     """A panel for each design: the share of studies that are covered, and the band of 93-97 %."""
-    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with matplotlib.rc_context(
+        {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    ):
         figure = Figure(figsize=(10, 3.1), dpi=150, layout="constrained")
         panels = figure.subplots(1, len(DESIGNS), sharey=True, sharex=True)
         for panel, name in zip(panels, DESIGNS, strict=True):
             of = table[table["design"] == name]
             panel.axvspan(0.93, 0.97, color="#e8eef5")
             panel.axvline(0.95, color="#5b6776", linewidth=1)
-            for shift, (interval, (colour, marker)) in zip((-0.2, 0, 0.2), INTERVALS.items(), strict=True):
+            for shift, (interval, (colour, marker)) in zip(
+                (-0.2, 0, 0.2), INTERVALS.items(), strict=True
+            ):
                 rows = of[of["interval"] == interval].set_index(["metric", "group"])["covered"]
                 y = [place for place, key in enumerate(QUANTITIES) if key in rows.index]
                 x = np.array([rows[key] for key in QUANTITIES if key in rows.index])
                 half = 1.96 * np.sqrt(x * (1 - x) / STUDIES.value)
                 at = np.array(y) + shift
-                panel.errorbar(x, at, xerr=half, fmt=marker, markersize=4, color=colour, linewidth=1, label=interval)
-            panel.set_title(f"{name}\n{of['positives'].iloc[0]} positive images per group", fontsize=9)
+                panel.errorbar(
+                    x,
+                    at,
+                    xerr=half,
+                    fmt=marker,
+                    markersize=4,
+                    color=colour,
+                    linewidth=1,
+                    label=interval,
+                )
+            panel.set_title(
+                f"{name}\n{of['positives'].iloc[0]} positive images per group", fontsize=9
+            )
             panel.set_xlim(0.84, 1.0)
         panels[0].set_yticks(range(len(QUANTITIES)), QUANTITIES.values())
         panels[0].invert_yaxis()
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=3, frameon=False)
-        figure.supxlabel(f"share of {STUDIES.value:,} studies whose 95 % interval holds the truth", fontsize=9)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside lower right",
+            ncols=3,
+            frameon=False,
+        )
+        figure.supxlabel(
+            f"share of {STUDIES.value:,} studies whose 95 % interval holds the truth", fontsize=9
+        )
         figure.savefig(OUT.value)
 
 

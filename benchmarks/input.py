@@ -42,7 +42,8 @@ def write_files(folder: Path) -> list[str]:
     names = [f"{i}.jpg" for i in range(IMAGES.value)]
     for name in names:
         layers = [
-            Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize((SIDE.value,) * 2, 3) for n in (6, 40)
+            Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize((SIDE.value,) * 2, 3)
+            for n in (6, 40)
         ]
         noise = rng.normal(0, 4, (SIDE.value, SIDE.value, 1))
         pixels = 0.7 * np.asarray(layers[0], float) + 0.3 * np.asarray(layers[1], float) + noise
@@ -77,7 +78,9 @@ def decode_only(folder: Path, names: list[str]) -> float:
 def fairjax_stream(folder: Path, names: list[str], threads: int) -> Iterator[np.ndarray]:
     preprocess = Preprocess(size=SIZE.value, mean=MEAN, std=STD)
     load = Load(tuple(names), ImageFiles(str(folder)), preprocess, (SIZE.value, SIZE.value, 3))
-    for _, pixels, reasons in batches(load, np.arange(len(names)), BATCH.value, threads=threads, processes=0):
+    for _, pixels, reasons in batches(
+        load, np.arange(len(names)), BATCH.value, threads=threads, processes=0
+    ):
         assert not any(reasons)
         yield pixels
 
@@ -92,8 +95,14 @@ def torch_loader(folder: Path, names: list[str], workers: int):
             return len(names)
 
         def __getitem__(self, index: int) -> torch.Tensor:
-            image = Image.open(folder / names[index]).convert("RGB").resize((SIZE.value,) * 2, Image.Resampling.BICUBIC)
-            tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+            image = (
+                Image.open(folder / names[index])
+                .convert("RGB")
+                .resize((SIZE.value,) * 2, Image.Resampling.BICUBIC)
+            )
+            tensor = (
+                torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div(255)
+            )
             return tensor.sub_(mean).div_(std)
 
     loader = torch.utils.data.DataLoader(
@@ -116,7 +125,9 @@ def main(argv: list[str]) -> None:
         raw = best_rate(lambda: decode_only(folder, names))
         torch.set_num_threads(1)
         rates = {
-            f"fairjax, {threads} threads": best_rate(lambda t=threads: seconds(fairjax_stream(folder, names, t)))
+            f"fairjax, {threads} threads": best_rate(
+                lambda t=threads: seconds(fairjax_stream(folder, names, t))
+            )
             for threads in (1, CORES, 2 * CORES)
         }
         for workers in (0, CORES, 2 * CORES):
@@ -126,8 +137,13 @@ def main(argv: list[str]) -> None:
     print(f"{'decoding alone':44s} {raw:7.0f} images/s")
     for name, rate in rates.items():
         print(f"{name:44s} {rate:7.0f} images/s   {rate / raw:4.0%} of decoding")
-    best = {side: max(rate for name, rate in rates.items() if name.startswith(side)) for side in ("fairjax", "PyTorch")}
-    print(f"fairjax is {best['fairjax'] / best['PyTorch']:.2f} times as fast, {best['fairjax'] / raw:.0%} of decoding")
+    best = {
+        side: max(rate for name, rate in rates.items() if name.startswith(side))
+        for side in ("fairjax", "PyTorch")
+    }
+    print(
+        f"fairjax is {best['fairjax'] / best['PyTorch']:.2f} times as fast, {best['fairjax'] / raw:.0%} of decoding"
+    )
 
 
 if __name__ == "__main__":

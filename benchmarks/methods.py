@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
 
-from fairjax.devices import one_cpu_device_per_core
 from fairjax.training import sweep
 from fairjax.training.objectives import METHODS
 from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import expand
+from fairjax.utils.devices import one_cpu_device_per_core
 
 NAMES = (
     "reweighting",
@@ -42,7 +42,9 @@ SEEDS = flags.DEFINE_integer("seeds", 128, "Seeds of each strength.")
 SAMPLES = flags.DEFINE_integer("samples", 8192, "Training samples (n).")
 FEATURES = flags.DEFINE_integer("features", 512, "Feature width (D).")
 EPOCHS = flags.DEFINE_integer("epochs", 20, "Epochs.")
-TORCH_EPOCHS = flags.DEFINE_integer("torch_epochs", 2, "Epochs that PyTorch is timed for; 0 leaves it out.")
+TORCH_EPOCHS = flags.DEFINE_integer(
+    "torch_epochs", 2, "Epochs that PyTorch is timed for; 0 leaves it out."
+)
 ONLY = flags.DEFINE_list("methods", list(NAMES), "Methods.")
 
 
@@ -51,7 +53,10 @@ def data() -> tuple[sweep.Features, sweep.Groups]:
     direction = rng.normal(size=FEATURES.value) / FEATURES.value**0.5
     sizes = {"train": SAMPLES.value, "validation": 1024, "test": 1024}
     x = {name: rng.normal(size=(n, FEATURES.value)).astype(np.float32) for name, n in sizes.items()}
-    y = {name: (rng.random(len(v)) < 1 / (1 + np.exp(-3 * v @ direction))).astype(np.int32) for name, v in x.items()}
+    y = {
+        name: (rng.random(len(v)) < 1 / (1 + np.exp(-3 * v @ direction))).astype(np.int32)
+        for name, v in x.items()
+    }
     groups = sweep.Groups(rng.integers(0, 2, SAMPLES.value), 2)
     return sweep.Features(x, y, np.arange(SAMPLES.value), {"benchmark": "methods"}), groups
 
@@ -91,7 +96,9 @@ def torch_losses() -> dict:
 
     def adversary(z, y, g, state):
         if "net" not in state:
-            state["net"] = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+            state["net"] = torch.nn.Sequential(
+                torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)
+            )
             state["optimizer"].add_param_group({"params": state["net"].parameters()})
         turned = 2 * z.detach() - z
         s = 2 * y - 1
@@ -104,7 +111,9 @@ def torch_losses() -> dict:
         return bce(z, y) + ((a @ kernel) * a).sum()
 
     def coral(z, y, g, state):
-        apart = sum((z[g == k].mean() - z.mean()) ** 2 + (z[g == k].var() - z.var()) ** 2 for k in (0, 1))
+        apart = sum(
+            (z[g == k].mean() - z.mean()) ** 2 + (z[g == k].var() - z.var()) ** 2 for k in (0, 1)
+        )
         return bce(z, y) + apart
 
     def sinkhorn(z, y, g, state):
@@ -139,7 +148,12 @@ def torch_losses() -> dict:
         fixed = losses.detach()
         bins = torch.histc(1 - torch.exp(-fixed), 32, 0, 1).cumsum(0) / len(z)
         distances = [
-            ((torch.histc(1 - torch.exp(-fixed[g == k]), 32, 0, 1).cumsum(0) / (g == k).sum()) - bins).abs().mean()
+            (
+                (torch.histc(1 - torch.exp(-fixed[g == k]), 32, 0, 1).cumsum(0) / (g == k).sum())
+                - bins
+            )
+            .abs()
+            .mean()
             for k in (0, 1)
         ]
         scale = torch.softmax(torch.stack(distances), 0)[g] * 2
@@ -163,7 +177,9 @@ def torch_losses() -> dict:
     }
 
 
-def torch_seconds(method: str, features: sweep.Features, groups: sweep.Groups, config: ProbeConfig) -> float:
+def torch_seconds(
+    method: str, features: sweep.Features, groups: sweep.Groups, config: ProbeConfig
+) -> float:
     """Seconds of a run of a method in PyTorch."""
     import torch
 
@@ -200,7 +216,15 @@ def main(argv):
     for method in ONLY.value:
         runs = expand(SEEDS.value, (1e-3,), (0.05,), METHODS[method].strength.path)
         start = time.perf_counter()
-        sweep.sweep(features, runs, config, Path(folder.name), method=method, groups=groups, show_progress=False)
+        sweep.sweep(
+            features,
+            runs,
+            config,
+            Path(folder.name),
+            method=method,
+            groups=groups,
+            show_progress=False,
+        )
         seconds[method] = time.perf_counter() - start
         total, count = total + seconds[method], count + len(runs)
     rate = max(rate, gemm_rate())

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
-from fairjax.devices import one_cpu_device_per_core
 from fairjax.training import sweep
 from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import expand
+from fairjax.utils.devices import one_cpu_device_per_core
 
 RUNS = flags.DEFINE_integer("runs", 256, "Runs swept together (R).")
 SAMPLES = flags.DEFINE_integer("samples", 8192, "Training samples (n).")
@@ -37,7 +37,10 @@ def data() -> sweep.Features:
     direction = rng.normal(size=FEATURES.value) / FEATURES.value**0.5
     sizes = {"train": SAMPLES.value, "validation": 1024, "test": 1024}
     x = {name: rng.normal(size=(n, FEATURES.value)).astype(np.float32) for name, n in sizes.items()}
-    y = {name: (rng.random(len(v)) < 1 / (1 + np.exp(-3 * v @ direction))).astype(np.int32) for name, v in x.items()}
+    y = {
+        name: (rng.random(len(v)) < 1 / (1 + np.exp(-3 * v @ direction))).astype(np.int32)
+        for name, v in x.items()
+    }
     return sweep.Features(x, y, np.arange(sizes["train"]), {})
 
 
@@ -77,7 +80,9 @@ def torch_seconds(features: sweep.Features, config: ProbeConfig, loader: bool) -
     from torch.utils.data import DataLoader, TensorDataset
 
     x, y = torch.from_numpy(features.x["train"]), torch.from_numpy(features.y["train"]).float()
-    x_validation, y_validation = (torch.from_numpy(a["validation"]).float() for a in (features.x, features.y))
+    x_validation, y_validation = (
+        torch.from_numpy(a["validation"]).float() for a in (features.x, features.y)
+    )
     loss = torch.nn.functional.binary_cross_entropy_with_logits
 
     def shuffled():
@@ -91,11 +96,15 @@ def torch_seconds(features: sweep.Features, config: ProbeConfig, loader: bool) -
         head = torch.nn.Linear(FEATURES.value, 1)
         optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, weight_decay=0.05)
         steps = len(batches)
-        warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1e-3, 1.0, config.warmup_epochs * steps)
+        warmup = torch.optim.lr_scheduler.LinearLR(
+            optimizer, 1e-3, 1.0, config.warmup_epochs * steps
+        )
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(
             optimizer, (config.epochs - config.warmup_epochs) * steps, 4e-5
         )
-        schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], [config.warmup_epochs * steps])
+        schedule = torch.optim.lr_scheduler.SequentialLR(
+            optimizer, [warmup, cosine], [config.warmup_epochs * steps]
+        )
         for _ in range(config.epochs):
             for x_batch, y_batch in batches if loader else shuffled():
                 optimizer.zero_grad()
@@ -124,9 +133,15 @@ def main(argv):
     flops = 4 * SAMPLES.value * FEATURES.value * EPOCHS.value / per_run
     sizes = f"R = {RUNS.value}, n = {SAMPLES.value}, D = {FEATURES.value}, {EPOCHS.value} epochs"
     print(f"{jax.devices()[0].device_kind}: {sizes}; matmul {rate / 1e9:.0f} GFLOP/s")
-    _row(f"fairjax, {ORDER.value}", per_run, f"{flops / 1e9:.0f} GFLOP/s, {flops / rate:.0%} of the matmul rate")
+    _row(
+        f"fairjax, {ORDER.value}",
+        per_run,
+        f"{flops / 1e9:.0f} GFLOP/s, {flops / rate:.0%} of the matmul rate",
+    )
     print(f"  and once {first - seconds:.1f} s of compilation")
-    for name, loader in (("torch, DataLoader", True), ("torch, tensors", False)) if TORCH_RUNS.value else ():
+    for name, loader in (
+        (("torch, DataLoader", True), ("torch, tensors", False)) if TORCH_RUNS.value else ()
+    ):
         theirs = torch_seconds(features, config, loader)
         _row(name, theirs, f"fairjax is {theirs / per_run:.0f}× as fast")
 

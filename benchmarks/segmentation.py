@@ -22,16 +22,18 @@ from jax.sharding import NamedSharding, PartitionSpec
 from safetensors.numpy import load_file
 from torch_mobile_sam import MobileSAM
 
-from converters.convert import convert
 from fairjax import models
-from fairjax.devices import one_cpu_device_per_core
+from fairjax.converters.convert import convert
 from fairjax.models.sam.tokens import Points, padded, tokens
 from fairjax.segmentation.decode import AT_ONCE, enlarge
 from fairjax.segmentation.frame import Frame
+from fairjax.utils.devices import one_cpu_device_per_core
 
 WEIGHTS = flags.DEFINE_string("weights", "mobile_sam.safetensors", "The published weights.")
 IMAGES = flags.DEFINE_integer("images", 4, "Images that fairjax takes at a time.")
-TORCH_IMAGES = flags.DEFINE_integer("torch_images", 1, "Images that PyTorch takes, one after the other.")
+TORCH_IMAGES = flags.DEFINE_integer(
+    "torch_images", 1, "Images that PyTorch takes, one after the other."
+)
 REPEATS = flags.DEFINE_integer("repeats", 3, "Repetitions; the fastest of each counts.")
 SIZE = 1024
 
@@ -39,7 +41,9 @@ SIZE = 1024
 def prompts(config, rng) -> list[Points]:
     """Eight prompts of one image."""
     sizes = [1, 1, 1, 1, 1, 1, 5]
-    found = [tokens(config, rng.uniform(0, SIZE, (1, n, 2)), np.ones((1, n), np.int32)) for n in sizes]
+    found = [
+        tokens(config, rng.uniform(0, SIZE, (1, n, 2)), np.ones((1, n), np.int32)) for n in sizes
+    ]
     corners = np.sort(rng.uniform(0, SIZE, (2, 2)), axis=0)
     return [*found, tokens(config, boxes=corners.reshape(1, 4))]
 
@@ -80,31 +84,50 @@ def main(argv):
             embedding = jax.tree.map(lambda x: x[None], embedding)
 
             def prompt(points):
-                decoded = module.decode(embedding, Points(points[0][None, None], points[1][None, None]))
-                return enlarge(decoded["masks"][0, 0, 1:], rows, columns) > 0, decoded["iou"][0, 0, 1:]
+                decoded = module.decode(
+                    embedding, Points(points[0][None, None], points[1][None, None])
+                )
+                return enlarge(decoded["masks"][0, 0, 1:], rows, columns) > 0, decoded["iou"][
+                    0, 0, 1:
+                ]
 
-            return jax.lax.map(prompt, (jnp.asarray(coords), jnp.asarray(labels)), batch_size=AT_ONCE)
+            return jax.lax.map(
+                prompt, (jnp.asarray(coords), jnp.asarray(labels)), batch_size=AT_ONCE
+            )
 
         return jax.lax.map(one, module.embed(images))
 
     images = jax.device_put(pixels, split)
     ours = jax.jit(segment, in_shardings=(whole, split), out_shardings=split)
     encode = jax.jit(
-        lambda state, x: nnx.merge(graph, state).embed(x)["image"], in_shardings=(whole, split), out_shardings=split
+        lambda state, x: nnx.merge(graph, state).embed(x)["image"],
+        in_shardings=(whole, split),
+        out_shardings=split,
     )
     masks, iou = jax.block_until_ready(ours(state, images))
     jax.block_until_ready(encode(state, images))
-    seconds = fastest(lambda: jax.block_until_ready(ours(state, images)), REPEATS.value) / IMAGES.value
-    encoding = fastest(lambda: jax.block_until_ready(encode(state, images)), REPEATS.value) / IMAGES.value
+    seconds = (
+        fastest(lambda: jax.block_until_ready(ours(state, images)), REPEATS.value) / IMAGES.value
+    )
+    encoding = (
+        fastest(lambda: jax.block_until_ready(encode(state, images)), REPEATS.value) / IMAGES.value
+    )
 
     torch.set_num_threads(os.cpu_count() or 1)
     theirs = MobileSAM(load_file(WEIGHTS.value))
-    inputs = [torch.from_numpy(x.transpose(2, 0, 1).copy())[None] for x in pixels[: TORCH_IMAGES.value]]
-    questions = [(torch.from_numpy(one.coords[0].copy()), torch.from_numpy(one.labels[0].copy())) for one in asked]
+    inputs = [
+        torch.from_numpy(x.transpose(2, 0, 1).copy())[None] for x in pixels[: TORCH_IMAGES.value]
+    ]
+    questions = [
+        (torch.from_numpy(one.coords[0].copy()), torch.from_numpy(one.labels[0].copy()))
+        for one in asked
+    ]
 
     def answer(embedding, question):
         found, score = theirs.decode(embedding, *question)
-        big = torch.nn.functional.interpolate(found[:, 1:], (SIZE, SIZE), mode="bilinear", align_corners=False)
+        big = torch.nn.functional.interpolate(
+            found[:, 1:], (SIZE, SIZE), mode="bilinear", align_corners=False
+        )
         return big[0] > 0, score[0, 1:]
 
     def original():
@@ -117,7 +140,9 @@ def main(argv):
                 answer(embedding, question)
 
     found = original()
-    agree = np.mean([(np.asarray(masks[0, p]) == found[0][p][0].numpy()).mean() for p in range(len(asked))])
+    agree = np.mean(
+        [(np.asarray(masks[0, p]) == found[0][p][0].numpy()).mean() for p in range(len(asked))]
+    )
     np.testing.assert_allclose(iou[0], np.stack([score for _, score in found[0]]), atol=1e-3)
     n = len(inputs)
     times = {
@@ -125,7 +150,9 @@ def main(argv):
         "torch, encoder once": fastest(once_per_image, REPEATS.value) / n,
     }
     torch_encoding = fastest(lambda: [theirs.encode(x) for x in inputs], REPEATS.value) / n
-    print(f"{jax.devices()[0].device_kind}: {len(asked)} prompts per image; {agree:.4%} of the masks' pixels agree")
+    print(
+        f"{jax.devices()[0].device_kind}: {len(asked)} prompts per image; {agree:.4%} of the masks' pixels agree"
+    )
     print(f"{'fairjax':20s} {1e3 * seconds:9.0f} ms/image {1 / seconds:7.2f} images/s")
     for name, value in times.items():
         remark = f"fairjax is {value / seconds:.1f}× as fast"

@@ -25,35 +25,54 @@ from absl import app, flags
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from converters.engine import Layout, fused_linear, linear, make_plan, norm, rule, under
-from converters.transforms import CONV, squeeze
-from fairjax.devices import one_cpu_device_per_core
+from fairjax.converters.engine import Layout, fused_linear, linear, make_plan, norm, rule, under
+from fairjax.converters.transforms import CONV, squeeze
 from fairjax.models import layers
 from fairjax.models.architectures import ViTConfig
 from fairjax.models.checkpoint import build_abstract, state_dict, with_arrays
+from fairjax.utils.devices import one_cpu_device_per_core
 
 WHAT = flags.DEFINE_enum("what", "cpu", ["cpu", "compile", "gpu"], "What is measured.")
 BATCH = flags.DEFINE_integer("batch", 0, "Images at once; 0: 16 on the CPU, 256 on a GPU.")
 TURNS = flags.DEFINE_integer("turns", 15, "Turns of each side.")
 DEPTH = flags.DEFINE_integer("depth", 0, "Layers; 0: as many as the tower has.")
 DEVICES = flags.DEFINE_integer("devices", 0, "CPU devices; 0: one per core.")
-ATTENTION = flags.DEFINE_enum("attention", "xla", ["xla", "cudnn"], "Implementation of attention on a GPU.")
+ATTENTION = flags.DEFINE_enum(
+    "attention", "xla", ["xla", "cudnn"], "Implementation of attention on a GPU."
+)
 SCAN = flags.DEFINE_bool("scan", None, "Scan over layers; by default from 24 layers on.")
 
-BASE = {"width": 768, "depth": 12, "heads": 12, "mlp_dim": 3072, "image_size": 224, "norm_eps": 1e-6}
+BASE = {
+    "width": 768,
+    "depth": 12,
+    "heads": 12,
+    "mlp_dim": 3072,
+    "image_size": 224,
+    "norm_eps": 1e-6,
+}
 TOWERS = {
     "ViT-B/16": ViTConfig(**BASE, patch_size=16),
     "ViT-B/32": ViTConfig(**BASE, patch_size=32),
-    "ViT-L/14": ViTConfig(image_size=224, patch_size=14, width=1024, depth=24, heads=16, mlp_dim=4096),
-    "ViT-g/14": ViTConfig(image_size=224, patch_size=14, width=1408, depth=39, heads=16, mlp_dim=6144),
-    "SO400M/14-448": ViTConfig(image_size=448, patch_size=14, width=1152, depth=27, heads=16, mlp_dim=4304),
+    "ViT-L/14": ViTConfig(
+        image_size=224, patch_size=14, width=1024, depth=24, heads=16, mlp_dim=4096
+    ),
+    "ViT-g/14": ViTConfig(
+        image_size=224, patch_size=14, width=1408, depth=39, heads=16, mlp_dim=6144
+    ),
+    "SO400M/14-448": ViTConfig(
+        image_size=448, patch_size=14, width=1152, depth=27, heads=16, mlp_dim=4304
+    ),
 }
 MEASURED = {
     "cpu": ("ViT-B/16", "ViT-B/32"),
     "compile": ("ViT-L/14", "ViT-g/14"),
     "gpu": ("ViT-B/16", "ViT-L/14", "SO400M/14-448"),
 }
-PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense bfloat16 FLOP/s, from the makers' data sheets
+PEAK = {
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+}  # dense bfloat16 FLOP/s, from the makers' data sheets
 
 # transformers' ViTModel, as version 5 calls its parameters in memory.
 TRANSFORMERS = Layout(
@@ -110,7 +129,9 @@ def our_tower(config: ViTConfig, theirs, dtype) -> nnx.Module:
     module = build_abstract("vit", config, dtype)
     tensors = {name: tensor.float().cpu().numpy() for name, tensor in theirs.state_dict().items()}
     shapes = {name: x.shape for name, x in state_dict(module).items()}
-    arrays = make_plan(TRANSFORMERS, {name: x.shape for name, x in tensors.items()}, shapes).convert(tensors)
+    arrays = make_plan(
+        TRANSFORMERS, {name: x.shape for name, x in tensors.items()}, shapes
+    ).convert(tensors)
     return with_arrays(module, arrays)
 
 
@@ -121,7 +142,9 @@ def compiled(module: nnx.Module, images_bhwc: np.ndarray) -> Callable[[], jax.Ar
     graph, state = nnx.split(module)
     state, images = jax.device_put(state, whole), jax.device_put(images_bhwc, split)
     encode = jax.jit(
-        lambda state, x: nnx.merge(graph, state).encode_image(x), in_shardings=(whole, split), out_shardings=split
+        lambda state, x: nnx.merge(graph, state).encode_image(x),
+        in_shardings=(whole, split),
+        out_shardings=split,
     )
     return lambda: encode(state, images).block_until_ready()
 
@@ -158,15 +181,23 @@ def in_turns(*functions: Callable[[], object]) -> list[list[float]]:
 
 def against_torch(name: str, config: ViTConfig, batch: int, device: str) -> None:
     theirs = torch_tower(config)
-    images = np.random.default_rng(0).normal(size=(batch, config.image_size, config.image_size, 3)).astype(np.float32)
+    images = (
+        np.random.default_rng(0)
+        .normal(size=(batch, config.image_size, config.image_size, 3))
+        .astype(np.float32)
+    )
     ours = compiled(our_tower(config, theirs, None if device == "cpu" else jnp.bfloat16), images)
     torch_run = torch_runner(theirs, images, device)
     features, expected = np.asarray(ours()), torch_run().float().cpu().numpy()
     error = np.linalg.norm(features - expected) / np.linalg.norm(expected)
-    assert error < (1e-4 if device == "cpu" else 5e-2), f"{name}: the features differ by {error:.1e}"
+    assert error < (1e-4 if device == "cpu" else 5e-2), (
+        f"{name}: the features differ by {error:.1e}"
+    )
     seconds, torch_seconds = in_turns(ours, torch_run)
     rates = [batch / min(times) for times in (seconds, torch_seconds)]
-    ratio = statistics.median(theirs / ours for ours, theirs in zip(seconds, torch_seconds, strict=True))
+    ratio = statistics.median(
+        theirs / ours for ours, theirs in zip(seconds, torch_seconds, strict=True)
+    )
     flop = rates[0] * flop_per_image(config)
     peak = next((rate for kind, rate in PEAK.items() if kind in jax.devices()[0].device_kind), None)
     print(
@@ -184,7 +215,9 @@ def compile_times(name: str, config: ViTConfig, batch: int) -> None:
         graph, state = nnx.split(build_abstract("vit", dataclasses.replace(config, scan=scan)))
         images = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, 3), jnp.float32)
         start = time.perf_counter()
-        lowered = jax.jit(lambda state, x, g=graph: nnx.merge(g, state).encode_image(x)).lower(state, images)
+        lowered = jax.jit(lambda state, x, g=graph: nnx.merge(g, state).encode_image(x)).lower(
+            state, images
+        )
         traced = time.perf_counter()
         memory = lowered.compile().memory_analysis()
         done = time.perf_counter()
@@ -214,12 +247,20 @@ def main(argv):
         one_cpu_device_per_core()  # as the command line does
     device = {"cpu": "cpu", "gpu": "cuda"}.get(WHAT.value)
     if device == "cuda":
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch needs room on the same GPU
+        os.environ.setdefault(
+            "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
+        )  # PyTorch needs room on the same GPU
         check_gpus()
-    layers.ACCELERATOR_ATTENTION = functools.partial(jax.nn.dot_product_attention, implementation=ATTENTION.value)
-    print(f"{jax.devices()[0].device_kind}: {jax.device_count()} devices, load {os.getloadavg()[0]:.1f} at the start")
+    layers.ACCELERATOR_ATTENTION = functools.partial(
+        jax.nn.dot_product_attention, implementation=ATTENTION.value
+    )
+    print(
+        f"{jax.devices()[0].device_kind}: {jax.device_count()} devices, load {os.getloadavg()[0]:.1f} at the start"
+    )
     for name in MEASURED[WHAT.value]:
-        config = dataclasses.replace(TOWERS[name], scan=SCAN.value, depth=DEPTH.value or TOWERS[name].depth)
+        config = dataclasses.replace(
+            TOWERS[name], scan=SCAN.value, depth=DEPTH.value or TOWERS[name].depth
+        )
         batch = BATCH.value or (256 if device == "cuda" else 16)
         if device is None:
             compile_times(name, config, batch)

@@ -7,7 +7,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from fairjax.datasets.phantoms import PhantomConfig
-from fairjax.errors import UserError, did_you_mean
+from fairjax.utils.errors import UserError, did_you_mean
 
 # Keys of `dataset` that are options of one loader: those of a user's own table, and of the phantoms' cohort.
 OPTIONS = {
@@ -84,11 +84,15 @@ def base(dataset: str) -> ConfigDict:
                 "max_unreadable": 0.01,  # share of images
             },
             "training": {
-                "usages": ("linear_probe",),  # of fairjax.usages.USAGES
-                "methods": ("erm",),  # of fairjax.training.objectives.METHODS, each in its wrappers: "group_dro+swad"
+                "usages": ("linear_probe",),  # of fairjax.tasks.classification.usages.USAGES
+                "methods": (
+                    "erm",
+                ),  # of fairjax.training.objectives.METHODS, each in its wrappers: "group_dro+swad"
                 "sensitive": (),  # attributes that methods are told of, each in runs of its own; () for all
-                "postprocess": (),  # of fairjax.training.postprocess.POSTPROCESSORS, each on top of every method
-                "strengths": ("default",),  # of each method; ("path",) for its own series, or numbers for all methods
+                "postprocess": (),  # of fairjax.training.postprocessing.table.POSTPROCESSORS, each on top of every method
+                "strengths": (
+                    "default",
+                ),  # of each method; ("path",) for its own series, or numbers for all methods
                 "select": "overall",  # or "minimax", "dto": which strength and rates validation chooses for a method
                 "learning_rates": (2.5e-4,),
                 "weight_decays": (0.05,),

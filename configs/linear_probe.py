@@ -13,9 +13,11 @@ Measured on two CPU cores with mobile_sam at 256 pixels (AUC on the test split, 
 
 from ml_collections import ConfigDict
 
-from configs import common
+from fairjax.configs import common
 
-IMAGE_SIZES = {"mobile_sam": 256}  # where the model's own size is made for segmentation, not for one vector per image
+IMAGE_SIZES = {
+    "mobile_sam": 256
+}  # where the model's own size is made for segmentation, not for one vector per image
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -1,6 +1,6 @@
 """The small encoder that ships with the package, taught by phantoms without labels.
 
-    python -m fairjax.training.pretrain --config=configs/pretrain_phantom.py[:OBJECTIVE] --out=DIR
+    python -m fairjax.pretraining.pretrain --config=configs/pretrain_phantom.py[:OBJECTIVE] --out=DIR
 
 11 minutes on 2 CPU cores with other work beside it (304 images/s); the shipped weights, bit for bit. Measured with it:
 AUC of a logistic regression on the features of 2,400 patients of the default cohort, on the recorded labels of 1,600
@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 
 def get_config(objective: str | None = None) -> ConfigDict:
-    """`objective` is a key of `fairjax.training.selfsupervision.OBJECTIVES`; the shipped weights are of the default."""
+    """`objective` is a key of `fairjax.pretraining.selfsupervision.OBJECTIVES`; the shipped weights are of the default."""
     return ConfigDict(
         {
             "seed": 0,

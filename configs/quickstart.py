@@ -8,7 +8,7 @@ planted, 0.136 [0.080, 0.192], and by age, where none is, 0.009 [0.000, 0.065]. 
 
 from ml_collections import ConfigDict
 
-from configs import common
+from fairjax.configs import common
 
 
 def get_config() -> ConfigDict:

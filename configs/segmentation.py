@@ -26,17 +26,23 @@ by ERM (difference 0.012 [0.002, 0.023]), 0.893 by GroupDRO, 0.884 by FEBS; of a
 
 from ml_collections import ConfigDict
 
-from configs import common
+from fairjax.configs import common
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
     """FairMedFM's four prompts, five draws of the random ones, at the model's own size."""
     chosen = common.parse_argument(
-        argument, dataset="isic2017", model="mobile_sam", prompts="center+rand+rands+bbox", objects="class"
+        argument,
+        dataset="isic2017",
+        model="mobile_sam",
+        prompts="center+rand+rands+bbox",
+        objects="class",
     )
     config = common.segmentation(chosen["dataset"])
     config.model.name = chosen["model"]
     config.prompting.prompts = chosen["prompts"]
     config.prompting.objects = chosen["objects"]
-    config.prompting.shown = "bbox" if "bbox" in chosen["prompts"].split("+") else chosen["prompts"].split("+")[0]
+    config.prompting.shown = (
+        "bbox" if "bbox" in chosen["prompts"].split("+") else chosen["prompts"].split("+")[0]
+    )
     return config

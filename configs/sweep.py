@@ -11,7 +11,7 @@ covid_cxr 35 s after their embeddings; no method differs from ERM beyond noise.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from fairjax.configs import common
 
 METHODS = (
     "erm",
@@ -36,8 +36,12 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.task = "sweep"
     for option in common.DECLARED:
         del config.dataset[option]  # each dataset has its own
-    config.datasets = ConfigDict({name: common.dataset_options(name) for name in chosen["datasets"].split("+")})
-    config.models = ConfigDict({name: {"checkpoint": "", "image_size": 0} for name in chosen["models"].split("+")})
+    config.datasets = ConfigDict(
+        {name: common.dataset_options(name) for name in chosen["datasets"].split("+")}
+    )
+    config.models = ConfigDict(
+        {name: {"checkpoint": "", "image_size": 0} for name in chosen["models"].split("+")}
+    )
     config.training.methods = METHODS
     config.training.strengths = ("path",)
     config.training.learning_rates = (1e-3,)

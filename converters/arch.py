@@ -6,13 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from converters.engine import Layout
-from fairjax.errors import UserError, did_you_mean
+from fairjax.converters.engine import Layout
 from fairjax.models.architectures import override
+from fairjax.utils.errors import UserError, did_you_mean
 
 # A file may hold the fields themselves or, among other things, one of these objects of fields. In this order: beside
 # its "constructor", a recording's "architecture" describes in words.
-THEIRS = ("constructor", "config")  # where the publisher's names come first, should we call another thing so
+THEIRS = (
+    "constructor",
+    "config",
+)  # where the publisher's names come first, should we call another thing so
 SECTIONS = (*THEIRS, "architecture")
 
 
@@ -27,10 +30,17 @@ def resolve(published, given: Mapping[str, Any], layout: Layout):
     Raises:
       UserError: for unknown fields, with the nearest ones, and for values of a wrong type.
     """
-    section = next((section for section in SECTIONS if isinstance(given.get(section), Mapping)), None)
+    section = next(
+        (section for section in SECTIONS if isinstance(given.get(section), Mapping)), None
+    )
     given = given if section is None else given[section]
     ours = dataclasses.asdict(published)
-    dotted = {f"{key}.{inner}" for key, value in ours.items() if isinstance(value, dict) for inner in value}
+    dotted = {
+        f"{key}.{inner}"
+        for key, value in ours.items()
+        if isinstance(value, dict)
+        for inner in value
+    }
     changes: dict[str, Any] = dict(layout.implied)
     faults = []
     for name, value in given.items():
@@ -44,9 +54,13 @@ def resolve(published, given: Mapping[str, Any], layout: Layout):
             try:
                 changes |= {alias: value} if isinstance(alias, str) else alias(value, given)
             except (KeyError, TypeError, ValueError) as error:
-                faults.append(f"{name!r}: {value!r} cannot be used ({type(error).__name__}: {error})")
+                faults.append(
+                    f"{name!r}: {value!r} cannot be used ({type(error).__name__}: {error})"
+                )
         else:
-            faults.append(f"unknown field {name!r}{did_you_mean(name, {*ours, *dotted, *layout.aliases})}")
+            faults.append(
+                f"unknown field {name!r}{did_you_mean(name, {*ours, *dotted, *layout.aliases})}"
+            )
     if faults:
         raise UserError(f"architecture file: {'; '.join(faults)}")
     return override(published, changes)

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from converters import arch as arch_file
-from converters import readers
-from converters.engine import Layout, Plan, Shapes, combine, detect_layout, make_plan
-from converters.rules import LAYOUTS
-from fairjax.errors import UserError, lookup
-from fairjax.io import read_json
+from fairjax.converters import arch as arch_file
+from fairjax.converters import readers
+from fairjax.converters.engine import Layout, Plan, Shapes, combine, detect_layout, make_plan
+from fairjax.converters.rules import LAYOUTS
 from fairjax.models.checkpoint import build_abstract, make_card, save, state_dict
 from fairjax.models.tokenizer import file_names, require_tokenizer_files, tokenizer_files
 from fairjax.models.zoo import MODELS, FoundationModel
+from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.storage import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,9 @@ def layouts_of(row: FoundationModel) -> list[Layout]:
       UserError: if it is published in none, being made here.
     """
     if not row.layouts:
-        raise UserError(f"{row.name} has no published checkpoint to convert: its weights ship with fairjax")
+        raise UserError(
+            f"{row.name} has no published checkpoint to convert: its weights ship with fairjax"
+        )
     return [LAYOUTS[name] for name in row.layouts]
 
 
@@ -81,11 +83,17 @@ def convert(
     try:
         plan = plan_for(row, architecture, layout, {name: x.shape for name, x in tensors.items()})
     except UserError as error:
-        hint = "" if arch is not None else " (if this is a variant of another size, give its sizes by --arch)"
+        hint = (
+            ""
+            if arch is not None
+            else " (if this is a variant of another size, give its sizes by --arch)"
+        )
         raise UserError(f"{' + '.join(map(str, paths))}: {error}{hint}") from None
     arrays = plan.convert(tensors)
     source = {
-        "file": " + ".join(readers.describe(one, path) for one, path in zip(given, paths, strict=True)),
+        "file": " + ".join(
+            readers.describe(one, path) for one, path in zip(given, paths, strict=True)
+        ),
         "sha256": " + ".join(map(readers.fingerprint, paths)),
         "layout": layout.name,
     }
@@ -93,7 +101,9 @@ def convert(
     return Conversion(card, plan, sum(x.size for x in arrays.values()))
 
 
-def _tokenizer_files(row: FoundationModel, beside: Path, named: str | os.PathLike | None) -> list[Path]:
+def _tokenizer_files(
+    row: FoundationModel, beside: Path, named: str | os.PathLike | None
+) -> list[Path]:
     """The tokenizer's files in the folder `named` or, where none is, those beside the checkpoint."""
     if row.tokenizer is None:
         if named is not None:

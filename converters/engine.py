@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.transforms import FUSE, FUSE_LINEAR, IDENTITY, LINEAR, Transform
-from fairjax.errors import UserError
+from fairjax.converters.transforms import FUSE, FUSE_LINEAR, IDENTITY, LINEAR, Transform
+from fairjax.utils.errors import UserError
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
@@ -50,12 +50,18 @@ class Layout:
     name: str
     rules: tuple[Rule, ...]
     drops: tuple[Drop, ...] = ()
-    keys: tuple[str, ...] = ("state_dict",)  # where in a .pth file the tensors may lie, if not at the top
+    keys: tuple[str, ...] = (
+        "state_dict",
+    )  # where in a .pth file the tensors may lie, if not at the top
     prefixes: tuple[str, ...] = ("module.",)  # that the names may carry
     part_prefixes: tuple[str, ...] = ()  # that a file with one part of the model alone leaves out
-    aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)  # names of sizes in the publisher's config
+    aliases: Mapping[str, Alias] = dataclasses.field(
+        default_factory=dict
+    )  # names of sizes in the publisher's config
     ignored: frozenset[str] = frozenset()  # names there that say nothing about the architecture
-    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # fields that the layout decides, at any size
+    implied: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # fields that the layout decides, at any size
 
     @cached_property
     def source_pattern(self) -> re.Pattern[str]:
@@ -65,8 +71,13 @@ class Layout:
 
     def prefixed(self, prefix: str) -> Layout:
         """The same layout, every source name after `prefix`."""
-        rules = tuple(Rule(tuple(prefix + name for name in r.sources), r.target, r.transform) for r in self.rules)
-        drops = tuple(Drop(f"{re.escape(prefix)}(?:{drop.pattern})", drop.reason) for drop in self.drops)
+        rules = tuple(
+            Rule(tuple(prefix + name for name in r.sources), r.target, r.transform)
+            for r in self.rules
+        )
+        drops = tuple(
+            Drop(f"{re.escape(prefix)}(?:{drop.pattern})", drop.reason) for drop in self.drops
+        )
         return dataclasses.replace(self, rules=rules, drops=drops, prefixes=())
 
 
@@ -90,7 +101,9 @@ class Plan:
         """Source tensors -> our arrays, in float32."""
         return {
             step.target: np.asarray(
-                step.transform.forward([tensors[name] for name in step.sources]), dtype=np.float32, order="C"
+                step.transform.forward([tensors[name] for name in step.sources]),
+                dtype=np.float32,
+                order="C",
             )
             for step in self.steps
         }
@@ -101,7 +114,9 @@ class Plan:
             name: np.asarray(tensor, order="C")
             for step in self.steps
             for name, tensor in zip(
-                step.sources, step.transform.inverse(arrays[step.target], len(step.sources)), strict=True
+                step.sources,
+                step.transform.inverse(arrays[step.target], len(step.sources)),
+                strict=True,
             )
         }
 
@@ -130,7 +145,11 @@ def make_plan(layout: Layout, sources: Shapes, targets: Shapes) -> Plan:
             consumers.setdefault(name, []).append(target)
         missing += [name for name in step.sources if name not in sources]
         misshaped += _shape_faults(step, sources, shape)
-    rule_faults += [f"{name} (used for {' and '.join(used)})" for name, used in consumers.items() if len(used) > 1]
+    rule_faults += [
+        f"{name} (used for {' and '.join(used)})"
+        for name, used in consumers.items()
+        if len(used) > 1
+    ]
     dropped, unexpected = {}, []
     for name in sources:
         if name not in consumers:
@@ -140,7 +159,12 @@ def make_plan(layout: Layout, sources: Shapes, targets: Shapes) -> Plan:
             else:
                 unexpected.append(name)
     unexpected = [name + _nearest(name, missing) for name in unexpected]
-    faults = {"missing": missing, "unexpected": unexpected, "mis-shaped": misshaped, "filled not once": rule_faults}
+    faults = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "mis-shaped": misshaped,
+        "filled not once": rule_faults,
+    }
     if any(faults.values()):
         raise UserError(f"the checkpoint does not fit layout {layout.name!r}: {_listed(faults)}")
     return Plan(tuple(steps), dropped)
@@ -150,22 +174,38 @@ def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
     """The layout that knows most of a checkpoint's names, after the prefix that they carry; the first of equals."""
     names = list(names)
     layouts = list(layouts)
-    candidates = [*layouts, *(layout.prefixed(prefix) for layout in layouts for prefix in layout.prefixes)]
-    known = [sum(layout.source_pattern.fullmatch(name) is not None for name in names) for layout in candidates]
+    candidates = [
+        *layouts,
+        *(layout.prefixed(prefix) for layout in layouts for prefix in layout.prefixes),
+    ]
+    known = [
+        sum(layout.source_pattern.fullmatch(name) is not None for name in names)
+        for layout in candidates
+    ]
     if not any(known):
         wanted = " nor ".join(layout.name for layout in layouts)
-        raise UserError(f"the checkpoint's names ({', '.join(names[:3])}, …) are not those of {wanted}")
+        raise UserError(
+            f"the checkpoint's names ({', '.join(names[:3])}, …) are not those of {wanted}"
+        )
     return candidates[known.index(max(known))]
 
 
-def combine(layouts: Iterable[Layout], parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def combine(
+    layouts: Iterable[Layout], parts: Iterable[Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
     """The tensors of several files, each under the part prefix that makes most names known; a later file's stand."""
     layouts = list(layouts)
-    candidates = ("", *dict.fromkeys(prefix for layout in layouts for prefix in layout.part_prefixes))
+    candidates = (
+        "",
+        *dict.fromkeys(prefix for layout in layouts for prefix in layout.part_prefixes),
+    )
     tensors: dict[str, np.ndarray] = {}
     for part in parts:
         known = [
-            sum(any(layout.source_pattern.fullmatch(prefix + name) for layout in layouts) for name in part)
+            sum(
+                any(layout.source_pattern.fullmatch(prefix + name) for layout in layouts)
+                for name in part
+            )
             for prefix in candidates
         ]
         prefix = candidates[known.index(max(known))]
@@ -179,9 +219,13 @@ def _regex(name: str) -> str:
 
 def _step_for(rule: Rule, target: str) -> Step | None:
     """The rule applied to one target, its numbers filled in; None where its target is another."""
-    pattern = re.escape(rule.target).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{j\}", r"(?P<j>\d+)")
+    pattern = (
+        re.escape(rule.target).replace(r"\{i\}", r"(?P<i>\d+)").replace(r"\{j\}", r"(?P<j>\d+)")
+    )
     found = re.fullmatch(pattern, target)
-    return found and Step(target, tuple(name.format(**found.groupdict()) for name in rule.sources), rule.transform)
+    return found and Step(
+        target, tuple(name.format(**found.groupdict()) for name in rule.sources), rule.transform
+    )
 
 
 def _shape_faults(step: Step, sources: Shapes, wanted: Shape) -> list[str]:
@@ -211,7 +255,9 @@ def _listed(faults: Mapping[str, list[str]]) -> str:
 # How tables are written.
 
 
-def rule(source: str | tuple[str, ...], target: str, transform: Transform = IDENTITY) -> tuple[Rule, ...]:
+def rule(
+    source: str | tuple[str, ...], target: str, transform: Transform = IDENTITY
+) -> tuple[Rule, ...]:
     """One rule, as a tuple so that all of these combine by `*`."""
     return (Rule((source,) if isinstance(source, str) else source, target, transform),)
 
@@ -223,7 +269,10 @@ def norm(source: str, target: str) -> tuple[Rule, ...]:
 
 def linear(source: str, target: str) -> tuple[Rule, ...]:
     """A linear layer with bias."""
-    return (*rule(f"{source}.weight", f"{target}.kernel", LINEAR), *rule(f"{source}.bias", f"{target}.bias"))
+    return (
+        *rule(f"{source}.weight", f"{target}.kernel", LINEAR),
+        *rule(f"{source}.bias", f"{target}.bias"),
+    )
 
 
 def fused_linear(sources: Iterable[str], target: str) -> tuple[Rule, ...]:
@@ -238,5 +287,6 @@ def fused_linear(sources: Iterable[str], target: str) -> tuple[Rule, ...]:
 def under(source: str, target: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
     """The same rules one level deeper: `source.` and `target.` before their names."""
     return tuple(
-        Rule(tuple(f"{source}.{name}" for name in r.sources), f"{target}.{r.target}", r.transform) for r in rules
+        Rule(tuple(f"{source}.{name}" for name in r.sources), f"{target}.{r.target}", r.transform)
+        for r in rules
     )

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from fairjax.errors import UserError
-from fairjax.io import hash_file, hash_json, read_json
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import hash_file, hash_json, read_json
 
 Tensors = dict[str, np.ndarray]
 
@@ -39,7 +39,10 @@ _PLAIN: list[Any] = [
     argparse.Namespace,
     np.dtype,
     *_SCALAR_TYPES,
-    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *(
+        (np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar")
+        for core in ("core", "_core")
+    ),
 ]
 
 
@@ -55,7 +58,9 @@ def locate(path: str | os.PathLike, beside: Iterable[str] = ()) -> Path:
         for name in HF_FILES:
             if (path / name).is_file():
                 return path / name
-        raise UserError(f"{path} holds none of {', '.join(HF_FILES)}: name the checkpoint file itself")
+        raise UserError(
+            f"{path} holds none of {', '.join(HF_FILES)}: name the checkpoint file itself"
+        )
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}")
     return path
@@ -73,14 +78,22 @@ def _download(source: str, beside: Iterable[str]) -> Path:
         from huggingface_hub import errors, hf_hub_download
         from huggingface_hub.utils import logging
     except ImportError:
-        raise UserError(f"{source} needs Hugging Face's client: pip install 'fairjax[convert]'") from None
+        raise UserError(
+            f"{source} needs Hugging Face's client: pip install 'fairjax[convert]'"
+        ) from None
     unreachable: Exception | None = None
 
     def fetch(name: str) -> Path | None:
         nonlocal unreachable
-        cached_only = unreachable is not None  # one time of waiting for a network that is not there is enough
+        cached_only = (
+            unreachable is not None
+        )  # one time of waiting for a network that is not there is enough
         try:
-            return Path(hf_hub_download(repository, name, revision=revision or None, local_files_only=cached_only))
+            return Path(
+                hf_hub_download(
+                    repository, name, revision=revision or None, local_files_only=cached_only
+                )
+            )
         except errors.LocalEntryNotFoundError as error:
             unreachable = error
         except errors.EntryNotFoundError:
@@ -96,7 +109,12 @@ def _download(source: str, beside: Iterable[str]) -> Path:
                 fetch(name)  # beside the index; what is lost is named on reading
         for name in beside if found else ():
             fetch(name)
-    except (errors.HfHubHTTPError, errors.HFValidationError, errors.OfflineModeIsEnabled, OSError) as error:
+    except (
+        errors.HfHubHTTPError,
+        errors.HFValidationError,
+        errors.OfflineModeIsEnabled,
+        OSError,
+    ) as error:
         raise UserError(f"{source}: {error}") from None
     finally:
         logging.set_verbosity(verbosity)
@@ -107,12 +125,18 @@ def _download(source: str, beside: Iterable[str]) -> Path:
             f"{source} is not in the cache, and the hub cannot be reached: download the repository where there is a "
             "network, and give its directory as the checkpoint"
         )
-    raise UserError(f"{source} holds none of {', '.join(HF_FILES)}: download its checkpoint, and give the file")
+    raise UserError(
+        f"{source} holds none of {', '.join(HF_FILES)}: download its checkpoint, and give the file"
+    )
 
 
 def fingerprint(path: Path) -> str:
     """SHA-256 of the file; of an index, of all hashes of its shards."""
-    return hash_json([hash_file(shard) for shard in _shards(path)]) if path.suffix == ".json" else hash_file(path)
+    return (
+        hash_json([hash_file(shard) for shard in _shards(path)])
+        if path.suffix == ".json"
+        else hash_file(path)
+    )
 
 
 def read(path: Path, keys: Iterable[str] = ()) -> Tensors:
@@ -155,7 +179,9 @@ def _read_file(path: Path, keys: list[str]) -> Tensors:
     if head[:1] == b"\x80":
         return _read_torch(path, keys)
     if head[:2] == b"PK":
-        raise UserError(f"{path} is truncated: it begins as a PyTorch file, but its end is missing; download it again")
+        raise UserError(
+            f"{path} is truncated: it begins as a PyTorch file, but its end is missing; download it again"
+        )
     raise UserError(f"{path} is neither a safetensors nor a PyTorch file")
 
 
@@ -163,7 +189,10 @@ def _read_safetensors(path: Path) -> Tensors:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np") as file, safe_open(path, framework="flax") as with_bfloat16:
+        with (
+            safe_open(path, framework="np") as file,
+            safe_open(path, framework="flax") as with_bfloat16,
+        ):
             return {
                 name: np.asarray(with_bfloat16.get_tensor(name), np.float32)
                 if file.get_slice(name).get_dtype() == "BF16"  # which NumPy alone does not know
@@ -193,9 +222,21 @@ def _read_torch(path: Path, keys: list[str]) -> Tensors:
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         what = f"it calls {found[1]}" if found else "it is no plain dictionary of tensors"
-        raise UserError(f"{path} is refused: {what}, and to load it could run code; find a .safetensors file") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
-        raise UserError(f"{path} is truncated or no PyTorch checkpoint ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"{path} is refused: {what}, and to load it could run code; find a .safetensors file"
+        ) from None
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:
+        raise UserError(
+            f"{path} is truncated or no PyTorch checkpoint ({str(error).splitlines()[0]})"
+        ) from None
     state = _unwrap(path, loaded, keys)
     return {name: _to_numpy(tensor) for name, tensor in state.items()}
 
@@ -218,8 +259,14 @@ def _unwrap(path: Path, loaded: Any, keys: list[str]) -> Mapping[str, Any]:
             and all(isinstance(value, torch.Tensor) for value in candidate.values())
         ):
             return candidate
-    found = ", ".join(map(repr, list(loaded)[:8])) if isinstance(loaded, Mapping) else type(loaded).__name__
-    raise UserError(f"{path} holds no dictionary of tensors, neither at its top nor under {keys}: it holds {found}")
+    found = (
+        ", ".join(map(repr, list(loaded)[:8]))
+        if isinstance(loaded, Mapping)
+        else type(loaded).__name__
+    )
+    raise UserError(
+        f"{path} holds no dictionary of tensors, neither at its top nor under {keys}: it holds {found}"
+    )
 
 
 def _to_numpy(tensor) -> np.ndarray:

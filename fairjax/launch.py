@@ -13,15 +13,17 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from fairjax.command import cache_dir, run, set_up_jax
-from fairjax.distributed import initialize_from_environment, is_first
-from fairjax.errors import UserError, lookup
+from fairjax.utils.cli import cache_dir, run, set_up_jax
+from fairjax.utils.distributed import initialize_from_environment, is_first
+from fairjax.utils.errors import UserError, lookup
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a file of configs/, with an argument after a colon."
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where results go; by default runs/<name of the config>-<hash of the settings>."
+    "workdir",
+    None,
+    "Where results go; by default runs/<name of the config>-<hash of the settings>.",
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be done, and do nothing.")
 
@@ -33,7 +35,7 @@ def config_file() -> str:
 
 def default_workdir(config: dict) -> Path:
     """`runs/NAME-HASH`: the same settings come back to the same folder, so that a killed run is resumed."""
-    from fairjax.io import hash_json
+    from fairjax.utils.storage import hash_json
 
     return Path("runs") / f"{Path(config_file()).stem}-{hash_json(config)[:8]}"
 
@@ -41,7 +43,9 @@ def default_workdir(config: dict) -> Path:
 def main(argv: list[str]) -> None:
     """Runs the pipeline on the parsed flags."""
     if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
+        raise UserError(
+            f"unexpected argument {argv[1]!r}; settings are given as --config.key=value"
+        )
     if CONFIG.value is None:
         raise UserError("give an experiment: --config=configs/quickstart.py")
     config = CONFIG.value.to_dict()
@@ -51,12 +55,20 @@ def main(argv: list[str]) -> None:
     cache = cache_dir(config["cache_dir"])
     set_up_jax(cache)
     if initialize_from_environment() and config["task"] == "segmentation":
-        raise UserError("prompted segmentation runs in one process, over all devices of one machine")
+        raise UserError(
+            "prompted segmentation runs in one process, over all devices of one machine"
+        )
     first = is_first()
 
-    from fairjax import pipeline, segmentation_pipeline, sweep_pipeline
+    from fairjax.tasks import sweep as sweep_pipeline
+    from fairjax.tasks.classification import pipeline
+    from fairjax.tasks.segmentation import pipeline as segmentation_pipeline
 
-    ways = {"classification": pipeline, "segmentation": segmentation_pipeline, "sweep": sweep_pipeline}
+    ways = {
+        "classification": pipeline,
+        "segmentation": segmentation_pipeline,
+        "sweep": sweep_pipeline,
+    }
     way = lookup("task", config["task"], ways)
     if DRY_RUN.value and first:
         print(way.describe(config, workdir, cache))
@@ -85,7 +97,9 @@ def _unknown_key(argv: list[str], text: str) -> str:
     key = near[2] if near else (re.search(r"\w+", text) or [text])[0]
     flag = next((arg.partition("=")[0] for arg in argv if key in re.split(r"[.=]", arg)), key)
     return f"unknown config key {flag}" + (
-        f"; did you mean {near[1]!r}?" if near else "; see the configuration file and configs/common.py"
+        f"; did you mean {near[1]!r}?"
+        if near
+        else "; see the configuration file and configs/common.py"
     )
 
 

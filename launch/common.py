@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the commands, and do nothing.")
 MODULE = flags.DEFINE_string("module", "fairjax.launch", "The program to start.")
@@ -26,7 +26,9 @@ def program(argv: Sequence[str], python: str) -> list[str]:
       UserError: nothing stands after `--`.
     """
     if len(argv) < 2:
-        raise UserError("say what to start, after two hyphens: … -- --config=configs/quickstart.py --workdir=runs/a")
+        raise UserError(
+            "say what to start, after two hyphens: … -- --config=configs/quickstart.py --workdir=runs/a"
+        )
     return [python, "-m", MODULE.value, *argv[1:]]
 
 
@@ -42,5 +44,7 @@ def start(command: list[str]) -> None:
     try:
         done = subprocess.run(command)
     except FileNotFoundError:
-        raise UserError(f"there is no program {command[0]!r} on this machine; --dry_run prints the command") from None
+        raise UserError(
+            f"there is no program {command[0]!r} on this machine; --dry_run prints the command"
+        ) from None
     sys.exit(done.returncode)

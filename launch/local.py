@@ -17,11 +17,11 @@ import time
 
 from absl import flags
 
-from fairjax import command
-from fairjax.devices import MOST_CPU_DEVICES
-from fairjax.distributed import COORDINATOR, COUNT, INDEX
-from fairjax.errors import UserError
-from launch.common import DRY_RUN, program
+from fairjax.launchers.common import DRY_RUN, program
+from fairjax.utils import cli
+from fairjax.utils.devices import MOST_CPU_DEVICES
+from fairjax.utils.distributed import COORDINATOR, COUNT, INDEX
+from fairjax.utils.errors import UserError
 
 PROCESSES = flags.DEFINE_integer("processes", 2, "Processes to start.", lower_bound=1)
 PORT = flags.DEFINE_integer("port", 0, "Port on which they meet; 0: one that is free.")
@@ -30,7 +30,9 @@ SECONDS_TO_STOP = 10.0
 
 def environment(index: int, count: int, port: int) -> dict[str, str]:
     """What process `index` of `count` is told; the CPU's cores are shared out unless the user has chosen."""
-    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get("XLA_FLAGS", "")
+    chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get(
+        "XLA_FLAGS", ""
+    )
     cores = min(max(1, len(os.sched_getaffinity(0)) // count), MOST_CPU_DEVICES)
     told = {COORDINATOR: f"127.0.0.1:{port}", COUNT: str(count), INDEX: str(index)}
     return told if chosen else told | {"JAX_NUM_CPU_DEVICES": str(cores)}
@@ -43,7 +45,11 @@ def main(argv: list[str]) -> None:
     told = [environment(index, count, port) for index in range(count)]
     if DRY_RUN.value:
         for variables in told:
-            print(shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), *line]))
+            print(
+                shlex.join(
+                    ["env", *(f"{name}={value}" for name, value in variables.items()), *line]
+                )
+            )
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     processes: list[subprocess.Popen[str]] = []
@@ -115,4 +121,4 @@ def _stop(processes: list[subprocess.Popen[str]]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, command.parse)
+    cli.run(main, cli.parse)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from absl import flags
 
-from fairjax import command
-from fairjax.errors import UserError
-from launch.common import DRY_RUN, program
+from fairjax.launchers.common import DRY_RUN, program
+from fairjax.utils import cli
+from fairjax.utils.errors import UserError
 
 NODES = flags.DEFINE_integer("nodes", 1, "Nodes, with one process each.", lower_bound=1)
 TIME = flags.DEFINE_string("time", "24:00:00", "Time limit, as of sbatch.")
@@ -22,10 +22,16 @@ NAME = flags.DEFINE_string("name", "fairjax", "Name of the job.")
 PARTITION = flags.DEFINE_string("partition", None, "Partition; by default the cluster's.")
 ACCOUNT = flags.DEFINE_string("account", None, "Account; by default the user's.")
 GPUS = flags.DEFINE_integer("gpus_per_node", 0, "GPUs per node.", lower_bound=0)
-CPUS = flags.DEFINE_integer("cpus_per_task", 0, "Cores per process; 0: the cluster's default.", lower_bound=0)
+CPUS = flags.DEFINE_integer(
+    "cpus_per_task", 0, "Cores per process; 0: the cluster's default.", lower_bound=0
+)
 MEMORY = flags.DEFINE_string("mem", None, "Memory per node, such as 64G.")
-OPTIONS = flags.DEFINE_multi_string("option", [], "A further option of sbatch, such as --option=qos=long; repeatable.")
-SETUP = flags.DEFINE_string("setup", None, "A line of shell before the start, such as 'source venv/bin/activate'.")
+OPTIONS = flags.DEFINE_multi_string(
+    "option", [], "A further option of sbatch, such as --option=qos=long; repeatable."
+)
+SETUP = flags.DEFINE_string(
+    "setup", None, "A line of shell before the start, such as 'source venv/bin/activate'."
+)
 PYTHON = flags.DEFINE_string("python", "python", "The interpreter on the nodes.")
 
 
@@ -43,9 +49,16 @@ def script(argv: list[str]) -> str:
         "cpus-per-task": CPUS.value,
         "mem": MEMORY.value,
     }
-    lines = ["#!/bin/bash", *(f"#SBATCH --{name}={value}" for name, value in options.items() if value)]
+    lines = [
+        "#!/bin/bash",
+        *(f"#SBATCH --{name}={value}" for name, value in options.items() if value),
+    ]
     lines += [f"#SBATCH --{option.removeprefix('--')}" for option in OPTIONS.value]
-    lines += ["set -euo pipefail", f"cd {shlex.quote(str(Path.cwd()))}", *([SETUP.value] if SETUP.value else [])]
+    lines += [
+        "set -euo pipefail",
+        f"cd {shlex.quote(str(Path.cwd()))}",
+        *([SETUP.value] if SETUP.value else []),
+    ]
     lines += ["export FAIRJAX_DISTRIBUTED=auto"] if NODES.value > 1 else []
     run = ["srun", "--kill-on-bad-exit=1", "--label", *program(argv, PYTHON.value)]
     return "\n".join([*lines, shlex.join(run), ""])
@@ -62,8 +75,10 @@ def main(argv: list[str]) -> None:
     except FileNotFoundError:
         raise UserError("there is no sbatch on this machine; --dry_run prints the script") from None
     if done.returncode:
-        raise UserError(f"sbatch refused the job (exit code {done.returncode}); see its message above")
+        raise UserError(
+            f"sbatch refused the job (exit code {done.returncode}); see its message above"
+        )
 
 
 if __name__ == "__main__":
-    command.run(main, command.parse)
+    cli.run(main, cli.parse)

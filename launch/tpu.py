@@ -10,15 +10,19 @@ import shlex
 
 from absl import flags
 
-from fairjax import command
-from fairjax.errors import UserError
-from launch.common import program, start
+from fairjax.launchers.common import program, start
+from fairjax.utils import cli
+from fairjax.utils.errors import UserError
 
 NAME = flags.DEFINE_string("name", None, "Name of the TPU.")
 ZONE = flags.DEFINE_string("zone", None, "Its zone.")
 PROJECT = flags.DEFINE_string("project", None, "Its project; by default gcloud's.")
-DIRECTORY = flags.DEFINE_string("directory", "fairjax", "The checkout on the hosts, below the home directory.")
-SETUP = flags.DEFINE_string("setup", None, "A line of shell before the start, such as 'source venv/bin/activate'.")
+DIRECTORY = flags.DEFINE_string(
+    "directory", "fairjax", "The checkout on the hosts, below the home directory."
+)
+SETUP = flags.DEFINE_string(
+    "setup", None, "A line of shell before the start, such as 'source venv/bin/activate'."
+)
 PYTHON = flags.DEFINE_string("python", "python3", "The interpreter on the hosts.")
 
 
@@ -30,8 +34,10 @@ def main(argv: list[str]) -> None:
     steps = [f"cd {shlex.quote(DIRECTORY.value)}", *([SETUP.value] if SETUP.value else []), run]
     where = [f"--zone={ZONE.value}", *([f"--project={PROJECT.value}"] if PROJECT.value else [])]
     remote = f"--command={' && '.join(steps)}"
-    start(["gcloud", "compute", "tpus", "tpu-vm", "ssh", NAME.value, *where, "--worker=all", remote])
+    start(
+        ["gcloud", "compute", "tpus", "tpu-vm", "ssh", NAME.value, *where, "--worker=all", remote]
+    )
 
 
 if __name__ == "__main__":
-    command.run(main, command.parse)
+    cli.run(main, cli.parse)

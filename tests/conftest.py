@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
+)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+)  # of the processes that tests start: they use tests/helpers
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
@@ -28,4 +33,6 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if os.environ.get("FAIRJAX_NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} skipped, and FAIRJAX_NO_SKIPS forbids that: {report.longrepr}"
+        report.longrepr = (
+            f"{item.nodeid} skipped, and FAIRJAX_NO_SKIPS forbids that: {report.longrepr}"
+        )

@@ -7,45 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.commands import ONE_DEVICE, ROOT, SMALL, launch
 from PIL import Image
 from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 
 from fairjax import models
-from fairjax.io import locked
-
-ROOT = Path(__file__).parents[1]
-SMALL = [
-    "--config=configs/quickstart.py",
-    "--config.dataset.n_patients=240",
-    "--config.seeds=20",
-    "--config.memory_gib=0.0003",  # three chunks
-    "--config.n_boot=50",
-    "--config.training.epochs=8",
-    "--config.embedding.batch_size=16",
-    "--config.embedding.shard_batches=1",
-]
-
-ONE_DEVICE = {"JAX_NUM_CPU_DEVICES": "1"}  # so that chunks are the same on machines with more cores
-
-
-def launch(*arguments, module="fairjax.launch", cache=None, **options):
-    environment = os.environ | ONE_DEVICE | ({"FAIRJAX_CACHE": str(cache)} if cache else {})
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        **options,
-    )
+from fairjax.utils.storage import locked
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +35,10 @@ def finished(checkpoint, tmp_path_factory):
     """An undisturbed run: its work directory, cache and output."""
     folder = tmp_path_factory.mktemp("finished")
     done = launch(
-        *SMALL, f"--config.model.checkpoint={checkpoint}", f"--workdir={folder / 'work'}", cache=folder / "cache"
+        *SMALL,
+        f"--config.model.checkpoint={checkpoint}",
+        f"--workdir={folder / 'work'}",
+        cache=folder / "cache",
     )
     assert done.returncode == 0, done.stderr
     return folder / "work", folder / "cache", done
@@ -76,7 +52,14 @@ def results(workdir):
 
 def test_a_run_leaves_what_the_work_directory_promises(finished):
     workdir, _, done = finished
-    for name in ("config.json", "environment.json", "log.jsonl", "results.parquet", "summary.csv", "report/index.html"):
+    for name in (
+        "config.json",
+        "environment.json",
+        "log.jsonl",
+        "results.parquet",
+        "summary.csv",
+        "report/index.html",
+    ):
         assert (workdir / name).stat().st_size > 0, name
     table = results(workdir)
     assert {
@@ -104,16 +87,26 @@ def test_a_run_leaves_what_the_work_directory_promises(finished):
 
 def test_the_same_command_again_computes_nothing_and_changes_nothing(finished, checkpoint):
     workdir, cache, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in [*workdir.rglob("chunk-*"), *cache.rglob("*.npy")]}
+    before = {
+        path: path.stat().st_mtime_ns for path in [*workdir.rglob("chunk-*"), *cache.rglob("*.npy")]
+    }
     table = results(workdir)
-    again = launch(*SMALL, f"--config.model.checkpoint={checkpoint}", f"--workdir={workdir}", cache=cache)
+    again = launch(
+        *SMALL, f"--config.model.checkpoint={checkpoint}", f"--workdir={workdir}", cache=cache
+    )
     assert again.returncode == 0, again.stderr
-    assert {path: path.stat().st_mtime_ns for path in [*workdir.rglob("chunk-*"), *cache.rglob("*.npy")]} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in [*workdir.rglob("chunk-*"), *cache.rglob("*.npy")]
+    } == before
     pd.testing.assert_frame_equal(results(workdir), table, check_exact=True)
 
 
-@pytest.mark.parametrize("stage", ["rows-*.npy", "chunk-*.safetensors"], ids=["while embedding", "in the sweep"])
-def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(finished, checkpoint, tmp_path, stage):
+@pytest.mark.parametrize(
+    "stage", ["rows-*.npy", "chunk-*.safetensors"], ids=["while embedding", "in the sweep"]
+)
+def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(
+    finished, checkpoint, tmp_path, stage
+):
     workdir, _, _ = finished
     command = [*SMALL, f"--config.model.checkpoint={checkpoint}", f"--workdir={tmp_path / 'work'}"]
     environment = os.environ | ONE_DEVICE | {"FAIRJAX_CACHE": str(tmp_path / "cache")}
@@ -125,7 +118,9 @@ def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(finished, che
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob(stage)) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(tmp_path.rglob(stage)) and process.poll() is None and time.monotonic() < deadline
+    ):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -153,10 +148,19 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.dataset.name=isic2071"], "unknown dataset 'isic2071'; did you mean 'isic2017'?"),
-        (["--config.model.name=phantomvit"], "unknown model 'phantomvit'; did you mean 'phantom_vit'?"),
+        (
+            ["--config.dataset.name=isic2071"],
+            "unknown dataset 'isic2071'; did you mean 'isic2017'?",
+        ),
+        (
+            ["--config.model.name=phantomvit"],
+            "unknown model 'phantomvit'; did you mean 'phantom_vit'?",
+        ),
         (["--config.seedz=3"], "unknown config key --config.seedz; did you mean 'seed'?"),
-        (["--config.dataset.nam=x"], "unknown config key --config.dataset.nam; did you mean 'name'?"),
+        (
+            ["--config.dataset.nam=x"],
+            "unknown config key --config.dataset.nam; did you mean 'name'?",
+        ),
         (["--config.seeds=many"], "invalid literal for int()"),
         (["--config.attributes=sx"], "unknown attribute of synthetic 'sx'; did you mean 'sex'?"),
         (["--config.evaluation.threshold=f3"], "'f3'"),
@@ -166,7 +170,10 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
         (["--config.dataset.cuts=sex=3"], "'sex', no continuous attribute; there are: age"),
         (["--config.training.order=random"], "training.order must be one of"),
         (["--config=configs/nothing.py"], "there is no configuration file configs/nothing.py"),
-        (["--config=configs/linear_probe.py:datset=x"], "unknown config argument 'datset'; did you mean 'dataset'?"),
+        (
+            ["--config=configs/linear_probe.py:datset=x"],
+            "unknown config argument 'datset'; did you mean 'dataset'?",
+        ),
         (
             ["--config=configs/linear_probe.py:dataset=isic2017", "--config.dataset.root=nowhere"],
             "image root nowhere does not exist",
@@ -177,7 +184,11 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
 def test_a_mistake_gets_one_clear_line_and_exit_code_2(arguments, message, checkpoint, tmp_path):
-    base = [] if arguments[0].startswith("--config=") else [*SMALL, f"--config.model.checkpoint={checkpoint}"]
+    base = (
+        []
+        if arguments[0].startswith("--config=")
+        else [*SMALL, f"--config.model.checkpoint={checkpoint}"]
+    )
     failed = launch(*base, *arguments, f"--workdir={tmp_path / 'work'}", cache=tmp_path / "cache")
     assert failed.returncode == 2, failed.stderr
     lines = failed.stderr.strip().splitlines()
@@ -200,7 +211,9 @@ def own_table(tmp_path):
         for i in range(120)
     ]
     for row in rows:
-        Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save(tmp_path / row["image"])
+        Image.fromarray(rng.integers(0, 256, (20, 24), dtype=np.uint8)).save(
+            tmp_path / row["image"]
+        )
     return tmp_path, rows
 
 
@@ -236,14 +249,26 @@ def test_a_users_own_table_by_configuration_alone(own_table, checkpoint):
 def test_slices_are_embedded_and_volumes_are_scored(checkpoint, tmp_path):
     rng = np.random.default_rng(0)
     rows = [
-        {"image": f"{i}.nii", "label": i % 2, "patient": i // 2, "sex": ("female", "male")[i // 4 % 2], "age": 20 + i}
+        {
+            "image": f"{i}.nii",
+            "label": i % 2,
+            "patient": i // 2,
+            "sex": ("female", "male")[i // 4 % 2],
+            "age": 20 + i,
+        }
         for i in range(60)
     ]
     for i, row in enumerate(rows):
         voxels = rng.integers(0, 200, (10, 9, 2 + i % 3)) + 55 * row["label"]
-        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), tmp_path / row["image"])
+        nibabel.save(
+            nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), tmp_path / row["image"]
+        )
     (tmp_path / "7.nii").write_bytes(b"damaged")
-    options = ("--config.dataset.dimensions=2.5D", "--config.dataset.window=(0, 255)", "--config.dataset.pool=mean")
+    options = (
+        "--config.dataset.dimensions=2.5D",
+        "--config.dataset.window=(0, 255)",
+        "--config.dataset.pool=mean",
+    )
     done = table_run(tmp_path, rows, checkpoint, *options, "--config.embedding.max_unreadable=0.1")
     assert done.returncode == 0, done.stderr
     samples = pd.read_parquet(tmp_path / "work" / "scores" / "samples.parquet")
@@ -251,27 +276,45 @@ def test_slices_are_embedded_and_volumes_are_scored(checkpoint, tmp_path):
     assert (samples["readable"] == (samples["volume"] != "7.nii")).all()
     assert samples.groupby("patient")["split"].nunique().max() == 1
     test = samples[(samples["split"] == "test") & samples["readable"]]
-    scores = load_file(next((tmp_path / "work" / "scores").glob("*/chunk-*.safetensors")))["test_scores"]
-    by_volume = test.assign(score=scores[0]).groupby("volume").agg({"score": "mean", "label": "first"})
-    found = results(tmp_path / "work").query("group == 'overall' and metric == 'auc' and attribute == 'sex'")
-    first = found[found["learning_rate"] == found["learning_rate"].min()].sort_values("seed").iloc[0]
+    scores = load_file(next((tmp_path / "work" / "scores").glob("*/chunk-*.safetensors")))[
+        "test_scores"
+    ]
+    by_volume = (
+        test.assign(score=scores[0]).groupby("volume").agg({"score": "mean", "label": "first"})
+    )
+    found = results(tmp_path / "work").query(
+        "group == 'overall' and metric == 'auc' and attribute == 'sex'"
+    )
+    first = (
+        found[found["learning_rate"] == found["learning_rate"].min()].sort_values("seed").iloc[0]
+    )
     assert first["n"] == len(by_volume)
-    assert first["value"] == pytest.approx(roc_auc_score(by_volume["label"], by_volume["score"]), abs=1e-6)
+    assert first["value"] == pytest.approx(
+        roc_auc_score(by_volume["label"], by_volume["score"]), abs=1e-6
+    )
     assert "is the mean of its slices" in (tmp_path / "work" / "report" / "index.html").read_text()
 
 
 def test_a_dataset_without_labels_cannot_be_classified(own_table, checkpoint):
     folder, rows = own_table
-    failed = table_run(folder, rows, checkpoint, "--config.dataset.label=", "--config.evaluation.one_class=report")
+    failed = table_run(
+        folder, rows, checkpoint, "--config.dataset.label=", "--config.evaluation.one_class=report"
+    )
     assert (failed.returncode, "Traceback" in failed.stderr) == (2, False)
-    assert "table has no label to classify by: it is a dataset for segmentation" in failed.stderr.splitlines()[-1]
+    assert (
+        "table has no label to classify by: it is a dataset for segmentation"
+        in failed.stderr.splitlines()[-1]
+    )
 
 
 def test_mistakes_in_a_table_get_one_line(own_table, checkpoint):
     folder, rows = own_table
     without_label = [{key: value for key, value in row.items() if key != "label"} for row in rows]
     one_class = [row | {"sex": ("female", "male")[row["label"]]} for row in rows]
-    for table, message in ((without_label, "has no column 'label'"), (one_class, "has one class only")):
+    for table, message in (
+        (without_label, "has no column 'label'"),
+        (one_class, "has one class only"),
+    ):
         failed = table_run(folder, table, checkpoint)
         assert (failed.returncode, "Traceback" in failed.stderr) == (2, False)
         assert message in failed.stderr.strip().splitlines()[-1]
@@ -295,7 +338,9 @@ def test_a_work_directory_in_use_or_of_other_settings_is_refused(finished, check
 def test_help_imports_nothing_heavy():
     code = "import sys, fairjax, fairjax.launch; print({'jax', 'flax', 'pandas', 'grain', 'matplotlib'} & set(sys.modules))"
     assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
         == "set()"
     )
     assert "--workdir" in launch("--help").stdout

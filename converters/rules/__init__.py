@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from converters.engine import Layout
-from converters.rules import biomedclip, blip, blip2, clip, convnets, dinov2, medclip, medmae, sam, sam2, siglip
+from fairjax.converters.engine import Layout
+from fairjax.converters.rules import (
+    biomedclip,
+    blip,
+    blip2,
+    clip,
+    convnets,
+    dinov2,
+    medclip,
+    medmae,
+    sam,
+    sam2,
+    siglip,
+)
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout

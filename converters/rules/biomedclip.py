@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout, norm, rule, under
-from converters.rules.parts import BERT, TEXT, UNSIZED, VISION, mlp_of, timm_vit
-from converters.transforms import LINEAR
+from fairjax.converters.engine import Drop, Layout, norm, rule, under
+from fairjax.converters.rules.parts import BERT, TEXT, UNSIZED, VISION, mlp_of, timm_vit
+from fairjax.converters.transforms import LINEAR
 
 BIOMEDCLIP = Layout(
     name="biomedclip",
@@ -17,9 +17,21 @@ BIOMEDCLIP = Layout(
         *rule("logit_scale", "logit_scale"),
     ),
     drops=(
-        Drop(r"text\.transformer\.embeddings\.position_ids", "0, 1, 2, … as older transformers saved it"),
-        Drop(r"text\.transformer\.pooler\.dense\.(weight|bias)", "BERT's pooler, which open_clip does not use"),
+        Drop(
+            r"text\.transformer\.embeddings\.position_ids",
+            "0, 1, 2, … as older transformers saved it",
+        ),
+        Drop(
+            r"text\.transformer\.pooler\.dense\.(weight|bias)",
+            "BERT's pooler, which open_clip does not use",
+        ),
     ),
-    aliases={**VISION, **TEXT, "v_width": mlp_of("vision"), "max_pos": "text.positions", "ctx": "text.context_length"},
+    aliases={
+        **VISION,
+        **TEXT,
+        "v_width": mlp_of("vision"),
+        "max_pos": "text.positions",
+        "ctx": "text.context_length",
+    },
     ignored=UNSIZED,
 )

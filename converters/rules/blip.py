@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout, linear, norm, rule, under
-from converters.rules.parts import BERT, TEXT, UNSIZED, VISION, bounded_context, mlp_of, timm_vit
-from converters.transforms import CONV, squeeze
+from fairjax.converters.engine import Drop, Layout, linear, norm, rule, under
+from fairjax.converters.rules.parts import (
+    BERT,
+    TEXT,
+    UNSIZED,
+    VISION,
+    bounded_context,
+    mlp_of,
+    timm_vit,
+)
+from fairjax.converters.transforms import CONV, squeeze
 
 _HF_BLOCK = (
     *norm("layer_norm1", "norm1"),
@@ -51,9 +59,13 @@ LAVIS = Layout(
     ),
     drops=(
         Drop(r"text_encoder\.embeddings\.position_ids", POSITION_IDS),
-        Drop(r"itm_head\..*|text_decoder\..*", "for pretraining: LAVIS' feature extractor has no such head"),
         Drop(
-            r"(\w+_m\.|image_queue|text_queue|queue_ptr|ptr_queue).*", "momentum copies and queues of the pretraining"
+            r"itm_head\..*|text_decoder\..*",
+            "for pretraining: LAVIS' feature extractor has no such head",
+        ),
+        Drop(
+            r"(\w+_m\.|image_queue|text_queue|queue_ptr|ptr_queue).*",
+            "momentum copies and queues of the pretraining",
         ),
     ),
     keys=("model", "state_dict"),

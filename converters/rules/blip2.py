@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from converters.engine import Alias, Drop, Layout, linear, norm, rule, under
-from converters.rules.blip import HF_VISION, POSITION_IDS
-from converters.rules.parts import UNSIZED, VISION, bert_layer, bounded_context, mlp_of, timm_vit
-from converters.transforms import FUSE_QV, LINEAR, squeeze
+from fairjax.converters.engine import Alias, Drop, Layout, linear, norm, rule, under
+from fairjax.converters.rules.blip import HF_VISION, POSITION_IDS
+from fairjax.converters.rules.parts import (
+    UNSIZED,
+    VISION,
+    bert_layer,
+    bounded_context,
+    mlp_of,
+    timm_vit,
+)
+from fairjax.converters.transforms import FUSE_QV, LINEAR, squeeze
 
 _ALIASES: dict[str, Alias] = {
     **VISION,
@@ -67,7 +74,10 @@ LAVIS = Layout(
     drops=(
         Drop(r"Qformer\.bert\.embeddings\.position_ids", POSITION_IDS),
         Drop(r"visual_encoder\.blocks\.39\..*", "EVA's last layer, which BLIP-2 leaves out"),
-        Drop(r"Qformer\.cls\..*", "the language model's head, for captions; its decoder is tied to the embeddings"),
+        Drop(
+            r"Qformer\.cls\..*",
+            "the language model's head, for captions; its decoder is tied to the embeddings",
+        ),
     ),
     keys=("model", "state_dict"),
     part_prefixes=("visual_encoder.",),  # of eva_vit_g.pth

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout, fused_linear, linear, norm, rule, under
-from converters.transforms import CONV, LINEAR
+from fairjax.converters.engine import Drop, Layout, fused_linear, linear, norm, rule, under
+from fairjax.converters.transforms import CONV, LINEAR
 
 # How the small recordings call the sizes of either layout.
 SIZES = {
@@ -80,7 +80,12 @@ HF = Layout(
         *rule("text_projection.weight", "text_projection.kernel", LINEAR),
         *rule("logit_scale", "logit_scale"),
     ),
-    drops=(Drop(r"(text|vision)_model\.embeddings\.position_ids", "0, 1, 2, … as older transformers saved it"),),
+    drops=(
+        Drop(
+            r"(text|vision)_model\.embeddings\.position_ids",
+            "0, 1, 2, … as older transformers saved it",
+        ),
+    ),
     aliases={
         **SIZES,
         "proj": "embed_dim",

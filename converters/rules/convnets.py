@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from converters.engine import Alias, Drop, Layout, Rule, linear, norm, rule, under
-from converters.transforms import CONV
+from fairjax.converters.engine import Alias, Drop, Layout, Rule, linear, norm, rule, under
+from fairjax.converters.transforms import CONV
 
 _COUNTER = Drop(r".*\.num_batches_tracked", "a counter of training steps")
 
@@ -58,7 +58,10 @@ RESNET = Layout(
     rules=_RESNET,
     drops=(_COUNTER, Drop(r"fc\.(weight|bias)", "a classifier, which is not part of the encoder")),
     keys=("state_dict", "model"),
-    aliases={"width": lambda width, given: {"width": width, "stem_width": width}, "size": "image_size"},
+    aliases={
+        "width": lambda width, given: {"width": width, "stem_width": width},
+        "size": "image_size",
+    },
     ignored=frozenset({"seed"}),
 )
 
@@ -69,7 +72,9 @@ C2L = Layout(
     keys=("model",),
     prefixes=("encoder.module.", "encoder."),
     aliases={
-        "width": lambda factor, given: {"width": int(64 * factor)},  # of all stages; the stem has always 64
+        "width": lambda factor, given: {
+            "width": int(64 * factor)
+        },  # of all stages; the stem has always 64
         "low_dim": lambda dim, given: {"projection": (dim,)},
         "in_channel": "in_channels",
         "size": "image_size",
@@ -78,9 +83,15 @@ C2L = Layout(
 )
 
 
-def _moco(name: str, encoder: Iterable[Rule], head: str, aliases: Mapping[str, Alias], *, mlp: bool) -> Layout:
+def _moco(
+    name: str, encoder: Iterable[Rule], head: str, aliases: Mapping[str, Alias], *, mlp: bool
+) -> Layout:
     """MoCo's pretraining file; its projection is one linear layer or, with `mlp`, two with ReLU between them."""
-    layers = {f"{head}.0": "projection.0", f"{head}.2": "projection.1"} if mlp else {head: "projection.0"}
+    layers = (
+        {f"{head}.0": "projection.0", f"{head}.2": "projection.1"}
+        if mlp
+        else {head: "projection.0"}
+    )
     projection = tuple(r for source, target in layers.items() for r in linear(source, target))
     return Layout(
         name=name,

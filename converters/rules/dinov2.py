@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from converters.engine import Alias, Drop, Layout, fused_linear, linear, norm, rule, under
-from converters.transforms import CONV, squeeze
+from fairjax.converters.engine import Alias, Drop, Layout, fused_linear, linear, norm, rule, under
+from fairjax.converters.transforms import CONV, squeeze
 
 _ALIASES: dict[str, Alias] = {
     "img_size": "image_size",
@@ -53,7 +53,10 @@ HF = Layout(
             "encoder.blocks.{i}",
             (
                 *norm("norm1", "norm1"),
-                *fused_linear((f"attention.attention.{part}" for part in ("query", "key", "value")), "attn.qkv"),
+                *fused_linear(
+                    (f"attention.attention.{part}" for part in ("query", "key", "value")),
+                    "attn.qkv",
+                ),
                 *linear("attention.output.dense", "attn.proj"),
                 *rule("layer_scale1.lambda1", "ls1.gamma"),
                 *norm("norm2", "norm2"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout, fused_linear, linear, norm, rule, under
-from converters.rules.parts import BERT, TEXT, UNSIZED, bounded_context
-from converters.transforms import CONV, LINEAR
+from fairjax.converters.engine import Drop, Layout, fused_linear, linear, norm, rule, under
+from fairjax.converters.rules.parts import BERT, TEXT, UNSIZED, bounded_context
+from fairjax.converters.transforms import CONV, LINEAR
 
 _SWIN_BLOCK = (
     *norm("layernorm_before", "norm1"),
@@ -21,7 +21,11 @@ SWIN = (
     *rule("embeddings.patch_embeddings.projection.bias", "patch_embed.bias"),
     *norm("embeddings.norm", "embed_norm"),
     *under("encoder.layers.{i}.blocks.{j}", "stages.{i}.blocks.{j}", _SWIN_BLOCK),
-    *rule("encoder.layers.{i}.downsample.reduction.weight", "stages.{i}.downsample.reduction.kernel", LINEAR),
+    *rule(
+        "encoder.layers.{i}.downsample.reduction.weight",
+        "stages.{i}.downsample.reduction.kernel",
+        LINEAR,
+    ),
     *norm("encoder.layers.{i}.downsample.norm", "stages.{i}.downsample.norm"),
     *norm("layernorm", "norm"),
 )
@@ -36,9 +40,17 @@ MEDCLIP = Layout(
         *rule("logit_scale", "logit_scale"),
     ),
     drops=(
-        Drop(r"text_model\.model\.embeddings\.position_ids", "0, 1, 2, … as older transformers saved it"),
-        Drop(r"text_model\.model\.pooler\.dense\.(weight|bias)", "BERT's pooler, which MedCLIP does not use"),
-        Drop(r"vision_model\..*\.relative_position_index", "a constant that older transformers saved"),
+        Drop(
+            r"text_model\.model\.embeddings\.position_ids",
+            "0, 1, 2, … as older transformers saved it",
+        ),
+        Drop(
+            r"text_model\.model\.pooler\.dense\.(weight|bias)",
+            "BERT's pooler, which MedCLIP does not use",
+        ),
+        Drop(
+            r"vision_model\..*\.relative_position_index", "a constant that older transformers saved"
+        ),
     ),
     aliases={
         **TEXT,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout
-from converters.rules import dinov2
+from fairjax.converters.engine import Drop, Layout
+from fairjax.converters.rules import dinov2
 
 MEDMAE = Layout(
     name="medmae",
@@ -15,7 +15,12 @@ MEDMAE = Layout(
     keys=("model",),
     aliases={
         "patch": "patch_size",
-        "width": lambda width, given: {"width": width, "mlp_dim": int(width * given.get("mlp_ratio", 4))},
+        "width": lambda width, given: {
+            "width": width,
+            "mlp_dim": int(width * given.get("mlp_ratio", 4)),
+        },
     },
-    ignored=frozenset({"seed", "dec_width", "dec_depth", "dec_heads", "decoder_in_file", "mlp_ratio"}),
+    ignored=frozenset(
+        {"seed", "dec_width", "dec_depth", "dec_heads", "decoder_in_file", "mlp_ratio"}
+    ),
 )

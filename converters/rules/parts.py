@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from converters.engine import Alias, Rule, fused_linear, linear, norm, rule, under
-from converters.transforms import CONV, squeeze
+from fairjax.converters.engine import Alias, Rule, fused_linear, linear, norm, rule, under
+from fairjax.converters.transforms import CONV, squeeze
 
 TIMM_BLOCK = (
     *norm("norm1", "norm1"),
@@ -90,4 +90,7 @@ def mlp_of(prefix: str, ratio: float = 4.0) -> Alias:
 
 def bounded_context(most: int | None = None) -> Alias:
     """An alias for the number of BERT's positions, all or at most `most` of which prompts may take."""
-    return lambda n, given: {"text.positions": n, "text.context_length": n if most is None else min(n, most)}
+    return lambda n, given: {
+        "text.positions": n,
+        "text.context_length": n if most is None else min(n, most),
+    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from converters.engine import Alias, Drop, Layout, Rule, linear, norm, rule, under
-from converters.transforms import CONV, CONV_TRANSPOSE, FUSE, LINEAR, squeeze
+from fairjax.converters.engine import Alias, Drop, Layout, Rule, linear, norm, rule, under
+from fairjax.converters.transforms import CONV, CONV_TRANSPOSE, FUSE, LINEAR, squeeze
 
 _POINT_KINDS = tuple(f"point_embeddings.{kind}.weight" for kind in range(4))
 
@@ -100,7 +100,11 @@ def _conv_norm(source: str, target: str) -> tuple[Rule, ...]:
     )
 
 
-_BOTTLENECK = (*_conv_norm("conv1", "conv1"), *_conv_norm("conv2", "conv2"), *_conv_norm("conv3", "conv3"))
+_BOTTLENECK = (
+    *_conv_norm("conv1", "conv1"),
+    *_conv_norm("conv2", "conv2"),
+    *_conv_norm("conv3", "conv3"),
+)
 
 _TINY_BLOCK = (
     *norm("attn.norm", "attn.norm"),
@@ -183,7 +187,10 @@ MOBILE_SAM = Layout(
     keys=_KEYS,
     rules=(*under("image_encoder", "encoder", _TINY_VIT), *_PROMPTED),
     drops=(
-        Drop(r"image_encoder\.(norm_head|head)\..*", "TinyViT's ImageNet classifier, which SAM never calls"),
+        Drop(
+            r"image_encoder\.(norm_head|head)\..*",
+            "TinyViT's ImageNet classifier, which SAM never calls",
+        ),
         Drop(r".*\.num_batches_tracked", "a counter of training steps"),
         Drop(r".*\.(attention_bias_idxs|ab)", "a constant that some exports keep"),
         _PIXELS,

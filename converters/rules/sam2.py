@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout, linear, norm, rule, under
-from converters.rules.sam import DECODER_SIZES, PROMPTS, decoder
-from converters.transforms import CHANNELS_LAST, CONV, squeeze
+from fairjax.converters.engine import Drop, Layout, linear, norm, rule, under
+from fairjax.converters.rules.sam import DECODER_SIZES, PROMPTS, decoder
+from fairjax.converters.transforms import CHANNELS_LAST, CONV, squeeze
 
 _MEMORY = "memory_attention|memory_encoder|obj_ptr_proj|obj_ptr_tpos_proj|mask_downsample"
 _MEMORY_TENSORS = "maskmem_tpos_enc|no_mem_pos_enc|no_obj_ptr|no_obj_embed_spatial"
@@ -31,8 +31,16 @@ _DECODER = (
     *decoder(("layers.0", "layers.1")),
     *rule("obj_score_token.weight", "object_token"),
     *linear("pred_obj_score_head.layers.{i}", "object_head.layers.{i}"),
-    *(r for a, b in (("conv_s0", "skip4"), ("conv_s1", "skip8")) for r in rule(f"{a}.weight", f"{b}.kernel", CONV)),
-    *(r for a, b in (("conv_s0", "skip4"), ("conv_s1", "skip8")) for r in rule(f"{a}.bias", f"{b}.bias")),
+    *(
+        r
+        for a, b in (("conv_s0", "skip4"), ("conv_s1", "skip8"))
+        for r in rule(f"{a}.weight", f"{b}.kernel", CONV)
+    ),
+    *(
+        r
+        for a, b in (("conv_s0", "skip4"), ("conv_s1", "skip8"))
+        for r in rule(f"{a}.bias", f"{b}.bias")
+    ),
 )
 
 SAM2 = Layout(
@@ -47,7 +55,10 @@ SAM2 = Layout(
         *rule("no_mem_embed", "no_memory", squeeze(2)),
     ),
     drops=(
-        Drop(rf"({_MEMORY})\..*|{_MEMORY_TENSORS}", "the memory of other frames, which a single image has none of"),
+        Drop(
+            rf"({_MEMORY})\..*|{_MEMORY_TENSORS}",
+            "the memory of other frames, which a single image has none of",
+        ),
     ),
     aliases={
         **DECODER_SIZES,
@@ -69,6 +80,15 @@ SAM2 = Layout(
         "trunk_norm_eps": "encoder.norm_eps",
     },
     ignored=frozenset(
-        {"seed", "q_stride", "fpn_interp_model", "scalp", "mem_dim", "mem_ff", "mem_layers", "backbone_stride"}
+        {
+            "seed",
+            "q_stride",
+            "fpn_interp_model",
+            "scalp",
+            "mem_dim",
+            "mem_ff",
+            "mem_layers",
+            "backbone_stride",
+        }
     ),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from converters.engine import Drop, Layout, linear, norm, rule, under
-from converters.rules.clip import HF_BLOCK
-from converters.rules.parts import TEXT, UNSIZED, VISION
-from converters.transforms import CONV, LINEAR, squeeze
+from fairjax.converters.engine import Drop, Layout, linear, norm, rule, under
+from fairjax.converters.rules.clip import HF_BLOCK
+from fairjax.converters.rules.parts import TEXT, UNSIZED, VISION
+from fairjax.converters.transforms import CONV, LINEAR, squeeze
 
 SIGLIP = Layout(
     name="siglip",
@@ -30,7 +30,11 @@ SIGLIP = Layout(
         *rule("logit_scale", "logit_scale", squeeze(1)),
         *rule("logit_bias", "logit_bias", squeeze(1)),
     ),
-    drops=(Drop(r"(text|vision)_model\.embeddings\.position_ids", "0, 1, 2, … as some exports keep it"),),
+    drops=(
+        Drop(
+            r"(text|vision)_model\.embeddings\.position_ids", "0, 1, 2, … as some exports keep it"
+        ),
+    ),
     aliases={
         **VISION,
         **TEXT,

@@ -8,17 +8,21 @@ from typing import Any
 
 from absl import flags
 
-from fairjax import command
-from fairjax.errors import UserError, lookup
+from fairjax.utils import cli
+from fairjax.utils.errors import UserError, lookup
 
 _TEXT = flags.DEFINE_string
 ROOT = _TEXT("root", None, "The folder that holds the dataset as published.")
 SET = flags.DEFINE_multi_string(
     "set", [], "KEY=VALUE: an option of the dataset, as table=my.csv or cuts={'age': (40,)}."
 )
-SPLIT = _TEXT("split", "stratified", "How patients are dealt: stratified, hash, kfold, leave_one_out or file.")
+SPLIT = _TEXT(
+    "split", "stratified", "How patients are dealt: stratified, hash, kfold, leave_one_out or file."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Of the split.")
-FRACTIONS = flags.DEFINE_list("fractions", ["0.6", "0.15", "0.25"], "Of the patients: train, validation, test.")
+FRACTIONS = flags.DEFINE_list(
+    "fractions", ["0.6", "0.15", "0.25"], "Of the patients: train, validation, test."
+)
 TEST = _TEXT("test", "natural", "natural, or balanced over the groups of --balance_on.")
 BALANCE_ON = _TEXT("balance_on", None, "Attribute that the test is balanced over.")
 FOLDS = flags.DEFINE_integer("folds", 5, "Of kfold.")
@@ -26,10 +30,16 @@ FOLD = flags.DEFINE_integer("fold", 0, "Of kfold: which is the test.")
 SITE = _TEXT("site", "", "Of leave_one_out: the attribute.")
 HOLD_OUT = _TEXT("hold_out", "", "Of leave_one_out: the group that is the test.")
 SPLIT_FILE = _TEXT("split_file", "", "Of file: a CSV with the columns patient and split.")
-PIXELS = flags.DEFINE_bool("pixels", True, "Read every image; --nopixels looks at the tables alone.")
+PIXELS = flags.DEFINE_bool(
+    "pixels", True, "Read every image; --nopixels looks at the tables alone."
+)
 THREADS = flags.DEFINE_integer("threads", 4, "That read images.", lower_bound=1)
-MAX_UNREADABLE = flags.DEFINE_float("max_unreadable", 0.01, "Share of images that may be absent or unreadable.")
-OUT = _TEXT("out", None, "File to write: check's findings as JSON, the split as CSV, or the page of docs.")
+MAX_UNREADABLE = flags.DEFINE_float(
+    "max_unreadable", 0.01, "Share of images that may be absent or unreadable."
+)
+OUT = _TEXT(
+    "out", None, "File to write: check's findings as JSON, the split as CSV, or the page of docs."
+)
 
 EXIT_NOT_READY = 1
 
@@ -48,14 +58,14 @@ def _list(names: list[str]) -> None:
 
 def _docs(names: list[str]) -> None:
     from fairjax.datasets import docs
-    from fairjax.io import write_text
+    from fairjax.utils.storage import write_text
 
     write_text(OUT.value or "docs/datasets.md", docs.markdown())
 
 
 def _check(names: list[str]) -> None:
     from fairjax.datasets.check import check, describe, to_json
-    from fairjax.io import write_json
+    from fairjax.utils.storage import write_json
 
     dataset, side = _loaded(names)
     findings = check(dataset, side, pixels=PIXELS.value, threads=THREADS.value)
@@ -81,13 +91,19 @@ def _loaded(names: list[str]) -> tuple[Any, Any]:
     from fairjax.datasets.splits import split
 
     if len(names) != 1:
-        raise UserError(f"name one dataset, not {len(names)}: python -m fairjax.datasets check NAME --root=DIR")
+        raise UserError(
+            f"name one dataset, not {len(names)}: python -m fairjax.datasets check NAME --root=DIR"
+        )
     dataset = datasets.load(names[0], ROOT.value, **_options())
     try:
         fractions = [float(share) for share in FRACTIONS.value]
     except ValueError:
-        raise UserError(f"--fractions={','.join(FRACTIONS.value)}: give three numbers, as 0.6,0.15,0.25") from None
-    options: dict[str, Any] = {flag.name: flag.value for flag in (SEED, TEST, BALANCE_ON, FOLDS, FOLD, SITE, HOLD_OUT)}
+        raise UserError(
+            f"--fractions={','.join(FRACTIONS.value)}: give three numbers, as 0.6,0.15,0.25"
+        ) from None
+    options: dict[str, Any] = {
+        flag.name: flag.value for flag in (SEED, TEST, BALANCE_ON, FOLDS, FOLD, SITE, HOLD_OUT)
+    }
     return dataset, split(dataset, fractions, method=SPLIT.value, file=SPLIT_FILE.value, **options)
 
 
@@ -108,4 +124,4 @@ def _options() -> dict[str, Any]:
 VERBS = {"list": _list, "check": _check, "split": _split, "docs": _docs}
 
 if __name__ == "__main__":
-    command.run(main, command.parse)
+    cli.run(main, cli.parse)

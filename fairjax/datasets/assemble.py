@@ -16,7 +16,7 @@ from fairjax.datasets.readers.images import ImageFiles
 from fairjax.datasets.rules import RARE, Groups, recut
 from fairjax.datasets.spec import MaskFile, Spec
 from fairjax.datasets.volumes import check_spacing
-from fairjax.errors import UserError, lookup
+from fairjax.utils.errors import UserError, lookup
 
 
 def dataset(
@@ -49,12 +49,19 @@ def dataset(
     folder = existing_root(name, root)
     lookup("way with rare values", rare, dict.fromkeys(RARE))
     lost = spec.source.lost(folder)
-    known = {attribute: rule for attribute, rule in spec.attributes.items() if rule.column not in lost}
+    known = {
+        attribute: rule for attribute, rule in spec.attributes.items() if rule.column not in lost
+    }
     rules = recut(name, known, cuts or {})
-    rules = {key: rule.with_rare(rare) if isinstance(rule, Groups) else rule for key, rule in rules.items()}
+    rules = {
+        key: rule.with_rare(rare) if isinstance(rule, Groups) else rule
+        for key, rule in rules.items()
+    }
     frame, where = spec.source.read(folder, spec.columns, spec.mask_columns)
     info: dict[str, Any] = _facts(spec)
-    info["absent"] = {key: lost[rule.column] for key, rule in spec.attributes.items() if key not in known}
+    info["absent"] = {
+        key: lost[rule.column] for key, rule in spec.attributes.items() if key not in known
+    }
 
     columns: dict[str, Any] = {}
     if label := spec.label:
@@ -62,18 +69,32 @@ def dataset(
         labels = label.apply(frame[label.column], where)
         kept = labels >= 0
         info |= {"label": label.meaning, "dropped": int((~kept).sum())}
-        frame, columns["label"] = frame[kept].reset_index(drop=True), labels[kept].reset_index(drop=True)
+        frame, columns["label"] = (
+            frame[kept].reset_index(drop=True),
+            labels[kept].reset_index(drop=True),
+        )
     elif positive:
-        raise UserError(f"{name} has no label whose positive values could be chosen: it is made for segmentation")
+        raise UserError(
+            f"{name} has no label whose positive values could be chosen: it is made for segmentation"
+        )
 
     images, sizes = locate(folder, [fill(folder, template, frame) for template in spec.image])
     require_some(folder, images, sizes)
     columns = {"image": images, "patient": patients(frame, spec.patient, images, where)} | columns
-    columns |= {attribute: rule.apply(frame[rule.column], where) for attribute, rule in rules.items()}
+    columns |= {
+        attribute: rule.apply(frame[rule.column], where) for attribute, rule in rules.items()
+    }
     options = {"spacing": _spacing(name, spec, spacing)} if spacing else {}
     pixels = spec.pixels(str(folder), **options)
     masks = read_masks(folder, spec.masks, spec.mask_values(str(folder), **options), frame, images)
-    return Dataset(name, pd.DataFrame(columns), pixels, fingerprint(images, sizes, describe(pixels)), info, masks)
+    return Dataset(
+        name,
+        pd.DataFrame(columns),
+        pixels,
+        fingerprint(images, sizes, describe(pixels)),
+        info,
+        masks,
+    )
 
 
 def _facts(spec: Spec) -> dict[str, Any]:
@@ -98,11 +119,17 @@ def _spacing(name: str, spec: Spec, spacing: Sequence[float]) -> tuple[float, ..
 
 def describe(pixels: Any) -> str:
     """What a reader's pixels depend on besides the files: its kind and settings, and not where the files lie."""
-    settings = {field.name: getattr(pixels, field.name) for field in dataclasses.fields(pixels) if field.name != "root"}
+    settings = {
+        field.name: getattr(pixels, field.name)
+        for field in dataclasses.fields(pixels)
+        if field.name != "root"
+    }
     return "files" if pixels == ImageFiles(pixels.root) else f"{type(pixels).__name__} {settings}"
 
 
-def patients(frame: pd.DataFrame, column: str | None, images: Sequence[str], where: str) -> list[str]:
+def patients(
+    frame: pd.DataFrame, column: str | None, images: Sequence[str], where: str
+) -> list[str]:
     """The unit of every row: the patient where there is such a column, else the image.
 
     Raises:
@@ -119,12 +146,22 @@ def patients(frame: pd.DataFrame, column: str | None, images: Sequence[str], whe
 
 
 def read_masks(
-    folder: Path, files: Sequence[MaskFile], values: Callable[[str], Any], frame: pd.DataFrame, images: Sequence[str]
+    folder: Path,
+    files: Sequence[MaskFile],
+    values: Callable[[str], Any],
+    frame: pd.DataFrame,
+    images: Sequence[str],
 ) -> Masks | None:
     """The reader of the masks of those images that have every file of theirs; None where no files are declared."""
     if not files:
         return None
-    parts = [locate(folder, [fill(folder, template, frame) for template in file.files]) for file in files]
+    parts = [
+        locate(folder, [fill(folder, template, frame) for template in file.files]) for file in files
+    ]
     rows = zip(images, *(zip(paths, sizes) for paths, sizes in parts))
-    found = {image: tuple(path for path, _ in part) for image, *part in rows if all(size >= 0 for _, size in part)}
+    found = {
+        image: tuple(path for path, _ in part)
+        for image, *part in rows
+        if all(size >= 0 for _, size in part)
+    }
     return Masks(values, found, tuple(file.classes for file in files))

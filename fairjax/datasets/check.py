@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairjax import progress
 from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.datasets.files import locate
-from fairjax.errors import UserError
+from fairjax.utils import progress
+from fairjax.utils.errors import UserError
 
 PIECE = 64  # images that one thread looks at before it is counted
 SHOWN = 3  # examples of what is wrong
@@ -76,7 +76,9 @@ class Findings:
         """
         n_bad = len(self.absent) + len(self.unreadable)
         found = {
-            f"{len(self.both_sides)} patients stand on two sides of the split": bool(self.both_sides),
+            f"{len(self.both_sides)} patients stand on two sides of the split": bool(
+                self.both_sides
+            ),
             f"{n_bad} of {len(self.dataset)} images are absent or unreadable, more than the share {max_unreadable:g}": (
                 n_bad > max_unreadable * len(self.dataset)
             ),
@@ -87,7 +89,12 @@ class Findings:
 
 
 def check(
-    dataset: Dataset, side: np.ndarray, *, pixels: bool = True, threads: int = 4, show_progress: bool = True
+    dataset: Dataset,
+    side: np.ndarray,
+    *,
+    pixels: bool = True,
+    threads: int = 4,
+    show_progress: bool = True,
 ) -> Findings:
     """Looks at a dataset.
 
@@ -99,23 +106,35 @@ def check(
       show_progress: whether to show a bar with images/s.
     """
     images = dataset.table["image"].tolist()
-    seen = list(_look(dataset, images, threads, show_progress) if pixels else _exist(dataset, images))
+    seen = list(
+        _look(dataset, images, threads, show_progress) if pixels else _exist(dataset, images)
+    )
     by_digest = collections.defaultdict(list)
     for row, one in enumerate(seen):
         if one.digest:
             by_digest[one.digest].append(row)
     same = [rows for rows in by_digest.values() if len({images[row] for row in rows}) > 1]
     used = np.isin(side, SPLITS)
-    sides = pd.DataFrame({"patient": dataset.table["patient"], "side": side})[used].groupby("patient")["side"].nunique()
+    sides = (
+        pd.DataFrame({"patient": dataset.table["patient"], "side": side})[used]
+        .groupby("patient")["side"]
+        .nunique()
+    )
     return Findings(
         dataset=dataset,
         counts=dataset.cohort(side),
         both_sides=sides.index[sides > 1].tolist(),
         absent=[(image, one.reason) for image, one in zip(images, seen) if one.absent],
-        unreadable=[(image, one.reason) for image, one in zip(images, seen) if one.reason and not one.absent],
+        unreadable=[
+            (image, one.reason) for image, one in zip(images, seen) if one.reason and not one.absent
+        ],
         masks=[(image, one.mask) for image, one in zip(images, seen) if one.mask],
         duplicates=[[images[row] for row in rows] for rows in same],
-        leaks=[[images[row] for row in rows] for rows in same if len({side[row] for row in rows if used[row]}) > 1],
+        leaks=[
+            [images[row] for row in rows]
+            for rows in same
+            if len({side[row] for row in rows if used[row]}) > 1
+        ],
         n_read=len(seen) if pixels else 0,
     )
 
@@ -127,7 +146,9 @@ def _exist(dataset: Dataset, images: Sequence[str]) -> list[Seen]:
     return [Seen(absent=size < 0, reason="no such file" if size < 0 else "") for size in sizes]
 
 
-def _look(dataset: Dataset, images: Sequence[str], threads: int, show_progress: bool) -> Iterator[Seen]:
+def _look(
+    dataset: Dataset, images: Sequence[str], threads: int, show_progress: bool
+) -> Iterator[Seen]:
     volumetric = dataset.volumetric
     step = 1 if volumetric else PIECE
     pieces = (images[start : start + step] for start in range(0, len(images), step))
@@ -181,20 +202,39 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
     """
     data, info = findings.dataset, findings.dataset.info
     unit = "volumes" if data.volumetric else "images"
-    lines = [f"{data.name}: {len(data):,} {unit} of {data.n_patients:,} units ({info.get('unit', 'patient')})"]
-    lines += [f"label: {info['label']}"] if data.labelled else ["no label: a dataset for segmentation"]
-    lines += [f"left out: {info['dropped']:,} rows whose label is not used"] if info.get("dropped") else []
-    lines += [f"attribute {name} left out: there is no {file}" for name, file in info.get("absent", {}).items()]
-    lines += [f"masks: {int(data.has_mask.sum()):,} {unit}; {', '.join(data.mask_classes)}"] if data.masks else []
+    lines = [
+        f"{data.name}: {len(data):,} {unit} of {data.n_patients:,} units ({info.get('unit', 'patient')})"
+    ]
+    lines += (
+        [f"label: {info['label']}"] if data.labelled else ["no label: a dataset for segmentation"]
+    )
+    lines += (
+        [f"left out: {info['dropped']:,} rows whose label is not used"]
+        if info.get("dropped")
+        else []
+    )
+    lines += [
+        f"attribute {name} left out: there is no {file}"
+        for name, file in info.get("absent", {}).items()
+    ]
+    lines += (
+        [f"masks: {int(data.has_mask.sum()):,} {unit}; {', '.join(data.mask_classes)}"]
+        if data.masks
+        else []
+    )
     lines += ["", _counts(findings.counts, unit), ""]
     n = len(data)
-    gaps = ", ".join(f"{name} {count:,} ({count / n:.1%})" for name, count in findings.missing().items() if count)
+    gaps = ", ".join(
+        f"{name} {count:,} ({count / n:.1%})" for name, count in findings.missing().items() if count
+    )
     lines += [f"missing values: {gaps or 'none'}"]
     lines += _examples("absent files", findings.absent)
     if findings.n_read:
         lines += _examples("unreadable files", findings.unreadable)
         lines += _examples("masks of no use", findings.masks) if data.masks else []
-        repeated = [(" = ".join(group[:SHOWN]), f"{len(group)} times") for group in findings.duplicates]
+        repeated = [
+            (" = ".join(group[:SHOWN]), f"{len(group)} times") for group in findings.duplicates
+        ]
         lines += _examples("pictures that are there more than once", repeated)
         leaks = [(" = ".join(group[:SHOWN]), "") for group in findings.leaks]
         lines += _examples("pictures on two sides of the split", leaks)
@@ -213,11 +253,16 @@ def _examples(what: str, found: list[tuple[str, str]]) -> list[str]:
 def _counts(counts: pd.DataFrame, unit: str) -> str:
     """A table of groups by split and label: images, and patients in brackets."""
     by = [name for name in ("split", "label") if name in counts]
-    cells = counts.assign(cell=[f"{i:,} ({p:,})" for i, p in zip(counts["n_images"], counts["n_patients"])])
+    cells = counts.assign(
+        cell=[f"{i:,} ({p:,})" for i, p in zip(counts["n_images"], counts["n_patients"])]
+    )
     cells = cells[cells.groupby(["attribute", "group"])["n_images"].transform("sum") > 0]
     table = cells.pivot(index=["attribute", "group"], columns=by, values="cell")
     table = table.reindex(pd.MultiIndex.from_frame(cells[["attribute", "group"]].drop_duplicates()))
-    table = table.reindex(columns=[side for side in SPLITS if side in table.columns.get_level_values("split")], level=0)
+    table = table.reindex(
+        columns=[side for side in SPLITS if side in table.columns.get_level_values("split")],
+        level=0,
+    )
     if "label" in by:
         table = table.rename(columns={0: "negative", 1: "positive"}, level="label")
     return f"{unit} (patients)\n{table.to_string()}"
@@ -237,7 +282,10 @@ def to_json(findings: Findings, max_unreadable: float = 0.01) -> dict[str, Any]:
         "n_patients": findings.dataset.n_patients,
         "counts": findings.counts.to_dict("records"),
         "missing": findings.missing(),
-        **{key: [{"image": image, "reason": reason} for image, reason in found] for key, found in named.items()},
+        **{
+            key: [{"image": image, "reason": reason} for image, reason in found]
+            for key, found in named.items()
+        },
         "duplicates": findings.duplicates,
         "leaks": findings.leaks,
         "both_sides": findings.both_sides,

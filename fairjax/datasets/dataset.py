@@ -15,10 +15,12 @@ from fairjax.datasets.files import FRAGMENT
 from fairjax.datasets.masks import Masks
 from fairjax.datasets.readers.volume_files import SliceMasks, VolumeImages
 from fairjax.datasets.volumes import Volume, select
-from fairjax.errors import UserError, lookup
-from fairjax.io import hash_json
+from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.storage import hash_json
 
-Reader = Callable[[str], Any]  # image → uint8 (h, w, 3); of volumes `fairjax.datasets.readers.volume_files`
+Reader = Callable[
+    [str], Any
+]  # image → uint8 (h, w, 3); of volumes `fairjax.datasets.readers.volume_files`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,9 @@ class Dataset:
           UserError: the dataset has none: it is made for segmentation.
         """
         if not self.labelled:
-            raise UserError(f"{self.name} has no label to classify by: it is a dataset for segmentation")
+            raise UserError(
+                f"{self.name} has no label to classify by: it is a dataset for segmentation"
+            )
         return self.table["label"].to_numpy(np.int32)
 
     @property
@@ -135,11 +139,17 @@ class Dataset:
         with ThreadPoolExecutor() as pool:
             depths = list(pool.map(self._depth, self.table["image"]))
         chosen = [select(depth, count, middle) for depth in depths]
-        table = self.table.loc[np.repeat(np.arange(len(self)), list(map(len, chosen)))].reset_index(drop=True)
+        table = self.table.loc[np.repeat(np.arange(len(self)), list(map(len, chosen)))].reset_index(
+            drop=True
+        )
         table.insert(1, "volume", table["image"])
         table["image"] = table["image"] + FRAGMENT + pd.Series(np.concatenate(chosen)).astype(str)
         key = hash_json([self.fingerprint, table["image"].tolist()])
-        masks = SliceMasks(self.masks.read, self.masks.files, self.masks.values, reader.axis) if self.masks else None
+        masks = (
+            SliceMasks(self.masks.read, self.masks.files, self.masks.values, reader.axis)
+            if self.masks
+            else None
+        )
         return dataclasses.replace(self, table=table, fingerprint=key, masks=masks)
 
     def _depth(self, image: str) -> int:
@@ -166,7 +176,9 @@ class Dataset:
 
     def _masks(self) -> Masks:
         if self.masks is None:
-            raise UserError(f"{self.name} has no masks to segment by: it is a dataset for classification")
+            raise UserError(
+                f"{self.name} has no masks to segment by: it is a dataset for classification"
+            )
         return self.masks
 
     def groups(self, attribute: str) -> tuple[Int[np.ndarray, " n"], list[str]]:
@@ -202,7 +214,11 @@ class Dataset:
         groups = {attribute: self.groups(attribute) for attribute in self.attributes}
         labels = self.labels if self.labelled else np.zeros(len(self), np.int32)
         counts = cohort(groups, labels, self.table["patient"], pd.Categorical(split, SPLITS))
-        return counts if self.labelled else counts[counts["label"] == 0].drop(columns="label").reset_index(drop=True)
+        return (
+            counts
+            if self.labelled
+            else counts[counts["label"] == 0].drop(columns="label").reset_index(drop=True)
+        )
 
 
 def cohort(
@@ -220,7 +236,9 @@ def cohort(
       split: (n,) the side of each image.
     """
     frames = []
-    sample = pd.DataFrame({"patient": np.asarray(patients), "split": split, "label": pd.Categorical(labels, [0, 1])})
+    sample = pd.DataFrame(
+        {"patient": np.asarray(patients), "split": split, "label": pd.Categorical(labels, [0, 1])}
+    )
     for attribute, (codes, names) in groups.items():
         group = pd.Categorical.from_codes(np.where(codes < 0, len(names), codes), [*names, MISSING])
         frame = sample.assign(attribute=attribute, group=group)

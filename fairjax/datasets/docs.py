@@ -45,13 +45,18 @@ def listing() -> str:
     own += [["table", "either", "a user's own", "any", "a column", "columns"]]
     rows = [list(COLUMNS), *(row(name, spec) for name, spec in SPECS.items()), *own]
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()
+        for cells in rows
+    )
 
 
 def markdown() -> str:
     """The text of `docs/datasets.md`."""
     table = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join(['---'] * len(COLUMNS))} |"]
-    table += [f"| [{name}](#{name}) | {' | '.join(row(name, spec)[1:])} |" for name, spec in SPECS.items()]
+    table += [
+        f"| [{name}](#{name}) | {' | '.join(row(name, spec)[1:])} |" for name, spec in SPECS.items()
+    ]
     return "\n".join([HEAD, *table, "", *(section(name, spec) for name, spec in SPECS.items())])
 
 
@@ -64,14 +69,20 @@ def section(name: str, spec: Spec) -> str:
         "cite": spec.citation,
         "unit": spec.unit,
         "label": f"{spec.label.meaning} (column `{spec.label.column}`)" if spec.label else "",
-        "attributes": "; ".join(f"**{key}** {groups(rule)}" for key, rule in spec.attributes.items()),
-        "zero-shot": f"“{spec.prompt}”: {spec.classes[0]}, {spec.classes[1]}" if spec.prompt else "",
+        "attributes": "; ".join(
+            f"**{key}** {groups(rule)}" for key, rule in spec.attributes.items()
+        ),
+        "zero-shot": f"“{spec.prompt}”: {spec.classes[0]}, {spec.classes[1]}"
+        if spec.prompt
+        else "",
         "masks": "; ".join(values(classes) for classes in (file.classes for file in spec.masks)),
         "window": window(spec),
         "note": spec.note,
     }
     lines = [f"- {key}: {text}" for key, text in facts.items() if text]
-    return "\n".join([f"## {name}", "", *lines, "", "```", textwrap.dedent(spec.tree).strip(), "```", ""])
+    return "\n".join(
+        [f"## {name}", "", *lines, "", "```", textwrap.dedent(spec.tree).strip(), "```", ""]
+    )
 
 
 def groups(rule: Rule) -> str:
@@ -86,7 +97,9 @@ def values(classes: Mapping[str, tuple[int, ...]]) -> str:
     """The classes of a mask's file, and the values that mean them; of many classes their names alone."""
     if len(classes) > 8:
         return ", ".join(classes)
-    return ", ".join(f"{name} {'≠ 0' if codes == NONZERO else _codes(codes)}" for name, codes in classes.items())
+    return ", ".join(
+        f"{name} {'≠ 0' if codes == NONZERO else _codes(codes)}" for name, codes in classes.items()
+    )
 
 
 def _codes(codes: tuple[int, ...]) -> str:

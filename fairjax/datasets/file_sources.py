@@ -15,7 +15,7 @@ from fairjax.datasets.files import OutsideRootError, find, inside, matches
 from fairjax.datasets.readers import arrays
 from fairjax.datasets.rules import canonical
 from fairjax.datasets.sources import Rows, Source, absent_error
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 MAX_TEXT = 2**16  # bytes of a patient's text file
 
@@ -43,7 +43,8 @@ class TextFiles(Source):
             hits = [re.search(self.fields[column], text) for text in texts]
             frame[column] = [hit.group(1).strip() if hit else "" for hit in hits]
         return Rows(
-            frame.reindex(columns=[*dict.fromkeys([*columns, *optional])], fill_value=""), f"{root / self.pattern}"
+            frame.reindex(columns=[*dict.fromkeys([*columns, *optional])], fill_value=""),
+            f"{root / self.pattern}",
         )
 
     def absent(self, root: Path) -> str:
@@ -68,14 +69,22 @@ class ArrayFiles(Source):
         found = [name for pattern in self.patterns for name in matches(root, pattern)]
         if not found:
             raise absent_error(self, root)
-        wanted = {column: self.fields[column] for column in self.fields if column in {*columns, *optional}}
+        wanted = {
+            column: self.fields[column] for column in self.fields if column in {*columns, *optional}
+        }
         records = [{"file": name} | _scalars(root, name, wanted) for name in found]
-        frame = pd.DataFrame(records).reindex(columns=[*dict.fromkeys([*columns, *optional])], fill_value="")
+        frame = pd.DataFrame(records).reindex(
+            columns=[*dict.fromkeys([*columns, *optional])], fill_value=""
+        )
         return Rows(frame.apply(canonical), str(root / self.patterns[0]))
 
     def absent(self, root: Path) -> str:
         """See `Source`."""
-        return "" if any(matches(root, pattern) for pattern in self.patterns) else " or ".join(self.patterns)
+        return (
+            ""
+            if any(matches(root, pattern) for pattern in self.patterns)
+            else " or ".join(self.patterns)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +109,12 @@ class FrameRows(Source):
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {path}: {error}") from None
         text = list(map(_as_text, values.tolist()))
-        frame = pd.DataFrame({self.key: text, "frame": [str(i) for i in range(len(text))], "file": self.file})
-        return Rows(frame.reindex(columns=[*dict.fromkeys([*columns, *optional])], fill_value=""), str(path))
+        frame = pd.DataFrame(
+            {self.key: text, "frame": [str(i) for i in range(len(text))], "file": self.file}
+        )
+        return Rows(
+            frame.reindex(columns=[*dict.fromkeys([*columns, *optional])], fill_value=""), str(path)
+        )
 
     def absent(self, root: Path) -> str:
         """See `Source`."""
@@ -128,7 +141,9 @@ def _scalars(root: Path, name: str, wanted: Mapping[str, str]) -> dict[str, str]
         return values
     for column, key in wanted.items():
         with contextlib.suppress(OSError, ValueError):
-            values[column] = _as_text(arrays.read_member(path, (key,)).item()) if key in there else ""
+            values[column] = (
+                _as_text(arrays.read_member(path, (key,)).item()) if key in there else ""
+            )
     return values
 
 

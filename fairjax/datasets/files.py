@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fairjax.errors import UserError
-from fairjax.io import hash_json
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import hash_json
 
 ABSENT = -1  # as a file's size
 THREADS = 16  # that ask for files' sizes: on a network file system each answer takes its time
@@ -86,7 +86,9 @@ def _fill(root: Path, template: str, row: Mapping[str, str], wild: bool) -> str:
     pattern = template.format_map({field: glob.escape(value) for field, value in row.items()})
     found = matches(root, pattern)
     if len(found) > 1:
-        raise UserError(f"{root}: {len(found)} files match {pattern}, as {found[0]} and {found[1]}; keep one")
+        raise UserError(
+            f"{root}: {len(found)} files match {pattern}, as {found[0]} and {found[1]}; keep one"
+        )
     return found[0] if found else ""
 
 
@@ -106,7 +108,9 @@ def find(root: Path, names: Iterable[str]) -> Path | None:
     for name in names:
         found = matches(root, name) if "*" in name else [name] * (root / name).exists()
         if len(found) > 1:
-            raise UserError(f"{root}: {len(found)} files match {name}, as {found[0]} and {found[1]}; keep one")
+            raise UserError(
+                f"{root}: {len(found)} files match {name}, as {found[0]} and {found[1]}; keep one"
+            )
         if found:
             try:
                 return Path(inside(root, found[0]))
@@ -127,7 +131,9 @@ def locate(root: Path, candidates: Sequence[Sequence[str]]) -> tuple[list[str], 
     Raises:
       UserError: a path leaves `root`.
     """
-    sizes_of = functools.partial(_first, root, functools.lru_cache(4096)(functools.partial(_check_parent, str(root))))
+    sizes_of = functools.partial(
+        _first, root, functools.lru_cache(4096)(functools.partial(_check_parent, str(root)))
+    )
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(_in_pieces(pool, sizes_of, zip(*candidates)))
     return [path for path, _ in found], [size for _, size in found]
@@ -163,7 +169,9 @@ def _first(root: Path, check_parent, paths: Sequence[str]) -> tuple[str, int]:
             check_parent(os.path.dirname(name))
             size = _size(root, name)
         except OutsideRootError as error:
-            raise UserError(f"{error}; nothing outside {root} is read: mend the table or copy the files") from None
+            raise UserError(
+                f"{error}; nothing outside {root} is read: mend the table or copy the files"
+            ) from None
         if size >= 0:
             return path, size
     return next(filter(None, paths), ""), ABSENT
@@ -184,6 +192,8 @@ def _size(root: Path, path: str) -> int:
         if not stat.S_ISDIR(status.st_mode):
             return status.st_size
         with os.scandir(place) as entries:
-            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries if entry.is_file())
+            return sum(
+                entry.stat(follow_symlinks=False).st_size for entry in entries if entry.is_file()
+            )
     except OSError:
         return ABSENT

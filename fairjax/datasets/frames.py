@@ -21,7 +21,7 @@ import pyarrow.parquet
 
 from fairjax.datasets.readers import optional as optional_library
 from fairjax.datasets.rules import canonical
-from fairjax.errors import UserError, did_you_mean
+from fairjax.utils.errors import UserError, did_you_mean
 
 SEPARATORS = {".tsv": "\t"}
 MAX_COLUMNS = 4096
@@ -55,7 +55,15 @@ def read_table(
     read = READERS.get(path.suffix.lower(), _read_csv)
     try:
         frame = read(path, functools.partial(_positions, path, columns, wanted), header_rows, sheet)
-    except (OSError, ValueError, KeyError, csv.Error, zipfile.BadZipFile, pa.ArrowException, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        csv.Error,
+        zipfile.BadZipFile,
+        pa.ArrowException,
+        RecursionError,
+    ) as error:
         raise UserError(f"cannot read table {path}: {str(error)[:300]}") from None
     if frame.empty:
         raise UserError(f"{path} has no rows")
@@ -66,17 +74,26 @@ Header = Sequence[Sequence[Any]]
 Positions = Callable[[Header], tuple[dict[str, int], int]]
 
 
-def _positions(path: Path, columns: Sequence[str], wanted: Sequence[str], header: Header) -> tuple[dict[str, int], int]:
+def _positions(
+    path: Path, columns: Sequence[str], wanted: Sequence[str], header: Header
+) -> tuple[dict[str, int], int]:
     """Where each wanted column stands, in the first row that names it, and after how many rows the header ends."""
     found: dict[str, int] = {}
     ends = 0
     if max(map(len, header), default=0) > MAX_COLUMNS:
-        raise UserError(f"{path} has {max(map(len, header))} columns, more than the {MAX_COLUMNS} that are read")
-    names = [["" if cell is None else str(cell).strip().lstrip("\ufeff") for cell in row] for row in header]
+        raise UserError(
+            f"{path} has {max(map(len, header))} columns, more than the {MAX_COLUMNS} that are read"
+        )
+    names = [
+        ["" if cell is None else str(cell).strip().lstrip("\ufeff") for cell in row]
+        for row in header
+    ]
     for number, row in enumerate(names, start=1):
         for name in set(wanted) - set(found):
             if row.count(name) > 1:
-                raise UserError(f"{path} has {row.count(name)} columns {name!r}; rename all but one")
+                raise UserError(
+                    f"{path} has {row.count(name)} columns {name!r}; rename all but one"
+                )
             if name in row:
                 found[name], ends = row.index(name), number
     for name in columns:
@@ -86,7 +103,9 @@ def _positions(path: Path, columns: Sequence[str], wanted: Sequence[str], header
     return found, ends
 
 
-def _read_csv(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
+def _read_csv(
+    path: Path, positions: Positions, header_rows: int, sheet: str | None
+) -> pd.DataFrame:
     separator = SEPARATORS.get(path.suffix.lower(), ",")
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = csv.reader(_bounded_lines(file, path), delimiter=separator)
@@ -98,23 +117,31 @@ def _read_csv(path: Path, positions: Positions, header_rows: int, sheet: str | N
     try:
         table = pyarrow.csv.read_csv(
             path,
-            pyarrow.csv.ReadOptions(use_threads=False, block_size=MAX_BLOCK, skip_rows=skipped, column_names=names),
+            pyarrow.csv.ReadOptions(
+                use_threads=False, block_size=MAX_BLOCK, skip_rows=skipped, column_names=names
+            ),
             pyarrow.csv.ParseOptions(
                 delimiter=separator,
                 newlines_in_values=True,
                 invalid_row_handler=functools.partial(_refuse, bad),
             ),
             pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(kept, pa.string()), include_columns=kept, strings_can_be_null=False
+                column_types=dict.fromkeys(kept, pa.string()),
+                include_columns=kept,
+                strings_can_be_null=False,
             ),
         )
     except pa.ArrowInvalid as error:
         if bad and not _blank(bad[-1].text):
             row = bad[-1]
             number = "a row" if row.number is None else f"row {row.number - skipped}"
-            raise UserError(f"{path}: {number} has {row.actual_columns} columns, not {row.expected_columns}") from None
+            raise UserError(
+                f"{path}: {number} has {row.actual_columns} columns, not {row.expected_columns}"
+            ) from None
         if "straddling" in str(error):
-            raise UserError(f"{path} has a row of more than {MAX_BLOCK} bytes; is it a table?") from None
+            raise UserError(
+                f"{path} has a row of more than {MAX_BLOCK} bytes; is it a table?"
+            ) from None
         if "UTF8" in str(error):
             raise UserError(f"{path} is not in UTF-8; save it as such") from None
         if "Empty CSV" in str(error):
@@ -136,7 +163,9 @@ def _blank(text: str) -> bool:
 def _bounded_lines(file: io.TextIOBase, path: Path) -> Iterator[str]:
     while line := file.readline(MAX_HEADER):
         if len(line) == MAX_HEADER and not line.endswith("\n"):
-            raise UserError(f"{path} has a header of more than {MAX_HEADER} characters; is it a table?")
+            raise UserError(
+                f"{path} has a header of more than {MAX_HEADER} characters; is it a table?"
+            )
         yield line
 
 
@@ -144,21 +173,29 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
     """Canonical text, cleaned in Arrow: a column of a large table never becomes Python strings on the way."""
     for place, name in enumerate(table.column_names):
         text = pc.fill_null(pc.utf8_trim_whitespace(table[name]), "")
-        table = table.set_column(place, name, pc.replace_substring_regex(text, r"^(-?\d+)\.0+$", r"\1"))
+        table = table.set_column(
+            place, name, pc.replace_substring_regex(text, r"^(-?\d+)\.0+$", r"\1")
+        )
     return table.to_pandas()
 
 
-def _read_parquet(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
+def _read_parquet(
+    path: Path, positions: Positions, header_rows: int, sheet: str | None
+) -> pd.DataFrame:
     metadata = pyarrow.parquet.read_metadata(path)
     if metadata.num_rows > MAX_ROWS:
-        raise UserError(f"{path} has {metadata.num_rows} rows, more than the {MAX_ROWS} that are read")
+        raise UserError(
+            f"{path} has {metadata.num_rows} rows, more than the {MAX_ROWS} that are read"
+        )
     names = metadata.schema.to_arrow_schema().names
     found, _ = positions([names])
     table = pyarrow.parquet.read_table(path, columns=[names[place] for place in found.values()])
     return table.rename_columns(list(found)).to_pandas().apply(canonical)
 
 
-def _read_xlsx(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
+def _read_xlsx(
+    path: Path, positions: Positions, header_rows: int, sheet: str | None
+) -> pd.DataFrame:
     openpyxl = optional_library("openpyxl", "openpyxl", f"table {path}")
     with zipfile.ZipFile(path) as archive:
         _check_whole(path, sum(member.file_size for member in archive.infolist()))
@@ -166,17 +203,25 @@ def _read_xlsx(path: Path, positions: Positions, header_rows: int, sheet: str | 
     try:
         if sheet is not None and sheet not in book.sheetnames:
             raise UserError(f"{path} has no sheet {sheet!r}{did_you_mean(sheet, book.sheetnames)}")
-        rows = (book[sheet] if sheet is not None else book.worksheets[0]).iter_rows(values_only=True)
+        rows = (book[sheet] if sheet is not None else book.worksheets[0]).iter_rows(
+            values_only=True
+        )
         header = list(itertools.islice(rows, header_rows))
         found, ends = positions(header)
         rows = itertools.chain(header[ends:], rows)
-        cells = [[row[place] if place < len(row) else None for place in found.values()] for row in rows if any(row)]
+        cells = [
+            [row[place] if place < len(row) else None for place in found.values()]
+            for row in rows
+            if any(row)
+        ]
     finally:
         book.close()
     return pd.DataFrame(cells, columns=list(found), dtype=object).apply(canonical)
 
 
-def _read_json(path: Path, positions: Positions, header_rows: int, sheet: str | None) -> pd.DataFrame:
+def _read_json(
+    path: Path, positions: Positions, header_rows: int, sheet: str | None
+) -> pd.DataFrame:
     _check_whole(path, os.path.getsize(path))
     records = json.loads(path.read_bytes())
     if not isinstance(records, list) or not all(isinstance(record, Mapping) for record in records):
@@ -189,7 +234,9 @@ def _read_json(path: Path, positions: Positions, header_rows: int, sheet: str | 
 
 def _check_whole(path: Path, size: int) -> None:
     if size > MAX_WHOLE:
-        raise UserError(f"{path} would take {size} bytes, more than the {MAX_WHOLE} that are read of such a file")
+        raise UserError(
+            f"{path} would take {size} bytes, more than the {MAX_WHOLE} that are read of such a file"
+        )
 
 
 READERS: dict[str, Callable[[Path, Positions, int, str | None], pd.DataFrame]] = {

@@ -45,7 +45,9 @@ class Masks:
             raise FileNotFoundError(f"{image} has no mask")
         parts = [self.read(path) for path in self.files[image]]
         if len({part.shape for part in parts}) > 1:
-            raise ValueError(f"the masks of {image} have shapes {', '.join(str(part.shape) for part in parts)}")
+            raise ValueError(
+                f"the masks of {image} have shapes {', '.join(str(part.shape) for part in parts)}"
+            )
         codes, code = np.zeros(parts[0].shape, np.uint8), 0
         for path, part, classes in zip(self.files[image], parts, self.values, strict=True):
             known = part == 0
@@ -55,5 +57,7 @@ class Masks:
                 codes[inside] = code
                 known |= inside
             if not known.all():
-                raise ValueError(f"mask {path} holds {np.unique(part[~known])[:5].tolist()}, which no class names")
+                raise ValueError(
+                    f"mask {path} holds {np.unique(part[~known])[:5].tolist()}, which no class names"
+                )
         return codes

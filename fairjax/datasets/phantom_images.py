@@ -82,16 +82,38 @@ class Acquisition:
 _LEFT, _RIGHT = (-0.84, -0.72), (0.80, -0.84)
 
 SITES = {
-    "A": Acquisition((0.95, 1.05), (-0.03, 0.03), gamma=1.00, noise=0.022, blur=0.015, collimation=0.04),
-    "B": Acquisition((0.85, 0.97), (0.02, 0.10), gamma=0.85, noise=0.028, blur=0.020, collimation=0.12, marker=_RIGHT),
-    "C": Acquisition((0.98, 1.08), (-0.05, 0.01), gamma=1.15, noise=0.025, blur=0.012, collimation=0.0, marker=_LEFT),
-    "D": Acquisition((0.90, 1.02), (-0.04, 0.06), gamma=1.05, noise=0.032, blur=0.024, collimation=0.18),
+    "A": Acquisition(
+        (0.95, 1.05), (-0.03, 0.03), gamma=1.00, noise=0.022, blur=0.015, collimation=0.04
+    ),
+    "B": Acquisition(
+        (0.85, 0.97),
+        (0.02, 0.10),
+        gamma=0.85,
+        noise=0.028,
+        blur=0.020,
+        collimation=0.12,
+        marker=_RIGHT,
+    ),
+    "C": Acquisition(
+        (0.98, 1.08),
+        (-0.05, 0.01),
+        gamma=1.15,
+        noise=0.025,
+        blur=0.012,
+        collimation=0.0,
+        marker=_LEFT,
+    ),
+    "D": Acquisition(
+        (0.90, 1.02), (-0.04, 0.06), gamma=1.05, noise=0.032, blur=0.024, collimation=0.18
+    ),
 }
 
 _TEXTURE_WAVES = 24
 
 
-def draw_ranges(rng: np.random.Generator, ranges: dict[str, tuple[float, float]]) -> SimpleNamespace:
+def draw_ranges(
+    rng: np.random.Generator, ranges: dict[str, tuple[float, float]]
+) -> SimpleNamespace:
     """Draws one value per named range, in the table's order."""
     low, high = np.array(list(ranges.values())).T
     return SimpleNamespace(**dict(zip(ranges, rng.uniform(low, high).tolist())))
@@ -145,7 +167,9 @@ def _axis(size: int) -> Float[np.ndarray, " size"]:
 def _waves(size: int) -> Float[np.ndarray, "size waves"]:
     """Cosine waves whose amplitude falls with frequency: noise in this basis looks like vessels and soft tissue."""
     frequency = np.arange(1, _TEXTURE_WAVES + 1)
-    return (np.cos(np.pi / 2 * frequency * (_axis(size)[:, None] + 1)) / frequency**0.6).astype(np.float32)
+    return (np.cos(np.pi / 2 * frequency * (_axis(size)[:, None] + 1)) / frequency**0.6).astype(
+        np.float32
+    )
 
 
 @functools.cache
@@ -156,13 +180,17 @@ def _blur_matrix(size: int, width: float) -> Float[np.ndarray, "size size"]:
 
 def _texture(size: int, rng: np.random.Generator) -> Image:
     waves = _waves(size)
-    field = waves @ rng.standard_normal((_TEXTURE_WAVES, _TEXTURE_WAVES), dtype=np.float32) @ waves.T
+    field = (
+        waves @ rng.standard_normal((_TEXTURE_WAVES, _TEXTURE_WAVES), dtype=np.float32) @ waves.T
+    )
     return field / field.std()
 
 
 def _pose(size: int, rng: np.random.Generator) -> tuple[Image, Image]:
     """The chest's coordinates at each pixel: turned by up to 4 degrees, moved by up to 5 % and scaled by up to 5 %."""
-    angle, right, down, scale = rng.uniform((-0.07, -0.05, -0.05, 0.95), (0.07, 0.05, 0.05, 1.05)).astype(np.float32)
+    angle, right, down, scale = rng.uniform(
+        (-0.07, -0.05, -0.05, 0.95), (0.07, 0.05, 0.05, 1.05)
+    ).astype(np.float32)
     u, v = _axis(size)[None, :] - right, _axis(size)[:, None] - down
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
     return cos * u + sin * v, cos * v - sin * u
@@ -183,8 +211,12 @@ def _chest(x: Image, y: Image, a: SimpleNamespace, texture: Image, female: bool)
     dome = a.diaphragm + a.diaphragm_tilt * (left - 0.5) - a.dome * (1 - lx * lx)
     lung = _sigmoid((1 - radius) / 0.10) * _sigmoid((dome - y) / 0.02)
     # Heart, great vessels and spine stand before the air.
-    heart = ((x - a.heart_x) / a.heart_width) ** 2 + ((y - a.heart_y - 0.35 * (x - a.heart_x)) / a.heart_height) ** 2
-    middle = np.maximum(_sigmoid((1 - heart) / 0.16), _sigmoid((a.mediastinum - np.abs(x - 0.02)) / 0.02))
+    heart = ((x - a.heart_x) / a.heart_width) ** 2 + (
+        (y - a.heart_y - 0.35 * (x - a.heart_x)) / a.heart_height
+    ) ** 2
+    middle = np.maximum(
+        _sigmoid((1 - heart) / 0.16), _sigmoid((a.mediastinum - np.abs(x - 0.02)) / 0.02)
+    )
     spine = 0.09 * _gauss(x / 0.06) * (1 + 0.25 * np.cos((2 * np.pi / 0.17) * y))
     trachea = 0.13 * _gauss(x / 0.045) * _sigmoid((-0.30 - y) / 0.05)
     # Lung markings spread from the hila.
@@ -195,19 +227,28 @@ def _chest(x: Image, y: Image, a: SimpleNamespace, texture: Image, female: bool)
     # Ribs: behind, falling outwards; in front, fainter, rising outwards.
     cage = _sigmoid((1 - (ax / 0.84) ** 2 - ((y + 0.05) / 0.92) ** 2) / 0.05)
     turn = 2 * np.pi / a.rib_spacing
-    behind = 0.5 + 0.5 * np.cos(turn * (y - a.rib_slope * ax + 0.25 * (ax - 0.45) ** 2) + 2 * np.pi * a.rib_phase)
+    behind = 0.5 + 0.5 * np.cos(
+        turn * (y - a.rib_slope * ax + 0.25 * (ax - 0.45) ** 2) + 2 * np.pi * a.rib_phase
+    )
     front = 0.5 + 0.5 * np.cos(turn * (y + 0.55 * ax - 0.30 * ax * ax) - 2 * np.pi * a.rib_phase)
     front *= _sigmoid((ax - 0.35) / 0.06)
     image += a.rib_contrast * cage * (behind**2 * (0.8 + 0.5 * ax) + 0.5 * front**2)
     clavicle = a.clavicle_y + a.clavicle_slope * (ax - 0.1) + 0.12 * (ax - 0.4) ** 2
-    image += 0.13 * _gauss((y - clavicle) / 0.030) * _sigmoid((ax - 0.08) / 0.02) * _sigmoid((0.80 - ax) / 0.03)
+    image += (
+        0.13
+        * _gauss((y - clavicle) / 0.030)
+        * _sigmoid((ax - 0.08) / 0.02)
+        * _sigmoid((0.80 - ax) / 0.03)
+    )
     if female:
         breast = ((ax - 0.46) / 0.36) ** 2 + ((y - 0.34) / 0.30) ** 2
         image += a.breast * _sigmoid((1 - breast) / 0.15)
     return body * image
 
 
-def _lesion(x: Image, y: Image, a: SimpleNamespace, lesion: SimpleNamespace, texture: Image) -> Image:
+def _lesion(
+    x: Image, y: Image, a: SimpleNamespace, lesion: SimpleNamespace, texture: Image
+) -> Image:
     """A smooth-edged, lobed, textured opacity inside one lung; about 1 at its middle, 0 outside."""
     reach = 0.62 * np.sqrt(lesion.reach)
     cx = np.sign(lesion.side) * (a.lung_x + 0.04 + reach * a.lung_width * np.cos(lesion.angle))
@@ -218,13 +259,17 @@ def _lesion(x: Image, y: Image, a: SimpleNamespace, lesion: SimpleNamespace, tex
     return _sigmoid((1 - distance) / 0.18) * (1 + 0.12 * texture)
 
 
-def _acquire(image: Image, x: Image, y: Image, site: Acquisition, rng: np.random.Generator) -> UInt8[np.ndarray, "h w"]:
+def _acquire(
+    image: Image, x: Image, y: Image, site: Acquisition, rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w"]:
     size = len(image)
     gain, offset = rng.uniform(*site.gain), rng.uniform(*site.offset)
     borders = rng.uniform(-site.collimation, site.collimation, 4).astype(np.float32)
     blur = _blur_matrix(size, site.blur)
     image = blur @ image @ blur.T
-    image += (site.noise * (0.5 + np.maximum(image, 0))) * rng.standard_normal(image.shape, dtype=np.float32)
+    image += (site.noise * (0.5 + np.maximum(image, 0))) * rng.standard_normal(
+        image.shape, dtype=np.float32
+    )
     image = np.clip(gain * image + offset + 0.06, 0, 1) ** site.gamma
     if site.collimation:
         u = _axis(size)

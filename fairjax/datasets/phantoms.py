@@ -37,8 +37,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from fairjax.datasets.phantom_images import SITES, draw_phantom
-from fairjax.errors import UserError, lookup
-from fairjax.io import atomic_write, write_text
+from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.storage import atomic_write, write_text
 
 SHARES: Mapping[str, Mapping[str, float]] = {
     "sex": {"female": 0.5, "male": 0.5},
@@ -83,14 +83,19 @@ class PhantomConfig:
     prevalence: float = 0.4
     lesion_contrast: float = 0.25
     label_noise: float = 0.02
-    planted: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(default_factory=lambda: PLANTED)
+    planted: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(
+        default_factory=lambda: PLANTED
+    )
 
     def __post_init__(self):
         shares = {**SHARES, **self.shares}
         plain = {
             "images_per_patient": tuple(self.images_per_patient),
             "shares": {attribute: dict(sorted(shares[attribute].items())) for attribute in shares},
-            "planted": {a: {g: dict(shifts) for g, shifts in groups.items()} for a, groups in self.planted.items()},
+            "planted": {
+                a: {g: dict(shifts) for g, shifts in groups.items()}
+                for a, groups in self.planted.items()
+            },
         }
         for name, value in plain.items():  # plain and in order: equal JSON, equal cohort
             object.__setattr__(self, name, value)
@@ -112,10 +117,16 @@ def cohort(config: PhantomConfig) -> dict[str, np.ndarray]:
     view_n = np.arange(len(row_n)) - np.repeat(np.cumsum(counts) - counts, counts)
     patients = np.array([f"p{patient:06d}" for patient in range(config.n_patients)])
     images = np.array([f"{patients[row]}-{view}" for row, view in zip(row_n, view_n)])
-    return {"image": images, "patient": patients[row_n], **{name: column[row_n] for name, column in table.items()}}
+    return {
+        "image": images,
+        "patient": patients[row_n],
+        **{name: column[row_n] for name, column in table.items()},
+    }
 
 
-def render(config: PhantomConfig, image: str, *, lesion: bool | None = None) -> UInt8[np.ndarray, "size size"]:
+def render(
+    config: PhantomConfig, image: str, *, lesion: bool | None = None
+) -> UInt8[np.ndarray, "size size"]:
     """Draws one image of a cohort.
 
     Args:
@@ -133,12 +144,15 @@ def render(config: PhantomConfig, image: str, *, lesion: bool | None = None) -> 
     patient, view = map(int, name.groups()) if name else (config.n_patients, 0)
     row = {column: values[0] for column, values in _patients(config, patient, patient + 1).items()}
     if patient >= config.n_patients or view >= row["images"]:
-        raise UserError(f"no phantom is called {image!r}: names are p<patient>-<view>, of {config.n_patients} patients")
+        raise UserError(
+            f"no phantom is called {image!r}: names are p<patient>-<view>, of {config.n_patients} patients"
+        )
     return draw_phantom(
         config.image_size,
         female=row["sex"] == "female",
         site=row["site"],
-        contrast=float(row["lesion_contrast"]) * bool(row["true_label"] if lesion is None else lesion),
+        contrast=float(row["lesion_contrast"])
+        * bool(row["true_label"] if lesion is None else lesion),
         anatomy=_rng(config, _ANATOMY, patient),
         acquisition=_rng(config, _ACQUISITION, patient * MAX_IMAGES + view),
     )
@@ -158,7 +172,9 @@ def write(config: PhantomConfig, folder: str | os.PathLike) -> Path:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table)
-    writer.writerows(zip(paths, *(column.tolist() for name, column in table.items() if name != "image")))
+    writer.writerows(
+        zip(paths, *(column.tolist() for name, column in table.items() if name != "image"))
+    )
     metadata = Path(folder) / "metadata.csv"
     write_text(metadata, text.getvalue())
     return metadata
@@ -177,7 +193,9 @@ def _patients(config: PhantomConfig, start: int, stop: int) -> dict[str, np.ndar
     steps = start * len(_DRAWS) // 4  # Philox makes four numbers a step
     rng = np.random.Generator(np.random.Philox(key=(config.seed, _COHORT)).advance(steps))
     draws = dict(zip(_DRAWS, rng.random((stop - start, len(_DRAWS))).T))
-    groups = {attribute: _choose(shares, draws[attribute]) for attribute, shares in config.shares.items()}
+    groups = {
+        attribute: _choose(shares, draws[attribute]) for attribute, shares in config.shares.items()
+    }
     ages = np.array([_age_range(group) for group in groups["age"]])  # (n, 2)
     fewest, most = config.images_per_patient
     quantity = {name: _quantity(config, name, groups) for name in QUANTITIES}
@@ -198,7 +216,9 @@ def _choose(shares: Mapping[str, float], uniform_n: Float[np.ndarray, " n"]) -> 
     return np.array(list(shares))[np.searchsorted(bounds, uniform_n, side="right")]
 
 
-def _quantity(config: PhantomConfig, name: str, groups: Mapping[str, np.ndarray]) -> Float[np.ndarray, " n"]:
+def _quantity(
+    config: PhantomConfig, name: str, groups: Mapping[str, np.ndarray]
+) -> Float[np.ndarray, " n"]:
     value_n = np.full(len(groups["sex"]), getattr(config, name))
     for attribute, planted in config.planted.items():
         for group, shifts in planted.items():
@@ -208,14 +228,18 @@ def _quantity(config: PhantomConfig, name: str, groups: Mapping[str, np.ndarray]
 
 def _rng(config: PhantomConfig, stream: int, index: int) -> np.random.Generator:
     """The generator of one thing: Philox keyed by seed and stream, at a counter that no other index reaches."""
-    return np.random.Generator(np.random.Philox(key=(config.seed, stream), counter=(0, index, 0, 0)))
+    return np.random.Generator(
+        np.random.Philox(key=(config.seed, stream), counter=(0, index, 0, 0))
+    )
 
 
 def _age_range(group: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)-(\d+)", group)
     low, high = map(int, match.groups()) if match else (1, 0)
     if low > high:
-        raise UserError(f"phantom shares: age group {group!r} is no range of whole years like '20-59'")
+        raise UserError(
+            f"phantom shares: age group {group!r} is no range of whole years like '20-59'"
+        )
     return low, high
 
 

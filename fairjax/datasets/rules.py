@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from fairjax.errors import UserError, did_you_mean, lookup
+from fairjax.utils.errors import UserError, did_you_mean, lookup
 
 MOST_GROUPS = 24
 RARE = ("missing", "group")  # what becomes of a rare value
@@ -30,7 +30,10 @@ def canonical(values: pd.Series) -> pd.Series:
 def listed(values: pd.Series, limit: int = 5) -> str:
     """`'x' (12 rows), 'y' (1 row)`: distinct values with their counts, the most frequent first."""
     counts = values.value_counts()
-    shown = ", ".join(f"{value!r} ({count} row{'s' * (count != 1)})" for value, count in counts.head(limit).items())
+    shown = ", ".join(
+        f"{value!r} ({count} row{'s' * (count != 1)})"
+        for value, count in counts.head(limit).items()
+    )
     return shown + (f" and {len(counts) - limit} more" if len(counts) > limit else "")
 
 
@@ -65,7 +68,10 @@ class Label:
             lookup(f"value of {where}'s label {self.column!r}", value, dict.fromkeys(known))
         negative = tuple(value for value in known if value not in positive)
         return dataclasses.replace(
-            self, positive=tuple(positive), negative=negative, meaning=f"{self.column} = {', '.join(positive)}"
+            self,
+            positive=tuple(positive),
+            negative=negative,
+            meaning=f"{self.column} = {', '.join(positive)}",
         )
 
     def apply(self, values: pd.Series, where: str) -> pd.Series:
@@ -75,7 +81,9 @@ class Label:
             return values.str.contains(self.contains, regex=False).astype(int)
         known = dict.fromkeys(self.positive, 1) | dict.fromkeys(self.drop, -1)
         known |= dict.fromkeys(self.negative or set(values) - set(known), 0)
-        return _mapped(values, known, f"{where}: label column {self.column!r}", "labels are").astype(int)
+        return _mapped(
+            values, known, f"{where}: label column {self.column!r}", "labels are"
+        ).astype(int)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,14 +107,22 @@ class Groups:
     def apply(self, values: pd.Series, where: str) -> pd.Categorical:
         """Groups as a categorical, NaN where missing; raises a `UserError` on a value that the map does not name."""
         text = canonical(values)
-        known: dict[str, object] = dict(self.groups) | dict.fromkeys(("", *self.missing, *self.rare), np.nan)
+        known: dict[str, object] = dict(self.groups) | dict.fromkeys(
+            ("", *self.missing, *self.rare), np.nan
+        )
         if self.parts:
             known |= {
                 value: next((group for part, group in self.groups.items() if part in value), None)
                 for value in set(text) - set(known)
             }
             known = {value: group for value, group in known.items() if group is not None}
-        mapped = _mapped(text, known, f"{where}: attribute column {self.column!r}", "the group map names", self.groups)
+        mapped = _mapped(
+            text,
+            known,
+            f"{where}: attribute column {self.column!r}",
+            "the group map names",
+            self.groups,
+        )
         return pd.Categorical(mapped, list(dict.fromkeys(self.groups.values())))
 
     def with_rare(self, how: str) -> Groups:
@@ -132,7 +148,9 @@ class Values:
         text = canonical(values)
         groups = sorted(set(text) - {"", *self.missing})
         if len(groups) > MOST_GROUPS:
-            raise UserError(f"{where}: attribute column {self.column!r} has {len(groups)} distinct values, too many")
+            raise UserError(
+                f"{where}: attribute column {self.column!r} has {len(groups)} distinct values, too many"
+            )
         return pd.Categorical(text.where(text.isin(groups)), groups)
 
 
@@ -161,7 +179,9 @@ class Bins:
     def apply(self, values: pd.Series, where: str) -> pd.Categorical:
         """Groups as a categorical, NaN where missing; raises a `UserError` on a cell that is not a number."""
         if not self.cuts or list(self.cuts) != sorted(set(self.cuts)):
-            raise UserError(f"{where}: cut points of column {self.column!r} must increase, not {self.cuts}")
+            raise UserError(
+                f"{where}: cut points of column {self.column!r} must increase, not {self.cuts}"
+            )
         text = canonical(values)
         blank = text.isin(["", *self.missing])
         numbers = text.str.extract(self.pattern)[0] if self.pattern else text
@@ -179,7 +199,9 @@ class Bins:
 Rule = Groups | Values | Bins
 
 
-def recut(name: str, rules: Mapping[str, Rule], cuts: Mapping[str, Sequence[float]]) -> dict[str, Rule]:
+def recut(
+    name: str, rules: Mapping[str, Rule], cuts: Mapping[str, Sequence[float]]
+) -> dict[str, Rule]:
     """The rules with the user's cut points in place of the spec's."""
     continuous = {attribute: rule for attribute, rule in rules.items() if isinstance(rule, Bins)}
     for attribute in cuts:
@@ -195,9 +217,13 @@ def recut(name: str, rules: Mapping[str, Rule], cuts: Mapping[str, Sequence[floa
     }
 
 
-def _mapped(values: pd.Series, known: Mapping, where: str, knows: str, named: Mapping | None = None) -> pd.Series:
+def _mapped(
+    values: pd.Series, known: Mapping, where: str, knows: str, named: Mapping | None = None
+) -> pd.Series:
     refused = values[~values.isin(list(known))]
     if len(refused):
         names = ", ".join(repr(value) for value in (named or known) if value != "")
-        raise UserError(f"{where} holds {listed(refused)}; {knows} {names}: map the value or declare it missing")
+        raise UserError(
+            f"{where} holds {listed(refused)}; {knows} {names}: map the value or declare it missing"
+        )
     return values.map(known)

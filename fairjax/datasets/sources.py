@@ -13,7 +13,7 @@ import pandas as pd
 from fairjax.datasets.files import find
 from fairjax.datasets.frames import read_table
 from fairjax.datasets.rules import listed
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 class Rows(NamedTuple):
@@ -65,7 +65,9 @@ class Table(Source):
         for column, pattern in self.rows.items():
             frame = frame[frame[column].str.fullmatch(pattern)]
         if frame.empty:
-            raise UserError(f"{path} has no rows in which {' and '.join(self.rows)} is as it should be")
+            raise UserError(
+                f"{path} has no rows in which {' and '.join(self.rows)} is as it should be"
+            )
         return Rows(frame.reset_index(drop=True), str(path))
 
     def absent(self, root: Path) -> str:
@@ -91,7 +93,9 @@ class Stack(Source):
         own = [name for name in columns if name != self.column]
         read = {value: part.read(root, own, optional) for value, part in self.parts.items()}
         frames = [rows.frame.assign(**{self.column: value}) for value, rows in read.items()]
-        return Rows(pd.concat(frames, ignore_index=True), " and ".join(rows.where for rows in read.values()))
+        return Rows(
+            pd.concat(frames, ignore_index=True), " and ".join(rows.where for rows in read.values())
+        )
 
     def absent(self, root: Path) -> str:
         """See `Source`."""
@@ -125,7 +129,9 @@ class Join(Source):
         right = self.right.read(root, list(dict.fromkeys([*self.on.values(), *brought])))
         keys = right.frame[list(self.on.values())]
         if (twice := keys.duplicated()).any():
-            raise UserError(f"{right.where}: {listed(keys[twice].agg(' '.join, axis=1))} has more than one row")
+            raise UserError(
+                f"{right.where}: {listed(keys[twice].agg(' '.join, axis=1))} has more than one row"
+            )
         renamed = right.frame.rename(columns={there: here for here, there in self.on.items()})
         frame = left.frame.merge(renamed[[*self.on, *brought]], how="left", on=list(self.on))
         frame[brought] = frame[brought].fillna("")
@@ -160,7 +166,9 @@ class FirstKnown(Source):
 
     def read(self, root: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Rows:
         """See `Source`."""
-        rows = self.source.read(root, list(dict.fromkeys([*columns, self.by, self.column])), optional)
+        rows = self.source.read(
+            root, list(dict.fromkeys([*columns, self.by, self.column])), optional
+        )
         unknown = rows.frame[self.column].isin(["", *self.missing])
         ordered = rows.frame.loc[unknown.sort_values(kind="stable").index]
         return Rows(ordered.drop_duplicates(self.by).reset_index(drop=True), rows.where)
@@ -187,14 +195,18 @@ class Derive(Source):
         """See `Source`."""
         made = {name: rule for name, rule in self.columns.items() if name in columns}
         own = [name for name in columns if name not in made]
-        rows = self.source.read(root, list(dict.fromkeys([*own, *(column for column, _ in made.values())])), optional)
+        rows = self.source.read(
+            root, list(dict.fromkeys([*own, *(column for column, _ in made.values())])), optional
+        )
         frame = rows.frame
         for name, (column, rule) in made.items():
             cells = frame[column]
             values = cells.str.extract(rule)[0] if isinstance(rule, str) else cells.map(dict(rule))
             refused = cells[values.isna() & (cells != "")]
             if len(refused):
-                raise UserError(f"{rows.where}: column {column!r} holds {listed(refused)}, of which no {name} is known")
+                raise UserError(
+                    f"{rows.where}: column {column!r} holds {listed(refused)}, of which no {name} is known"
+                )
             frame = frame.assign(**{name: values.fillna("")})
         return Rows(frame, rows.where)
 
@@ -232,4 +244,6 @@ class Either(Source):
 
 def absent_error(source: Source, root: Path) -> UserError:
     """What to say where the files of a source are not there."""
-    return UserError(f"no {source.absent(root)} in {root}; is --config.dataset.root the dataset's own folder?")
+    return UserError(
+        f"no {source.absent(root)} in {root}; is --config.dataset.root the dataset's own folder?"
+    )

@@ -85,7 +85,9 @@ class Spec:
     @property
     def mask_columns(self) -> list[str]:
         """Columns that only the masks' paths are made of; a table may lack them, and then there are no masks."""
-        named = (name for file in self.masks for template in file.files for name in fields_of(template))
+        named = (
+            name for file in self.masks for template in file.files for name in fields_of(template)
+        )
         return [name for name in dict.fromkeys(named) if name not in self.columns]
 
     @property

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 
 from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.datasets.frames import read_table
-from fairjax.errors import UserError, lookup
-from fairjax.io import write_text
+from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.storage import write_text
 
 TRAIN, VALIDATION, TEST, UNUSED = range(4)
 SIDES = (*SPLITS, "unused")
@@ -62,14 +62,19 @@ class People:
         positive = np.zeros(len(first), bool)
         if dataset.labelled:
             np.logical_or.at(positive, code, dataset.labels == 1)
-        groups = {attribute: dataset.groups(attribute)[0][first] for attribute in dataset.attributes}
+        groups = {
+            attribute: dataset.groups(attribute)[0][first] for attribute in dataset.attributes
+        }
         return cls(dataset, code, dataset.table["patient"].to_numpy()[first], positive, groups)
 
     def draw(self, *key: object) -> Float[np.ndarray, " p"]:
         """A number in [0, 1) per patient, which depends on the key and the patient's name alone."""
         prefix = "".join(f"{part}|" for part in key)
         digests = (hashlib.sha256(f"{prefix}{name}".encode()).digest() for name in self.name)
-        return np.array([int.from_bytes(digest[:8], "big") for digest in digests], np.float64) / 2.0**64
+        return (
+            np.array([int.from_bytes(digest[:8], "big") for digest in digests], np.float64)
+            / 2.0**64
+        )
 
 
 def split(
@@ -109,7 +114,9 @@ def split(
       UserError: fractions that do not fit, an unknown name, or a side without both classes.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise UserError(f"split fractions must be three positive numbers that add up to 1, not {tuple(fractions)}")
+        raise UserError(
+            f"split fractions must be three positive numbers that add up to 1, not {tuple(fractions)}"
+        )
     if test not in TESTS:
         raise UserError(f"unknown test split {test!r}; there are: {', '.join(TESTS)}")
     chosen = Options(fractions=fractions, seed=seed, **options)
@@ -117,9 +124,13 @@ def split(
     side = lookup("way to split", method, METHODS)(people, chosen)
     if test == "balanced":
         if method == "file":
-            raise UserError("a split from a file is taken as it is: leave --config.dataset.test=balanced out")
+            raise UserError(
+                "a split from a file is taken as it is: leave --config.dataset.test=balanced out"
+            )
         if balance_on is None:
-            raise UserError("a balanced test split needs an attribute: give --config.dataset.balance_on=NAME")
+            raise UserError(
+                "a balanced test split needs an attribute: give --config.dataset.balance_on=NAME"
+            )
         groups = lookup("attribute", balance_on, people.groups)
         surplus = TRAIN if method == "stratified" else UNUSED
         side = _balance(side, groups, people.positive, people.draw(seed), surplus)
@@ -146,14 +157,18 @@ def _hash(people: People, options: Options) -> Int[np.ndarray, " p"]:
 
 def _kfold(people: People, options: Options) -> Int[np.ndarray, " p"]:
     if not (options.folds >= 2 and 0 <= options.fold < options.folds):
-        raise UserError(f"fold must be one of 0 … {options.folds - 1} and folds at least 2; fold is {options.fold}")
+        raise UserError(
+            f"fold must be one of 0 … {options.folds - 1} and folds at least 2; fold is {options.fold}"
+        )
     fold = np.floor(people.draw(options.seed) * options.folds)
     return np.where(fold == options.fold, TEST, _validation_or_train(people, options))
 
 
 def _leave_one_out(people: People, options: Options) -> Int[np.ndarray, " p"]:
     if not options.site:
-        raise UserError("leaving one site out needs the attribute that tells it: give --config.dataset.site=NAME")
+        raise UserError(
+            "leaving one site out needs the attribute that tells it: give --config.dataset.site=NAME"
+        )
     codes, names = people.dataset.groups(options.site)
     lookup(f"group of {options.site} to hold out", options.hold_out, dict.fromkeys(names))
     there = codes == names.index(options.hold_out)
@@ -168,7 +183,9 @@ def _leave_one_out(people: People, options: Options) -> Int[np.ndarray, " p"]:
 def _file(people: People, options: Options) -> Int[np.ndarray, " p"]:
     path = Path(options.file)
     if not options.file or not path.is_file():
-        raise UserError(f"the split's file {options.file!r} does not exist; give --config.dataset.split_file=FILE.csv")
+        raise UserError(
+            f"the split's file {options.file!r} does not exist; give --config.dataset.split_file=FILE.csv"
+        )
     table = read_table(path, ("patient", "split")).drop_duplicates()
     for value in table["split"].unique():
         lookup(f"split in {path}", value, dict.fromkeys(SIDES))
@@ -177,7 +194,9 @@ def _file(people: People, options: Options) -> Int[np.ndarray, " p"]:
     side = dict(zip(table["patient"], table["split"]))
     missing = [name for name in people.name if name not in side]
     if missing:
-        raise UserError(f"{path} lacks {len(missing)} of {len(people.name)} patients, as {missing[0]!r}")
+        raise UserError(
+            f"{path} lacks {len(missing)} of {len(people.name)} patients, as {missing[0]!r}"
+        )
     return np.array([SIDES.index(side[name]) for name in people.name])
 
 
@@ -209,7 +228,9 @@ def _validation_share(options: Options) -> float:
 
 def _validation_or_train(people: People, options: Options) -> Int[np.ndarray, " p"]:
     """By a hash of its own, so that a patient is in train or validation whatever the test is."""
-    return np.where(people.draw(options.seed, "validation") < _validation_share(options), VALIDATION, TRAIN)
+    return np.where(
+        people.draw(options.seed, "validation") < _validation_share(options), VALIDATION, TRAIN
+    )
 
 
 def _every(n: int, share: float) -> Bool[np.ndarray, " n"]:
@@ -229,7 +250,8 @@ def _balance(
     side = np.where((side == TEST) & (groups < 0), surplus, side)
     for stratum in (False, True):
         cells = [
-            np.flatnonzero((side == TEST) & (groups == g) & (positive == stratum)) for g in range(groups.max() + 1)
+            np.flatnonzero((side == TEST) & (groups == g) & (positive == stratum))
+            for g in range(groups.max() + 1)
         ]
         keep = min(map(len, cells), default=0)
         for cell in cells:

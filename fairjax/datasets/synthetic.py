@@ -14,7 +14,7 @@ from fairjax.datasets import phantoms
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.files import fingerprint
 from fairjax.datasets.rules import Bins, Groups, Rule, recut
-from fairjax.errors import lookup
+from fairjax.utils.errors import lookup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,9 @@ class PhantomReader:
         return np.repeat(phantoms.render(self.config, image)[..., None], 3, axis=-1)
 
 
-def load(root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None = None, **options: Any) -> Dataset:
+def load(
+    root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None = None, **options: Any
+) -> Dataset:
     """A cohort of phantoms; `options` are fields of `phantoms.PhantomConfig`, `root` is not used.
 
     Raises:
@@ -37,7 +39,9 @@ def load(root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None 
     del root
     for option in options:
         lookup(
-            "option of the synthetic dataset", option, {f.name: f for f in dataclasses.fields(phantoms.PhantomConfig)}
+            "option of the synthetic dataset",
+            option,
+            {f.name: f for f in dataclasses.fields(phantoms.PhantomConfig)},
         )
     config = phantoms.PhantomConfig(**options)
     cohort = phantoms.cohort(config)
@@ -62,5 +66,9 @@ def load(root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None 
     }
     images = list(map(str, cohort["image"]))
     return Dataset(
-        "synthetic", pd.DataFrame(columns), PhantomReader(config), fingerprint(images, [], repr(config)), info
+        "synthetic",
+        pd.DataFrame(columns),
+        PhantomReader(config),
+        fingerprint(images, [], repr(config)),
+        info,
     )

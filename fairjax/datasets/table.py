@@ -18,9 +18,11 @@ from fairjax.datasets.readers.volume_files import VolumeImages, VolumeMasks
 from fairjax.datasets.rules import MOST_GROUPS, Bins, Groups, Label
 from fairjax.datasets.spec import DIMENSIONS, MaskFile
 from fairjax.datasets.volumes import AXES, check_spacing
-from fairjax.errors import UserError, did_you_mean, lookup
+from fairjax.utils.errors import UserError, did_you_mean, lookup
 
-MOST_NUMBERS = 6  # distinct numbers that may be groups of their own; more are a continuous attribute
+MOST_NUMBERS = (
+    6  # distinct numbers that may be groups of their own; more are a continuous attribute
+)
 
 
 def load(
@@ -84,11 +86,16 @@ def load(
             )
     images, sizes = locate(folder, [frame[image].tolist()])
     require_some(folder, images, sizes)
-    columns: dict[str, Any] = {"image": images, "patient": patients(frame, patient, images, str(path))}
+    columns: dict[str, Any] = {
+        "image": images,
+        "patient": patients(frame, patient, images, str(path)),
+    }
     meaning = f"{label} = {', '.join(positive)}" if label else ""
     if label:
         rest = tuple(negative) if negative is not None else None
-        columns["label"] = Label(label, meaning, tuple(positive), rest).apply(frame[label], str(path))
+        columns["label"] = Label(label, meaning, tuple(positive), rest).apply(
+            frame[label], str(path)
+        )
     for attribute in attributes:
         rule = _rule(frame[attribute], str(path), tuple(missing), (cuts or {}).get(attribute))
         columns[attribute] = rule.apply(frame[attribute], str(path))
@@ -107,10 +114,19 @@ def load(
         raise UserError(
             f"none of the masks in column {mask!r} of {path} is in {folder}; their paths are relative to it"
         )
-    return Dataset("table", pd.DataFrame(columns), pixels, fingerprint(images, sizes, describe(pixels)), info, masks)
+    return Dataset(
+        "table",
+        pd.DataFrame(columns),
+        pixels,
+        fingerprint(images, sizes, describe(pixels)),
+        info,
+        masks,
+    )
 
 
-def _readers(root: str, dimensions: str, window: Sequence[float], axis: str, spacing: Sequence[float]) -> tuple:
+def _readers(
+    root: str, dimensions: str, window: Sequence[float], axis: str, spacing: Sequence[float]
+) -> tuple:
     """The readers of the images and of the masks."""
     lookup("dimensions", dimensions, dict.fromkeys(DIMENSIONS))
     lookup("axis", axis, AXES)
@@ -128,13 +144,17 @@ def _mask_classes(classes: Sequence[str]) -> dict[str, tuple[int, ...]]:
     for text in classes:
         value, equals, name = text.partition("=")
         if (len(classes) > 1 and not equals) or (equals and not value.strip().isdecimal()):
-            raise UserError(f"mask_classes must be one name, or values and names as 1=kidney,2=tumor; not {text!r}")
+            raise UserError(
+                f"mask_classes must be one name, or values and names as 1=kidney,2=tumor; not {text!r}"
+            )
         name = name.strip() if equals else value
         values[name] = (*values.get(name, ()), int(value)) if equals else NONZERO
     return values
 
 
-def _rule(values: pd.Series, where: str, missing: tuple[str, ...], cuts: Sequence[float] | None) -> Groups | Bins:
+def _rule(
+    values: pd.Series, where: str, missing: tuple[str, ...], cuts: Sequence[float] | None
+) -> Groups | Bins:
     attribute = str(values.name)
     if cuts is not None:
         return Bins(attribute, tuple(map(float, cuts)), missing)

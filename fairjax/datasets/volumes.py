@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from fairjax.errors import UserError, lookup
+from fairjax.utils.errors import UserError, lookup
 
 AXES = {"axial": 0, "coronal": 1, "sagittal": 2}  # the axis of (d, h, w) that counts the slices
 
@@ -55,20 +55,28 @@ def resample(volume: Volume, spacing: Sequence[float], *, labels: bool = False) 
     return Volume(done, target)
 
 
-def resampled_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
+def resampled_shape(
+    shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]
+) -> tuple[int, ...]:
     """Shape of a volume after `resample`."""
-    return tuple(max(round(n * old / new), 1) for n, old, new in zip(shape, spacing, target, strict=True))
+    return tuple(
+        max(round(n * old / new), 1) for n, old, new in zip(shape, spacing, target, strict=True)
+    )
 
 
 def check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
     """Three edges in mm; a `UserError` if they are not."""
     if len(spacing) != 3 or not all(np.isfinite(spacing)) or min(spacing) <= 0:
-        raise UserError(f"spacing must be three positive numbers in mm (slices, rows, columns), not {tuple(spacing)}")
+        raise UserError(
+            f"spacing must be three positive numbers in mm (slices, rows, columns), not {tuple(spacing)}"
+        )
     d, h, w = (float(edge) for edge in spacing)
     return d, h, w
 
 
-def slice_of(values: Shaped[np.ndarray, "d h w"], index: int, axis: str = "axial") -> Shaped[np.ndarray, "r c"]:
+def slice_of(
+    values: Shaped[np.ndarray, "d h w"], index: int, axis: str = "axial"
+) -> Shaped[np.ndarray, "r c"]:
     """One slice as it is shown: rows from top to bottom, columns from left to right.
 
     Raises:
@@ -149,7 +157,9 @@ def slice_batches(
         yield SliceBatch(padded, image, truth, np.arange(batch_size) < len(part))
 
 
-def pool(scores: Float[np.ndarray, "r n"], volume: Int[np.ndarray, " n"], how: str = "max") -> Float[np.ndarray, "r v"]:
+def pool(
+    scores: Float[np.ndarray, "r n"], volume: Int[np.ndarray, " n"], how: str = "max"
+) -> Float[np.ndarray, "r v"]:
     """Scores of volumes from those of their slices.
 
     Args:
@@ -166,7 +176,9 @@ def pool(scores: Float[np.ndarray, "r n"], volume: Int[np.ndarray, " n"], how: s
     return reduce(scores[:, order], starts).astype(scores.dtype)
 
 
-def _mean(scores: Float[np.ndarray, "r n"], starts: Int[np.ndarray, " v"]) -> Float[np.ndarray, "r v"]:
+def _mean(
+    scores: Float[np.ndarray, "r n"], starts: Int[np.ndarray, " v"]
+) -> Float[np.ndarray, "r v"]:
     counts = np.diff(starts, append=scores.shape[1])
     return np.add.reduceat(scores.astype(np.float64), starts, axis=1) / counts
 

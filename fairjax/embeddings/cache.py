@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fairjax.errors import UserError
-from fairjax.io import atomic_write, hash_file, hash_json, locked, read_json, write_json
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import atomic_write, hash_file, hash_json, locked, read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,11 @@ class Cache:
     def manifest(self) -> dict[str, Any]:
         """The key, and per complete shard its hash and its quarantined images."""
         found = [read_json(path)["shards"] for path in sorted(self.folder.glob("manifest*.json"))]
-        return {"key": self.key, "n": self.n, "shards": {name: entry for part in found for name, entry in part.items()}}
+        return {
+            "key": self.key,
+            "n": self.n,
+            "shards": {name: entry for part in found for name, entry in part.items()},
+        }
 
     def refresh(self) -> None:
         """Forgets the manifest: it may have grown."""
@@ -71,7 +75,9 @@ class Cache:
 
     def missing(self) -> list[range]:
         """The rows of each shard that is not complete."""
-        spans = [range(a, min(a + self.shard_rows, self.n)) for a in range(0, self.n, self.shard_rows)]
+        spans = [
+            range(a, min(a + self.shard_rows, self.n)) for a in range(0, self.n, self.shard_rows)
+        ]
         return [span for span in spans if self._name(span) not in self.manifest["shards"]]
 
     def lock(self):
@@ -81,7 +87,12 @@ class Cache:
             f"the embeddings in {self.folder} are being computed by another run; start again when it has ended",
         )
 
-    def add(self, rows: range, features: Float[np.ndarray, "rows *q d"], quarantined: list[dict[str, Any]]) -> None:
+    def add(
+        self,
+        rows: range,
+        features: Float[np.ndarray, "rows *q d"],
+        quarantined: list[dict[str, Any]],
+    ) -> None:
         """Writes one shard, then names it in the manifest."""
         path = self.folder / self._name(rows)
         buffer = io.BytesIO()
@@ -93,7 +104,9 @@ class Cache:
     def quarantined(self) -> list[dict[str, Any]]:
         """Every image that could not be read so far, by row."""
         return [
-            entry for name in sorted(self.manifest["shards"]) for entry in self.manifest["shards"][name]["quarantined"]
+            entry
+            for name in sorted(self.manifest["shards"])
+            for entry in self.manifest["shards"][name]["quarantined"]
         ]
 
     def load(self, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> Embeddings:

@@ -19,11 +19,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, UInt8
 from tqdm import tqdm
 
-from fairjax import distributed, progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.read import PADDING, Batch, Load, batches
-from fairjax.errors import UserError, lookup
+from fairjax.utils import distributed, progress
+from fairjax.utils.errors import UserError, lookup
 
 IN_FLIGHT = 2  # batches on the devices before the oldest is fetched
 FEATURES = {"probe": "probe_features", "image": "encode_image"}  # and the methods that compute them
@@ -57,10 +57,16 @@ class Encoder:
     def cache_key(self) -> dict[str, Any]:
         """What identifies the features besides the images. Features that are the same have the same key."""
         projected = getattr(getattr(self.module, "config", None), "probe", "") == "projected"
-        return self.key if self.feature == "probe" or projected else self.key | {"feature": self.feature}
+        return (
+            self.key
+            if self.feature == "probe" or projected
+            else self.key | {"feature": self.feature}
+        )
 
 
-def open_cache(dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int) -> Cache:
+def open_cache(
+    dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int
+) -> Cache:
     """The cache of a dataset's embeddings, in shards of whole batches of a multiple of the number of devices."""
     batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
     key = encoder.cache_key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
@@ -105,7 +111,9 @@ def embed(
         or the cache is damaged.
     """
     cache = open_cache(dataset, encoder, root, batch_size=batch_size, shard_batches=shard_batches)
-    load = Load(tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape)
+    load = Load(
+        tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape
+    )
     return fill(
         cache,
         dataset,
@@ -160,13 +168,19 @@ def fill(
     with cache.lock():
         cache.refresh()  # it may have grown before the lock was ours
         spans = cache.missing()[index::count]
-        distributed.barrier("to embed")  # nobody adds a shard before everybody has seen what is missing
+        distributed.barrier(
+            "to embed"
+        )  # nobody adds a shard before everybody has seen what is missing
         rows = np.concatenate([_padded(span, batch_size) for span in spans] or [np.zeros(0, int)])
-        computed = _compute(module, compute, batches(load, rows, batch_size, threads=threads, processes=processes))
+        computed = _compute(
+            module, compute, batches(load, rows, batch_size, threads=threads, processes=processes)
+        )
         done = len(dataset) - sum(map(len, spans))
         with progress.bar(what, "image", len(dataset), done=done, show=show_progress) as bar:
             for span in spans:
-                features, quarantined = _shard(dataset, itertools.islice(computed, -(-len(span) // batch_size)), bar)
+                features, quarantined = _shard(
+                    dataset, itertools.islice(computed, -(-len(span) // batch_size)), bar
+                )
                 cache.add(span, features, quarantined)
                 _check_share(dataset, cache.quarantined(), max_unreadable)
     distributed.barrier("embedded")
@@ -175,10 +189,14 @@ def fill(
 
 
 def _padded(span: range, batch_size: int) -> np.ndarray:
-    return np.pad(np.arange(span.start, span.stop), (0, -len(span) % batch_size), constant_values=PADDING)
+    return np.pad(
+        np.arange(span.start, span.stop), (0, -len(span) % batch_size), constant_values=PADDING
+    )
 
 
-def _shard(dataset: Dataset, encoded: Iterator[Batch], bar: tqdm) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def _shard(
+    dataset: Dataset, encoded: Iterator[Batch], bar: tqdm
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Collects one shard's features (rows, d) and its unreadable images."""
     images = dataset.table["image"]
     parts, quarantined = [], []
@@ -186,14 +204,18 @@ def _shard(dataset: Dataset, encoded: Iterator[Batch], bar: tqdm) -> tuple[np.nd
         real = rows != PADDING
         parts.append(features[real])
         quarantined += [
-            {"row": int(row), "image": images.iloc[row], "reason": why} for row, why in zip(rows, reasons) if why
+            {"row": int(row), "image": images.iloc[row], "reason": why}
+            for row, why in zip(rows, reasons)
+            if why
         ]
         bar.update(int(real.sum()))
     return np.concatenate(parts), quarantined
 
 
 def _compute(
-    module: nnx.Module, compute: Callable[[Any, Any], Float[Array, "b *q d"]], stream: Iterator[Batch]
+    module: nnx.Module,
+    compute: Callable[[Any, Any], Float[Array, "b *q d"]],
+    stream: Iterator[Batch],
 ) -> Iterator[Batch]:
     """Runs batches through the model, sharded over `data`; keeps the devices busy while the host reads."""
     mesh = Mesh(np.asarray(jax.local_devices()), ("data",))
@@ -220,7 +242,9 @@ def _fetch(rows: np.ndarray, features: Array, reasons: list[str]) -> Batch:
     return rows, fetched, reasons
 
 
-def _check_share(dataset: Dataset, quarantined: list[dict[str, Any]], max_unreadable: float) -> None:
+def _check_share(
+    dataset: Dataset, quarantined: list[dict[str, Any]], max_unreadable: float
+) -> None:
     if len(quarantined) > max_unreadable * len(dataset):
         first = quarantined[0]
         raise UserError(

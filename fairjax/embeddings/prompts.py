@@ -16,8 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from fairjax import models
 from fairjax.embeddings.cache import Cache
-from fairjax.errors import UserError
 from fairjax.models.tokenizer import Tokenizer, load_tokenizer
+from fairjax.utils.errors import UserError
 
 BATCH_SIZE = 64  # prompts
 
@@ -59,11 +59,17 @@ def load_text_encoder(
         "padding": tokenizer.spec.padding,
         "dtype": dtype,
     }
-    return TextEncoder(models.load(directory, dtype=dtype) if module is None else module, tokenizer, key)
+    return TextEncoder(
+        models.load(directory, dtype=dtype) if module is None else module, tokenizer, key
+    )
 
 
 def embed_prompts(
-    prompts: Sequence[str], encoder: TextEncoder, root: str | os.PathLike, *, batch_size: int = BATCH_SIZE
+    prompts: Sequence[str],
+    encoder: TextEncoder,
+    root: str | os.PathLike,
+    *,
+    batch_size: int = BATCH_SIZE,
 ) -> Float[np.ndarray, "n d"]:
     """Embeds prompts, as one batch to the tokenizer: where padding matters (MedCLIP) it is to the longest of all.
 
@@ -90,17 +96,25 @@ def embed_prompts(
     return cache.load().features
 
 
-def _encode(prompts: Sequence[str], encoder: TextEncoder, batch_size: int) -> Float[np.ndarray, "n d"]:
+def _encode(
+    prompts: Sequence[str], encoder: TextEncoder, batch_size: int
+) -> Float[np.ndarray, "n d"]:
     ids, mask = encoder.tokenizer(prompts)
     graph, state = nnx.split(encoder.module)
 
     @jax.jit
-    def encode_text(state: nnx.State, ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None) -> Float[Array, "b d"]:
+    def encode_text(
+        state: nnx.State, ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None
+    ) -> Float[Array, "b d"]:
         module: Any = nnx.merge(graph, state)
         return module.encode_text(ids, mask).astype(jnp.float32)
 
     parts = []
     for start in range(0, len(ids), batch_size):
-        rows = np.resize(np.arange(start, min(start + batch_size, len(ids))), min(batch_size, len(ids)))
-        parts.append(np.asarray(encode_text(state, ids[rows], None if mask is None else mask[rows])))
+        rows = np.resize(
+            np.arange(start, min(start + batch_size, len(ids))), min(batch_size, len(ids))
+        )
+        parts.append(
+            np.asarray(encode_text(state, ids[rows], None if mask is None else mask[rows]))
+        )
     return np.concatenate(parts)[: len(ids)]

@@ -17,7 +17,9 @@ from fairjax.models.preprocess import Preprocess
 Arrays = dict[str, np.ndarray]
 # Row, what was read (pixels (h, w, 3), or several arrays by name), why it could not be read ('' if it could).
 Example = tuple[int, "np.ndarray | Arrays", str]
-Batch = tuple[np.ndarray, Any, list[str]]  # rows (b,), what was read with an axis (b, …), or features (b, d), reasons
+Batch = tuple[
+    np.ndarray, Any, list[str]
+]  # rows (b,), what was read with an axis (b, …), or features (b, d), reasons
 
 PADDING = -1
 
@@ -38,7 +40,9 @@ class Load(grain.transforms.Map):
             return row, nothing, ""
         try:
             return row, self.preprocess(self._read(self.images[row])), ""
-        except Exception as error:  # whatever a decoder throws at a broken file, the other images go on
+        except (
+            Exception
+        ) as error:  # whatever a decoder throws at a broken file, the other images go on
             return row, nothing, f"{type(error).__name__}: {error}"
 
     def _read(self, image: str) -> Any:
@@ -58,7 +62,12 @@ def _collate(examples: Sequence[Example]) -> Batch:
 
 
 def batches(
-    load: grain.transforms.Map, rows: Int[np.ndarray, " n"], batch_size: int, *, threads: int, processes: int
+    load: grain.transforms.Map,
+    rows: Int[np.ndarray, " n"],
+    batch_size: int,
+    *,
+    threads: int,
+    processes: int,
 ) -> Iterator[Batch]:
     """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches are held.
 
@@ -71,7 +80,9 @@ def batches(
     """
     if processes and not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # grain reads its flags, also where nobody has parsed any
-    read_ahead = grain.ReadOptions(num_threads=max(threads, 1), prefetch_buffer_size=max(threads, 1) + 1)
+    read_ahead = grain.ReadOptions(
+        num_threads=max(threads, 1), prefetch_buffer_size=max(threads, 1) + 1
+    )
     pipeline = grain.MapDataset.source(rows).map(load).batch(batch_size, batch_fn=_collate)
     iterator = pipeline.to_iter_dataset(read_ahead)
     if processes:

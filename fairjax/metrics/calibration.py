@@ -55,22 +55,34 @@ def debiased_error(
     rate = weight[1] / divisor
     variance = jnp.where(in_bin > 1, rate * (1 - rate) / jnp.where(in_bin > 1, in_bin - 1, 1), 0)
     mean_square = (in_bin * ((rate - score / divisor) ** 2 - variance)).sum(1)
-    return jnp.where(total > 0, jnp.sqrt(jnp.maximum(mean_square / jnp.where(total > 0, total, 1), 0)), jnp.nan)
+    return jnp.where(
+        total > 0, jnp.sqrt(jnp.maximum(mean_square / jnp.where(total > 0, total, 1), 0)), jnp.nan
+    )
 
 
 def prepare_logits(
-    cells: Cells, rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]], scores: Float[Array, " n"], dtype: jnp.dtype
+    cells: Cells,
+    rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]],
+    scores: Float[Array, " n"],
+    dtype: jnp.dtype,
 ) -> Logits:
     """Log-odds of every entry, and the recalibration of every cell with equal weights."""
-    logit = jnp.clip(jnp.log(scores) - jnp.log1p(-scores), -_LARGEST_LOGIT, _LARGEST_LOGIT).astype(dtype)
+    logit = jnp.clip(jnp.log(scores) - jnp.log1p(-scores), -_LARGEST_LOGIT, _LARGEST_LOGIT).astype(
+        dtype
+    )
     value = [logit[jnp.minimum(side, cells.n_samples - 1)] for side in rows]
     present = [(side < cells.n_samples).astype(dtype) for side in rows]
 
     def per_cell(parts: list[Array]) -> list[Array]:
-        return [combine_blocks(part.sum(0), cell, cells.n_cells) for part, cell in zip(parts, cells.cell, strict=True)]
+        return [
+            combine_blocks(part.sum(0), cell, cells.n_cells)
+            for part, cell in zip(parts, cells.cell, strict=True)
+        ]
 
     negatives, positives = per_cell(present)
-    mean = sum(per_cell([v * p for v, p in zip(value, present, strict=True)])) / jnp.maximum(negatives + positives, 1)
+    mean = sum(per_cell([v * p for v, p in zip(value, present, strict=True)])) / jnp.maximum(
+        negatives + positives, 1
+    )
     centred = [v - mean[cell] for v, cell in zip(value, cells.cell, strict=True)]
     # From slope 0 and the prevalence Newton's steps do not overshoot; from slope 1 they may go to and fro for ever.
     prevalence = jnp.log(jnp.maximum(positives, 0.5)) - jnp.log(jnp.maximum(negatives, 0.5))
@@ -102,12 +114,16 @@ def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple
         def blocks(piece) -> Float[Array, "k 5 b"]:
             v, weight = piece(value[label], 1).T, jnp.swapaxes(piece(weights[label], 1), 0, 1)
             power = jnp.stack([jnp.ones_like(v), v, v * v], 1)  # (k, 3, t)
-            of_block = [take(parameter, piece(cells.cell[label], 0))[:, None] for parameter in parameters]
+            of_block = [
+                take(parameter, piece(cells.cell[label], 0))[:, None] for parameter in parameters
+            ]
             probability = jax.nn.sigmoid(of_block[0] + of_block[1] * power[:, 1, :, None])
             residual = weight * (label - probability)
             information = weight * probability * (1 - probability)
             score = jnp.einsum("kjt,ktb->kjb", power[:, :2], residual, precision=EXACT)
-            return jnp.concatenate([score, jnp.einsum("kjt,ktb->kjb", power, information, precision=EXACT)], 1)
+            return jnp.concatenate(
+                [score, jnp.einsum("kjt,ktb->kjb", power, information, precision=EXACT)], 1
+            )
 
         return sum_in_pieces(blocks, cells.cell[label], cells.n_cells)
 
@@ -120,7 +136,12 @@ def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple
         change = jnp.where(regular, change / jnp.where(regular, determinant, 1), jnp.inf)
         converged = (jnp.abs(change) < _CONVERGED).all(0)
         change = jnp.clip(change, -_LARGEST_STEP, _LARGEST_STEP)
-        return number + 1, jnp.where(active, parameters + change, parameters), converged | ~active, active & ~converged
+        return (
+            number + 1,
+            jnp.where(active, parameters + change, parameters),
+            converged | ~active,
+            active & ~converged,
+        )
 
     def unfinished(state):
         number, _, _, active = state

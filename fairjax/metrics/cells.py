@@ -56,12 +56,18 @@ class Cells:
         labels, membership = np.asarray(labels), np.asarray(membership, bool)
         n_cells, n = membership.shape
         if labels.shape != (n,):
-            raise ValueError(f"labels have shape {labels.shape}, membership {membership.shape}: samples differ")
+            raise ValueError(
+                f"labels have shape {labels.shape}, membership {membership.shape}: samples differ"
+            )
         if not np.isin(labels, (0, 1)).all():
             raise ValueError("labels must be 0 or 1")
         if n_cells * (n + 1) >= 2**31:
-            raise ValueError(f"{n_cells} cells of {n} samples are too many for one layout; evaluate fewer at a time")
-        (rows_0, cell_0), (rows_1, cell_1) = (_ragged_blocks(membership, labels == label) for label in (0, 1))
+            raise ValueError(
+                f"{n_cells} cells of {n} samples are too many for one layout; evaluate fewer at a time"
+            )
+        (rows_0, cell_0), (rows_1, cell_1) = (
+            _ragged_blocks(membership, labels == label) for label in (0, 1)
+        )
         return cls(rows=(rows_0, rows_1), cell=(cell_0, cell_1), n_samples=n, n_cells=n_cells)
 
     @property

@@ -35,7 +35,9 @@ def best_f1_threshold(scores: Float[np.ndarray, " n"], labels: Int[np.ndarray, "
     return float(just_above(thresholds[np.argmax(f1[:-1])]))
 
 
-def own_range_edges(scores: Float[np.ndarray, " n"], members: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " e"]:
+def own_range_edges(
+    scores: Float[np.ndarray, " n"], members: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, " e"]:
     """Lower edges of all bins but the first, of equal width over the range of the members' own scores.
 
     Bins are those of `pandas.cut`, which hold their upper edge: moved up to the next float64, because ours hold the

@@ -125,10 +125,20 @@ DISPARITIES: dict[str, Disparity] = {
         "max(0, 2 gap − mean gap*): the largest of noisy differences is too large, Efron & Tibshirani 1993, ch. 10",
         bias_corrected=True,
     ),
-    "worst": Disparity("Worst group", worst, "extreme", _same, "min_g m; of a loss max_g m", _has_direction),
-    "best": Disparity("Best group", best, "extreme", _same, "max_g m; of a loss min_g m", _has_direction),
+    "worst": Disparity(
+        "Worst group", worst, "extreme", _same, "min_g m; of a loss max_g m", _has_direction
+    ),
+    "best": Disparity(
+        "Best group", best, "extreme", _same, "max_g m; of a loss min_g m", _has_direction
+    ),
     "ratio": Disparity(
-        "Ratio", ratio, "log_range", lambda bounds: (0.0, 1.0), "min_g m / max_g m", _is_share, scale=np.log
+        "Ratio",
+        ratio,
+        "log_range",
+        lambda bounds: (0.0, 1.0),
+        "min_g m / max_g m",
+        _is_share,
+        scale=np.log,
     ),
     "std": Disparity("Standard deviation", std, "spread", _width, "√(mean_g (m_g − mean_g m)²)"),
     "es_std": Disparity(
@@ -157,7 +167,11 @@ DISPARITIES: dict[str, Disparity] = {
         scale=lambda values: np.log1p(-values),
     ),
 }
-CORE = ("gap", "gap_corrected", "worst")  # of every run of a sweep; the rest can be computed from the groups
+CORE = (
+    "gap",
+    "gap_corrected",
+    "worst",
+)  # of every run of a sweep; the rest can be computed from the groups
 
 CRITERION = "criterion"  # the column `group` of a criterion's row
 CRITERIA: dict[str, Criterion] = {
@@ -167,10 +181,15 @@ CRITERIA: dict[str, Criterion] = {
         "gap of the selection rate; 0 is parity, Dwork et al. 2012",
     ),
     "demographic_parity_ratio": Criterion(
-        "Demographic parity ratio", ("selection_rate",), "smallest over largest selection rate; 1 is parity", "ratio"
+        "Demographic parity ratio",
+        ("selection_rate",),
+        "smallest over largest selection rate; 1 is parity",
+        "ratio",
     ),
     "equal_opportunity_difference": Criterion(
-        "Equal opportunity difference", ("tpr",), "gap of the sensitivity; 0 is fair, Hardt et al. 2016"
+        "Equal opportunity difference",
+        ("tpr",),
+        "gap of the sensitivity; 0 is fair, Hardt et al. 2016",
     ),
     "equalized_odds_difference": Criterion(
         "Equalized odds difference",
@@ -178,7 +197,10 @@ CRITERIA: dict[str, Criterion] = {
         "larger of the gaps of sensitivity and false positive rate; 0 is fair, Hardt et al. 2016, as fairlearn",
     ),
     "equalized_odds_mean_difference": Criterion(
-        "Equalized odds difference (mean)", ("tpr", "fpr"), "mean of the two gaps; 0 is fair", combine=np.mean
+        "Equalized odds difference (mean)",
+        ("tpr", "fpr"),
+        "mean of the two gaps; 0 is fair",
+        combine=np.mean,
     ),
     "eod": Criterion(
         "EOD",
@@ -188,12 +210,18 @@ CRITERIA: dict[str, Criterion] = {
         complement=True,
     ),
     "predictive_parity_difference": Criterion(
-        "Predictive parity difference", ("ppv",), "gap of the precision; 0 is fair, Chouldechova 2017"
+        "Predictive parity difference",
+        ("ppv",),
+        "gap of the precision; 0 is fair, Chouldechova 2017",
     ),
     "underdiagnosis_gap": Criterion(
-        "Underdiagnosis gap", ("fnr",), "gap of the false negative rate; 0 is fair, Seyyed-Kalantari et al. 2021"
+        "Underdiagnosis gap",
+        ("fnr",),
+        "gap of the false negative rate; 0 is fair, Seyyed-Kalantari et al. 2021",
     ),
     "overdiagnosis_gap": Criterion(
-        "Overdiagnosis gap", ("fpr",), "gap of the false positive rate; 0 is fair, Seyyed-Kalantari et al. 2021"
+        "Overdiagnosis gap",
+        ("fpr",),
+        "gap of the false positive rate; 0 is fair, Seyyed-Kalantari et al. 2021",
     ),
 }

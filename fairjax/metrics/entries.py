@@ -34,7 +34,9 @@ class Entries:
     @cached_property
     def earlier(self) -> tuple[Float[Array, "e0 b"], Float[Array, "e1 b"]]:
         """For either label, the weight of all earlier entries of the same cell, [t, k] flattened."""
-        return _cumulate(self.weights[0], self.cells.cell[0]), _cumulate(self.weights[1], self.cells.cell[1])
+        return _cumulate(self.weights[0], self.cells.cell[0]), _cumulate(
+            self.weights[1], self.cells.cell[1]
+        )
 
     @cached_property
     def negatives_not_lower(self) -> Float[Array, "t k1 b"]:
@@ -48,7 +50,9 @@ class Entries:
 
 
 def sum_in_pieces(
-    blocks_of: Callable[[Callable[[Array, int], Array]], Array], cell: Int[Array, " k"], n_cells: int
+    blocks_of: Callable[[Callable[[Array, int], Array]], Array],
+    cell: Int[Array, " k"],
+    n_cells: int,
 ) -> Float[Array, " c *b"]:
     """Sums over the blocks of each cell, a piece of blocks at a time where there are many, to bound memory.
 
@@ -79,7 +83,9 @@ def take(values: Float[Array, "n b"], index: Int[Array, "*e"]) -> Float[Array, "
     return lax.optimization_barrier(jnp.asarray(values).at[index].get(mode="fill", fill_value=0))
 
 
-def combine_blocks(blocks: Float[Array, " k *b"], cell: Int[Array, " k"], n_cells: int) -> Float[Array, " c *b"]:
+def combine_blocks(
+    blocks: Float[Array, " k *b"], cell: Int[Array, " k"], n_cells: int
+) -> Float[Array, " c *b"]:
     """Sums per-block values over the blocks of each cell, as a product, which is faster than a scatter."""
     is_of_cell = (cell == jnp.arange(n_cells)[:, None]).astype(blocks.dtype)
     return jnp.tensordot(is_of_cell, blocks, 1, precision=EXACT)
@@ -89,7 +95,9 @@ def _cumulate(weights: Float[Array, "t k b"], cell: Int[Array, " k"]) -> Float[A
     """Exclusive cumulative sum within cells: a triangular product within blocks, which takes in the earlier blocks."""
     totals = jnp.einsum("t,tkb->kb", np.ones(BLOCK, weights.dtype), weights, precision=EXACT)
     with_earlier = jnp.concatenate([weights, _earlier_blocks(totals, cell)[None]])
-    lower = np.concatenate([np.tril(np.ones((BLOCK, BLOCK)), -1), np.ones((BLOCK, 1))], axis=1).astype(weights.dtype)
+    lower = np.concatenate(
+        [np.tril(np.ones((BLOCK, BLOCK)), -1), np.ones((BLOCK, 1))], axis=1
+    ).astype(weights.dtype)
     cumulative = jnp.einsum("st,tkb->skb", lower, with_earlier, precision=EXACT)
     return cumulative.reshape(-1, weights.shape[-1])
 

@@ -51,8 +51,12 @@ def prepare(
       The layout.
     """
     rank = _dense_rank(-scores)
-    (rows_0, keys_0), (rows_1, keys_1) = (_sort_within_cells(cells, rank, label) for label in (0, 1))
-    edges = jnp.broadcast_to(WIDTH_EDGES.astype(scores.dtype) if edges is None else edges, (cells.n_cells, N_BINS - 1))
+    (rows_0, keys_0), (rows_1, keys_1) = (
+        _sort_within_cells(cells, rank, label) for label in (0, 1)
+    )
+    edges = jnp.broadcast_to(
+        WIDTH_EDGES.astype(scores.dtype) if edges is None else edges, (cells.n_cells, N_BINS - 1)
+    )
     derived = {name: table.DERIVED[name].prepare for name in table.derived(metrics)}
 
     def position(keys: Int[Array, " e"], side: str) -> Int[Array, "t k1"]:
@@ -62,9 +66,15 @@ def prepare(
 
     def mass_bin(keys: Int[Array, " e"], n_bins: int) -> Int[Array, "k t"]:
         cell = keys // (cells.n_samples + 1)
-        first = jnp.arange(cells.n_cells, dtype=jnp.int32) * (cells.n_samples + 1)  # key of the highest possible score
+        first = jnp.arange(cells.n_cells, dtype=jnp.int32) * (
+            cells.n_samples + 1
+        )  # key of the highest possible score
         before = _count(keys_0, first) + _count(keys_1, first)
-        size = _count(keys_0, first + cells.n_samples) + _count(keys_1, first + cells.n_samples) - before
+        size = (
+            _count(keys_0, first + cells.n_samples)
+            + _count(keys_1, first + cells.n_samples)
+            - before
+        )
         higher = _count(keys_0, keys) + _count(keys_1, keys) - before[cell]
         return (higher * n_bins // jnp.maximum(size, 1)[cell]).reshape(-1, BLOCK)
 
@@ -72,7 +82,9 @@ def prepare(
         cell, exact = cells.cell[label], scores.astype(jnp.promote_types(scores.dtype, dtype))
         score = exact[jnp.minimum(rows, cells.n_samples - 1)].T
         sample = sums.Sample(score, label, score >= threshold)
-        return sums.columns(sample, table.summed(metrics), edges[cell][..., None], partial(mass_bin, keys), dtype)
+        return sums.columns(
+            sample, table.summed(metrics), edges[cell][..., None], partial(mass_bin, keys), dtype
+        )
 
     return Layout(
         rows=(rows_0, rows_1),
@@ -80,13 +92,17 @@ def prepare(
         higher=position(keys_0, "left"),
         not_lower=position(keys_0, "right"),
         own=position(keys_1, "right"),
-        prepared={name: of(cells, (rows_0, rows_1), scores, dtype) for name, of in derived.items() if of},
+        prepared={
+            name: of(cells, (rows_0, rows_1), scores, dtype) for name, of in derived.items() if of
+        },
         threshold=jnp.asarray(threshold, dtype),
         metrics=tuple(metrics),
     )
 
 
-def evaluate(cells: Cells, layout: Layout, weights: Float[Array, "n b"]) -> dict[str, Float[Array, "c b"]]:
+def evaluate(
+    cells: Cells, layout: Layout, weights: Float[Array, "n b"]
+) -> dict[str, Float[Array, "c b"]]:
     """Computes the metrics of every cell under each column of weights.
 
     Args:
@@ -113,7 +129,9 @@ def _by_block(entries: Int[Array, " e"]) -> Int[Array, "t k"]:
     return entries.reshape(-1, BLOCK).T
 
 
-def _count(ascending: Int[Array, " e"], keys: Int[Array, " m"], side: str = "left") -> Int[Array, " m"]:
+def _count(
+    ascending: Int[Array, " e"], keys: Int[Array, " m"], side: str = "left"
+) -> Int[Array, " m"]:
     """How many of `ascending` are below (`left`) or not above (`right`) each key."""
     return jnp.searchsorted(ascending, keys, side=side).astype(jnp.int32)
 
@@ -122,11 +140,15 @@ def _dense_rank(values: Float[Array, " n"]) -> Int[Array, " n"]:
     """Rank of each value among the distinct values, from 0."""
     order = jnp.argsort(values)
     ascending = values[order]
-    is_new = jnp.concatenate([jnp.zeros(1, jnp.int32), (ascending[1:] != ascending[:-1]).astype(jnp.int32)])
+    is_new = jnp.concatenate(
+        [jnp.zeros(1, jnp.int32), (ascending[1:] != ascending[:-1]).astype(jnp.int32)]
+    )
     return jnp.zeros(values.shape, jnp.int32).at[order].set(jnp.cumsum(is_new, dtype=jnp.int32))
 
 
-def _sort_within_cells(cells: Cells, rank: Int[Array, " n"], label: int) -> tuple[Int[Array, "t k"], Int[Array, " e"]]:
+def _sort_within_cells(
+    cells: Cells, rank: Int[Array, " n"], label: int
+) -> tuple[Int[Array, "t k"], Int[Array, " e"]]:
     """Sample index of each entry in order of (cell, score, padding last), and the sorted key, block by block."""
     n, rows = cells.n_samples, jnp.asarray(cells.rows[label])
     ranks = jnp.concatenate([rank, jnp.full(1, n, jnp.int32)])[rows]

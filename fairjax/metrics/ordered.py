@@ -13,7 +13,9 @@ from fairjax.metrics.entries import Entries, take
 def discordance(entries: Entries) -> Float[Array, "c b"]:
     """Σ over positives i and negatives j of w_i w_j (1[s_i < s_j] + ½ 1[s_i = s_j])."""
     higher = take(entries.earlier[0], entries.layout.higher)
-    return entries.sum_over_cells(entries.weights[1] * (higher + entries.negatives_not_lower) / 2, 1)
+    return entries.sum_over_cells(
+        entries.weights[1] * (higher + entries.negatives_not_lower) / 2, 1
+    )
 
 
 def precision_area(entries: Entries) -> Float[Array, "c b"]:
@@ -21,12 +23,21 @@ def precision_area(entries: Entries) -> Float[Array, "c b"]:
 
     TP and FP are summed from the highest score down, and not taken from the total: the first of them may be small.
     """
-    tp, fp, weights = take(entries.earlier[1], entries.layout.own), entries.negatives_not_lower, entries.weights[1]
-    return entries.sum_over_cells(jnp.where(weights > 0, weights * tp / jnp.where(weights > 0, tp + fp, 1), 0), 1)
+    tp, fp, weights = (
+        take(entries.earlier[1], entries.layout.own),
+        entries.negatives_not_lower,
+        entries.weights[1],
+    )
+    return entries.sum_over_cells(
+        jnp.where(weights > 0, weights * tp / jnp.where(weights > 0, tp + fp, 1), 0), 1
+    )
 
 
 def values_of_entries(
-    cells: Cells, rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]], scores: Float[Array, " n"], dtype: jnp.dtype
+    cells: Cells,
+    rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]],
+    scores: Float[Array, " n"],
+    dtype: jnp.dtype,
 ) -> Float[Array, "t k0"]:
     """The value of each entry of label 0: values without classes all have that label."""
     return scores[jnp.minimum(rows[0], cells.n_samples - 1)].astype(dtype)
@@ -34,13 +45,19 @@ def values_of_entries(
 
 def median(entries: Entries) -> Float[Array, "c b"]:
     """Weighted median of each cell: half of the weight lies on either side, and between two such values their mean."""
-    cell, n_cells, value = entries.cells.cell[0], entries.cells.n_cells, entries.layout.prepared["median"][..., None]
+    cell, n_cells, value = (
+        entries.cells.cell[0],
+        entries.cells.n_cells,
+        entries.layout.prepared["median"][..., None],
+    )
     weight = entries.weights[0]
     higher = entries.earlier[0].reshape(weight.shape)
     half = (entries.sum_over_cells(weight, 0) / 2)[cell]
 
     def over_cell(reduce, combine, allowed, otherwise):
-        return combine(reduce(jnp.where((weight > 0) & allowed, value, otherwise), axis=0), cell, n_cells)
+        return combine(
+            reduce(jnp.where((weight > 0) & allowed, value, otherwise), axis=0), cell, n_cells
+        )
 
     upper = over_cell(jnp.min, jax.ops.segment_min, higher < half, jnp.inf)
     lower = over_cell(jnp.max, jax.ops.segment_max, higher + weight > half, -jnp.inf)

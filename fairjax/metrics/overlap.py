@@ -17,7 +17,9 @@ PERCENTILE = 0.95
 _FAR = 1e12  # squared distance of a voxel that has no surface to be near to
 
 
-def dice(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0) -> Float[Array, ""]:
+def dice(
+    pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0
+) -> Float[Array, ""]:
     """2 |A ∩ B| / (|A| + |B|), as 1 − |A △ B| / (|A| + |B|), which is exact near 1.
 
     Args:
@@ -30,7 +32,9 @@ def dice(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array 
     return jnp.where(total == 0, empty, 1 - _count(pred ^ true) / jnp.maximum(total, 1))
 
 
-def iou(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0) -> Float[Array, ""]:
+def iou(
+    pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0
+) -> Float[Array, ""]:
     """|A ∩ B| / |A ∪ B|, and `empty` where both are empty; Jaccard 1912."""
     union = _count(pred | true)
     return jnp.where(union == 0, empty, 1 - _count(pred ^ true) / jnp.maximum(union, 1))
@@ -42,7 +46,10 @@ def surface(mask: Bool[Array, "*s"]) -> Bool[Array, "*s"]:
     inner = mask
     for axis in range(mask.ndim):
         for shift in (0, 2):
-            window = [slice(shift, shift + n) if a == axis else slice(1, 1 + n) for a, n in enumerate(mask.shape)]
+            window = [
+                slice(shift, shift + n) if a == axis else slice(1, 1 + n)
+                for a, n in enumerate(mask.shape)
+            ]
             inner &= padded[tuple(window)]
     return mask & ~inner
 
@@ -71,7 +78,9 @@ def squared_distance(target: Bool[Array, "*s"], spacing: Float[Array, " d"]) -> 
     return jnp.minimum(distance, _FAR)
 
 
-def hd95(pred: Bool[Array, "*s"], true: Bool[Array, "*s"], spacing: Float[Array, " d"]) -> Float[Array, ""]:
+def hd95(
+    pred: Bool[Array, "*s"], true: Bool[Array, "*s"], spacing: Float[Array, " d"]
+) -> Float[Array, ""]:
     """Robust Hausdorff distance: the larger of the 95th percentiles of the distances from either surface to the other.
 
     0 where both masks are empty, NaN where one is. Percentiles are linear, as NumPy's; voxels of a surface count alike.
@@ -117,7 +126,10 @@ class Measure(NamedTuple):
 MEASURES: dict[str, Measure] = {
     "dice": Measure(lambda pred, true, spacing, tolerance, empty: dice(pred, true, empty), False),
     "iou": Measure(lambda pred, true, spacing, tolerance, empty: iou(pred, true, empty), False),
-    "nsd": Measure(lambda pred, true, spacing, tolerance, empty: nsd(pred, true, spacing, tolerance, empty), True),
+    "nsd": Measure(
+        lambda pred, true, spacing, tolerance, empty: nsd(pred, true, spacing, tolerance, empty),
+        True,
+    ),
     "hd95": Measure(lambda pred, true, spacing, tolerance, empty: hd95(pred, true, spacing), True),
 }
 
@@ -126,7 +138,9 @@ def _count(mask: Array) -> Array:
     return mask.sum(dtype=jnp.int32)
 
 
-def _surface_distances(pred: Array, true: Array, spacing: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+def _surface_distances(
+    pred: Array, true: Array, spacing: Array
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Of either mask, its surface, and the distance of every voxel to the surface of the other."""
     a, b = surface(pred), surface(true)
     return (a, jnp.sqrt(squared_distance(b, spacing))), (b, jnp.sqrt(squared_distance(a, spacing)))

@@ -19,7 +19,9 @@ from fairjax.metrics.entries import EXACT, sum_in_pieces
 from fairjax.metrics.layout import Columns, Layout
 
 N_BINS = 10
-WIDTH_EDGES = np.arange(1, N_BINS) / N_BINS  # of bins of equal width on [0, 1]; a bin holds its lower edge
+WIDTH_EDGES = (
+    np.arange(1, N_BINS) / N_BINS
+)  # of bins of equal width on [0, 1]; a bin holds its lower edge
 LOG_CLAMP = -100.0  # as torch.nn.BCELoss: a score of exactly 0 or 1 costs at most 100
 
 
@@ -60,7 +62,9 @@ MassBin = Callable[[int], Array]
 
 
 def _log_loss(sample: Sample) -> Array:
-    return -jnp.maximum(jnp.log(sample.score) if sample.label else jnp.log1p(-sample.score), LOG_CLAMP)
+    return -jnp.maximum(
+        jnp.log(sample.score) if sample.label else jnp.log1p(-sample.score), LOG_CLAMP
+    )
 
 
 SUMS: dict[str, Sum] = {
@@ -70,7 +74,9 @@ SUMS: dict[str, Sum] = {
     "log_loss": Sum(lambda sample: [_log_loss(sample)]),
     "squared_error": Sum(lambda sample: [(sample.score - sample.label) ** 2]),
     "residual_by_bin": Sum(lambda sample: [sample.score - sample.label], bins="width"),
-    "weight_and_score_by_mass": Sum(lambda sample: [jnp.ones_like(sample.score), sample.score], 2, "mass"),
+    "weight_and_score_by_mass": Sum(
+        lambda sample: [jnp.ones_like(sample.score), sample.score], 2, "mass"
+    ),
 }
 
 
@@ -81,7 +87,9 @@ def slices(names: Iterable[str]) -> dict[str, slice]:
     return {name: slice(end - SUMS[name].width, end) for name, end in zip(names, ends, strict=True)}
 
 
-def columns(sample: Sample, names: Iterable[str], edges: Array, mass_bin: MassBin, dtype: np.dtype) -> Columns:
+def columns(
+    sample: Sample, names: Iterable[str], edges: Array, mass_bin: MassBin, dtype: np.dtype
+) -> Columns:
     """The statistics of the entries of one label: computed, or if they are many, what they are computed from.
 
     Args:
@@ -103,7 +111,9 @@ def columns(sample: Sample, names: Iterable[str], edges: Array, mass_bin: MassBi
     return Columns(_computed(sample, bins, names), None, None, {})
 
 
-def _computed(sample: Sample, bins: dict[str, Array], names: Iterable[str]) -> Float[Array, "k j t"]:
+def _computed(
+    sample: Sample, bins: dict[str, Array], names: Iterable[str]
+) -> Float[Array, "k j t"]:
     """All statistics as columns: those in bins times the indicator of every bin."""
     parts = []
     for name in slices(names):
@@ -118,7 +128,10 @@ def _computed(sample: Sample, bins: dict[str, Array], names: Iterable[str]) -> F
 
 
 def weighted_sums(
-    cells: Cells, layout: Layout, names: Iterable[str], weights: tuple[Float[Array, "t k0 b"], Float[Array, "t k1 b"]]
+    cells: Cells,
+    layout: Layout,
+    names: Iterable[str],
+    weights: tuple[Float[Array, "t k0 b"], Float[Array, "t k1 b"]],
 ) -> Float[Array, "2 c j b"]:
     """Sums all statistics over the entries of each cell, weighted, apart for either label."""
 

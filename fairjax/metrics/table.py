@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fairjax.errors import lookup
 from fairjax.metrics import calibration, ordered
 from fairjax.metrics.entries import Entries
 from fairjax.metrics.sums import LOG_CLAMP, SUMS
+from fairjax.utils.errors import lookup
 
 
 class Derived(NamedTuple):
@@ -140,7 +140,9 @@ METRICS: dict[str, Metric] = {
         _UNIT,
         "average precision Σ (R_k − R_{k−1}) P_k over distinct scores, as scikit-learn",
     ),
-    "acc": Metric("Accuracy", lambda t: divide(t.tp + t.tn, t.total), ("above",), True, _UNIT, "(TP + TN) / W"),
+    "acc": Metric(
+        "Accuracy", lambda t: divide(t.tp + t.tn, t.total), ("above",), True, _UNIT, "(TP + TN) / W"
+    ),
     "balanced_acc": Metric(
         "Balanced accuracy",
         lambda t: (divide(t.tp, t.positives) + divide(t.tn, t.negatives)) / 2,
@@ -150,16 +152,53 @@ METRICS: dict[str, Metric] = {
         "(TPR + TNR) / 2",
     ),
     "f1": Metric(
-        "F1", lambda t: divide(2 * t.tp, 2 * t.tp + t.fp + t.fn), ("above",), True, _UNIT, "2 TP / (2 TP + FP + FN)"
+        "F1",
+        lambda t: divide(2 * t.tp, 2 * t.tp + t.fp + t.fn),
+        ("above",),
+        True,
+        _UNIT,
+        "2 TP / (2 TP + FP + FN)",
     ),
-    "tpr": Metric("Sensitivity (TPR)", lambda t: divide(t.tp, t.positives), ("above",), True, _UNIT, "TP / W₊"),
-    "tnr": Metric("Specificity (TNR)", lambda t: divide(t.tn, t.negatives), ("above",), True, _UNIT, "TN / W₋"),
-    "fpr": Metric("False positive rate", lambda t: divide(t.fp, t.negatives), ("above",), False, _UNIT, "FP / W₋"),
-    "fnr": Metric("False negative rate", lambda t: divide(t.fn, t.positives), ("above",), False, _UNIT, "FN / W₊"),
-    "ppv": Metric("Precision (PPV)", lambda t: divide(t.tp, t.tp + t.fp), ("above",), True, _UNIT, "TP / (TP + FP)"),
-    "npv": Metric("NPV", lambda t: divide(t.tn, t.tn + t.fn), ("above",), True, _UNIT, "TN / (TN + FN)"),
+    "tpr": Metric(
+        "Sensitivity (TPR)", lambda t: divide(t.tp, t.positives), ("above",), True, _UNIT, "TP / W₊"
+    ),
+    "tnr": Metric(
+        "Specificity (TNR)", lambda t: divide(t.tn, t.negatives), ("above",), True, _UNIT, "TN / W₋"
+    ),
+    "fpr": Metric(
+        "False positive rate",
+        lambda t: divide(t.fp, t.negatives),
+        ("above",),
+        False,
+        _UNIT,
+        "FP / W₋",
+    ),
+    "fnr": Metric(
+        "False negative rate",
+        lambda t: divide(t.fn, t.positives),
+        ("above",),
+        False,
+        _UNIT,
+        "FN / W₊",
+    ),
+    "ppv": Metric(
+        "Precision (PPV)",
+        lambda t: divide(t.tp, t.tp + t.fp),
+        ("above",),
+        True,
+        _UNIT,
+        "TP / (TP + FP)",
+    ),
+    "npv": Metric(
+        "NPV", lambda t: divide(t.tn, t.tn + t.fn), ("above",), True, _UNIT, "TN / (TN + FN)"
+    ),
     "selection_rate": Metric(
-        "Selection rate", lambda t: divide(t.tp + t.fp, t.total), ("above",), None, _UNIT, "(TP + FP) / W"
+        "Selection rate",
+        lambda t: divide(t.tp + t.fp, t.total),
+        ("above",),
+        None,
+        _UNIT,
+        "(TP + FP) / W",
     ),
     "bce": Metric(
         "Log loss",
@@ -170,7 +209,12 @@ METRICS: dict[str, Metric] = {
         "mean −[y log s + (1 − y) log(1 − s)], each log at least −100",
     ),
     "brier": Metric(
-        "Brier score", lambda t: t.mean("squared_error"), ("squared_error",), False, _UNIT, "mean (s − y)², Brier 1950"
+        "Brier score",
+        lambda t: t.mean("squared_error"),
+        ("squared_error",),
+        False,
+        _UNIT,
+        "mean (s − y)², Brier 1950",
     ),
     "ece": Metric(
         "Calibration error (ECE)",
@@ -216,10 +260,19 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def _per_case(name: str, label: str, higher_is_better: bool, bounds: tuple[float, float], source: str):
+def _per_case(
+    name: str, label: str, higher_is_better: bool, bounds: tuple[float, float], source: str
+):
     """Rows of a measure that every case has: its mean and its median."""
     return {
-        name: Metric(label, lambda t: t.mean("value"), ("value",), higher_is_better, bounds, f"mean of {source}"),
+        name: Metric(
+            label,
+            lambda t: t.mean("value"),
+            ("value",),
+            higher_is_better,
+            bounds,
+            f"mean of {source}",
+        ),
         f"{name}_median": Metric(
             f"{label}, median",
             lambda t: t.derived["median"],
@@ -234,11 +287,21 @@ def _per_case(name: str, label: str, higher_is_better: bool, bounds: tuple[float
 METRICS |= {
     **_per_case("dice", "Dice", True, _UNIT, "2 |A ∩ B| / (|A| + |B|), Dice 1945"),
     **_per_case("iou", "IoU", True, _UNIT, "|A ∩ B| / |A ∪ B|, Jaccard 1912"),
-    **_per_case("nsd", "NSD", True, _UNIT, "the share of both surfaces within the tolerance, Nikolov et al. 2021"),
-    **_per_case("hd95", "HD95", False, (0.0, np.inf), "the 95th percentile of the distance between surfaces"),
+    **_per_case(
+        "nsd",
+        "NSD",
+        True,
+        _UNIT,
+        "the share of both surfaces within the tolerance, Nikolov et al. 2021",
+    ),
+    **_per_case(
+        "hd95", "HD95", False, (0.0, np.inf), "the 95th percentile of the distance between surfaces"
+    ),
 }
 
-CLASSIFICATION = tuple(name for name, metric in METRICS.items() if not {"value", "median"} & set(metric.needs))
+CLASSIFICATION = tuple(
+    name for name, metric in METRICS.items() if not {"value", "median"} & set(metric.needs)
+)
 DEFAULT = ("auc", "acc", "tpr", "tnr", "bce", "ece")
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from fairjax.errors import UserError, lookup
+from fairjax.utils.errors import UserError, lookup
 
 _CHUNK = 2**21  # scores sorted at once, to bound memory
 
@@ -63,7 +63,9 @@ def parse_rule(rule: str | float) -> tuple[str | None, float]:
     except ValueError:
         value = -1.0
     if (has_target and not 0 <= value <= 1) or (target and not has_target):
-        wanted = f"{name}=0.9, with a target in [0, 1]" if has_target else f"{name}, without a target"
+        wanted = (
+            f"{name}=0.9, with a target in [0, 1]" if has_target else f"{name}, without a target"
+        )
         raise UserError(f"threshold rule {rule!r}: write {wanted}")
     return name, value
 
@@ -107,7 +109,9 @@ def choose_threshold(
         tp = np.pad(np.cumsum(labels[order], axis=1), ((0, 0), (1, 0)))
         fp = np.arange(labels.size + 1) - tp
         value = RULES[name].score(tp, fp, positives, negatives, target).astype(np.float64)
-        value[:, :-1][candidates[:, :-1] == candidates[:, 1:]] = -np.inf  # a tie is above the threshold as a whole
+        value[:, :-1][
+            candidates[:, :-1] == candidates[:, 1:]
+        ] = -np.inf  # a tie is above the threshold as a whole
         best = labels.size - np.argmax(value[:, ::-1], axis=1)
         thresholds[start : start + step] = np.take_along_axis(candidates, best[:, None], 1)[:, 0]
     return np.where(np.isfinite(scores).all(1), thresholds, np.nan).astype(scores.dtype)

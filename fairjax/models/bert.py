@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.architectures import BERTConfig
 from fairjax.models.layers import EMBED_INIT, MLP, Attention, attention, layer_norm, linear
+from fairjax.utils.errors import UserError, lookup
 
 # How the outputs of all layers (b, l, d) become one vector.
 POOLS: dict[str, Callable[[list[Array]], Array]] = {
@@ -30,11 +30,15 @@ class CrossAttention(nnx.Module):
         self.proj = linear(width, width, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(width, config.norm_eps, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b n d"], context: Float[Array, "b m c"]) -> Float[Array, "b n d"]:
+    def __call__(
+        self, x: Float[Array, "b n d"], context: Float[Array, "b m c"]
+    ) -> Float[Array, "b n d"]:
         """Every token looks at all of `context`."""
         b, n, d = x.shape
         q = self.q(x).reshape(b, n, self.heads, d // self.heads)
-        k, v = jnp.moveaxis(self.kv(context).reshape(b, context.shape[1], 2, self.heads, d // self.heads), 2, 0)
+        k, v = jnp.moveaxis(
+            self.kv(context).reshape(b, context.shape[1], 2, self.heads, d // self.heads), 2, 0
+        )
         return self.norm(x + self.proj(attention(q, k, v).reshape(b, n, d)))
 
 
@@ -53,15 +57,23 @@ class FeedForward(nnx.Module):
 class BERTLayer(nnx.Module):
     """A post-norm layer; with a context, the queries (or, where there are none, all tokens) also attend to it."""
 
-    def __init__(self, config: BERTConfig, context_width: int | None, *, dtype=None, rngs: nnx.Rngs):
+    def __init__(
+        self, config: BERTConfig, context_width: int | None, *, dtype=None, rngs: nnx.Rngs
+    ):
         c = config
         self.attn = Attention(c.width, c.heads, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
-        self.cross = None if context_width is None else CrossAttention(c, context_width, dtype=dtype, rngs=rngs)
+        self.cross = (
+            None
+            if context_width is None
+            else CrossAttention(c, context_width, dtype=dtype, rngs=rngs)
+        )
         self.text = FeedForward(c, dtype=dtype, rngs=rngs)
         self.query = FeedForward(c, dtype=dtype, rngs=rngs) if c.queries else None
 
-    def look(self, x: Float[Array, "b n d"], context: Float[Array, "b m c"] | None) -> Float[Array, "b n d"]:
+    def look(
+        self, x: Float[Array, "b n d"], context: Float[Array, "b m c"] | None
+    ) -> Float[Array, "b n d"]:
         """Attends to an image, in the layers that do, if there is one."""
         return x if self.cross is None or context is None else self.cross(x, context)
 
@@ -90,24 +102,37 @@ class BERT(nnx.Module):
       rngs: for the initial weights.
     """
 
-    def __init__(self, config: BERTConfig, context_width: int | None = None, *, dtype=None, rngs: nnx.Rngs):
+    def __init__(
+        self, config: BERTConfig, context_width: int | None = None, *, dtype=None, rngs: nnx.Rngs
+    ):
         c = config
         lookup("pooling", c.pool, POOLS)
         self.config = config
-        self.token_embed = nnx.Embed(c.vocab_size, c.width, embedding_init=EMBED_INIT, dtype=dtype, rngs=rngs)
+        self.token_embed = nnx.Embed(
+            c.vocab_size, c.width, embedding_init=EMBED_INIT, dtype=dtype, rngs=rngs
+        )
         self.pos_embed = nnx.Param(EMBED_INIT(rngs.params(), (c.positions, c.width)))
-        self.type_embed = nnx.Param(EMBED_INIT(rngs.params(), (c.token_types, c.width))) if c.token_types else None
+        self.type_embed = (
+            nnx.Param(EMBED_INIT(rngs.params(), (c.token_types, c.width)))
+            if c.token_types
+            else None
+        )
         self.embed_norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
         looks = [c.cross_every > 0 and i % c.cross_every == 0 for i in range(c.depth)]
         self.layers = nnx.List(
-            [BERTLayer(c, context_width if look else None, dtype=dtype, rngs=rngs) for look in looks]
+            [
+                BERTLayer(c, context_width if look else None, dtype=dtype, rngs=rngs)
+                for look in looks
+            ]
         )
 
     def embed_text(self, token_ids: Int[Array, "b l"]) -> Float[Array, "b l d"]:
         """Token, position and (of type 0) token type embeddings, summed."""
         length, positions = token_ids.shape[1], self.config.positions
         if length > positions:
-            raise UserError(f"this text tower takes at most {positions} tokens, not {length}: truncate the prompts")
+            raise UserError(
+                f"this text tower takes at most {positions} tokens, not {length}: truncate the prompts"
+            )
         x = self.token_embed(token_ids)
         x = x + self.pos_embed[:length].astype(x.dtype)
         return x if self.type_embed is None else x + self.type_embed[0].astype(x.dtype)
@@ -131,7 +156,9 @@ class BERT(nnx.Module):
             outputs.append(x)
         return outputs
 
-    def mask(self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None) -> Bool[Array, "b l"] | None:
+    def mask(
+        self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None
+    ) -> Bool[Array, "b l"] | None:
         """The mask given or, if there is none and the model makes its own, that of all tokens but padding."""
         pad = self.config.pad_token_id
         return token_ids != pad if mask is None and pad is not None else mask
@@ -145,9 +172,13 @@ class BERT(nnx.Module):
         """The last layer's tokens of a text, which looks at `context` where its layers can."""
         return self.layer_outputs(self.embed(token_ids), self.mask(token_ids, mask), context)[-1]
 
-    def encode_text(self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None) -> Float[Array, "b d"]:
+    def encode_text(
+        self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+    ) -> Float[Array, "b d"]:
         """One vector per text."""
-        return POOLS[self.config.pool](self.layer_outputs(self.embed(token_ids), self.mask(token_ids, mask)))
+        return POOLS[self.config.pool](
+            self.layer_outputs(self.embed(token_ids), self.mask(token_ids, mask))
+        )
 
 
 class QFormer(BERT):

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from fairjax.errors import UserError
 from fairjax.models.architectures import BLIPConfig
 from fairjax.models.bert import BERT, QFormer
 from fairjax.models.clip import normalized
 from fairjax.models.layers import linear
 from fairjax.models.vit import ViT
+from fairjax.utils.errors import UserError
 
 
 class BLIP(nnx.Module):
@@ -44,25 +44,38 @@ class BLIP(nnx.Module):
         """Preprocessed images -> the joint space, normalised."""
         return normalized(self.visual_projection(self.probe_features(images)).astype(jnp.float32))
 
-    def encode_text(self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None) -> Float[Array, "b e"]:
+    def encode_text(
+        self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+    ) -> Float[Array, "b e"]:
         """Token ids (and a mask, false where padding) -> the joint space, normalised."""
-        return normalized(self.text_projection(self.text.encode_text(token_ids, mask)).astype(jnp.float32))
+        return normalized(
+            self.text_projection(self.text.encode_text(token_ids, mask)).astype(jnp.float32)
+        )
 
-    def similarity(self, image: Float[Array, "b e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
+    def similarity(
+        self, image: Float[Array, "b e"], text: Float[Array, "k e"]
+    ) -> Float[Array, "b k"]:
         """Cosine of every image embedding with every text embedding."""
         return image @ normalized(text).T
 
-    def logits(self, image: Float[Array, "b *q e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
+    def logits(
+        self, image: Float[Array, "b *q e"], text: Float[Array, "k e"]
+    ) -> Float[Array, "b k"]:
         """Similarities, divided by the learned temperature if there is one."""
         similarity = self.similarity(image, text)
         return similarity if self.temperature is None else similarity / self.temperature[...]
 
-    def zero_shot_logits(self, image: Float[Array, "b *q e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
+    def zero_shot_logits(
+        self, image: Float[Array, "b *q e"], text: Float[Array, "k e"]
+    ) -> Float[Array, "b k"]:
         """The logits of zero-shot classification, which are the others."""
         return self.logits(image, text)
 
     def match(
-        self, images: Float[Array, "b H W c"], token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+        self,
+        images: Float[Array, "b H W c"],
+        token_ids: Int[Array, "b l"],
+        mask: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b 2"]:
         """Logits of "text i does not fit image i" and "it fits", by the text's layers that look at the image."""
         return self._matched(self.text(token_ids, mask, self.vision(images))[:, :1])
@@ -91,12 +104,17 @@ class BLIP2(BLIP):
         """Preprocessed images -> one normalised vector of the joint space per query."""
         return normalized(self.visual_projection(self.query(images)).astype(jnp.float32))
 
-    def similarity(self, image: Float[Array, "b q e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
+    def similarity(
+        self, image: Float[Array, "b q e"], text: Float[Array, "k e"]
+    ) -> Float[Array, "b k"]:
         """The largest of the queries' cosines with every text embedding."""
         return jnp.einsum("bqe,ke->bkq", image, normalized(text)).max(axis=-1)
 
     def match(
-        self, images: Float[Array, "b H W c"], token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+        self,
+        images: Float[Array, "b H W c"],
+        token_ids: Int[Array, "b l"],
+        mask: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b 2"]:
         """Logits of "text i does not fit image i" and "it fits", averaged over queries that see both."""
         return self._matched(self.text.query(self.vision(images), token_ids, mask))

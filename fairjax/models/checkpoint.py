@@ -23,15 +23,18 @@ from flax import nnx
 from jax.sharding import Sharding
 
 import fairjax
-from fairjax.errors import UserError, lookup
-from fairjax.io import hash_arrays, hash_file, read_json, write_json
 from fairjax.models.architectures import from_dict, override
 from fairjax.models.preprocess import Preprocess
 from fairjax.models.stack import EVERY, layer_names, stacked, unrolled
 from fairjax.models.zoo import FAMILIES, MODELS
+from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.storage import hash_arrays, hash_file, read_json, write_json
 
 FORMAT = 1
-HOW_COMPUTED = ("scan", "remat")  # fields of an architecture that leave the weights and the results as they are
+HOW_COMPUTED = (
+    "scan",
+    "remat",
+)  # fields of an architecture that leave the weights and the results as they are
 Card = dict[str, Any]
 
 
@@ -65,7 +68,9 @@ class _SameKey:
 
 def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | _SameKey | None) -> nnx.Module:
     module, _, name = lookup("model family", family, FAMILIES).partition(":")
-    return getattr(import_module(module), name)(architecture, dtype=dtype, rngs=nnx.Rngs(0) if rngs is None else rngs)
+    return getattr(import_module(module), name)(
+        architecture, dtype=dtype, rngs=nnx.Rngs(0) if rngs is None else rngs
+    )
 
 
 def state_dict(module: nnx.Module) -> dict[str, Any]:
@@ -98,7 +103,11 @@ def _filled(module: nnx.Module, take: Callable[[str], Any]) -> nnx.Module:
 
 
 def make_card(
-    name: str, architecture=None, *, preprocess: Preprocess | None = None, source: Mapping[str, str] | None = None
+    name: str,
+    architecture=None,
+    *,
+    preprocess: Preprocess | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> Card:
     """The card of a model of the zoo; `save` adds the hash of the weights.
 
@@ -119,7 +128,11 @@ def make_card(
         "probe_feature": row.probe_feature,
         "probe_width": architecture.probe_width,
         "source": dict(source or {}),
-        "versions": {"fairjax": fairjax.__version__, "jax": jax.__version__, "flax": flax.__version__},
+        "versions": {
+            "fairjax": fairjax.__version__,
+            "jax": jax.__version__,
+            "flax": flax.__version__,
+        },
     }
 
 
@@ -133,7 +146,10 @@ def _without_how(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def save(
-    directory: str | os.PathLike, module: nnx.Module | Mapping[str, Any], card: Card, tokenizer: Sequence[Path] = ()
+    directory: str | os.PathLike,
+    module: nnx.Module | Mapping[str, Any],
+    card: Card,
+    tokenizer: Sequence[Path] = (),
 ) -> Card:
     """Writes a model directory, whole or not at all.
 
@@ -148,15 +164,20 @@ def save(
     """
     directory = Path(directory)
     if directory.exists() and not _replaceable(directory):
-        raise UserError(f"{directory} exists and is not a model directory: choose another --out, or delete it")
+        raise UserError(
+            f"{directory} exists and is not a model directory: choose another --out, or delete it"
+        )
     arrays = {
-        name: np.asarray(x) for name, x in (module if isinstance(module, Mapping) else state_dict(module)).items()
+        name: np.asarray(x)
+        for name, x in (module if isinstance(module, Mapping) else state_dict(module)).items()
     }
     card = card | {"weights_sha256": hash_arrays(arrays)}
     if tokenizer:
         card["tokenizer"] = {path.name: hash_file(path) for path in tokenizer}
     directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.", suffix=".tmp"))
+    staging = Path(
+        tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}.", suffix=".tmp")
+    )
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((staging / "new" / "weights").absolute(), arrays)
@@ -178,7 +199,9 @@ def save(
 
 
 def _replaceable(directory: Path) -> bool:
-    return directory.is_dir() and ((directory / "card.json").is_file() or not any(directory.iterdir()))
+    return directory.is_dir() and (
+        (directory / "card.json").is_file() or not any(directory.iterdir())
+    )
 
 
 def _file_sizes(directory: Path) -> dict[str, int]:
@@ -199,8 +222,14 @@ def load_card(directory: str | os.PathLike) -> Card:
             "`python -m converters --model=NAME --checkpoint=FILE --out=DIR`"
         )
     card = read_json(path)
-    if not isinstance(card, dict) or card.get("format") != FORMAT or card.get("family") not in FAMILIES:
-        raise UserError(f"{path} is no model card of this version of fairjax; convert the checkpoint again")
+    if (
+        not isinstance(card, dict)
+        or card.get("format") != FORMAT
+        or card.get("family") not in FAMILIES
+    ):
+        raise UserError(
+            f"{path} is no model card of this version of fairjax; convert the checkpoint again"
+        )
     return card
 
 
@@ -232,14 +261,18 @@ def load(
     directory = Path(directory)
     card = load_card(directory)
     row = lookup("model", card["model"], MODELS)
-    damaged = UserError(f"the weights in {directory} are incomplete or damaged: convert the checkpoint again")
+    damaged = UserError(
+        f"the weights in {directory} are incomplete or damaged: convert the checkpoint again"
+    )
     if not (directory / "files.json").is_file():
         raise damaged
     # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure sentence: look first.
     if _file_sizes(directory) != read_json(directory / "files.json"):
         raise damaged
     if other := [name for name in changes if name.split(".")[-1] not in HOW_COMPUTED]:
-        raise UserError(f"a converted model's {', '.join(other)} cannot be changed, only {', '.join(HOW_COMPUTED)}")
+        raise UserError(
+            f"a converted model's {', '.join(other)} cannot be changed, only {', '.join(HOW_COMPUTED)}"
+        )
     architecture = override(from_dict(type(row.architecture), card["architecture"]), changes)
     module = build_abstract(card["family"], architecture, dtype)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -253,8 +286,14 @@ def load(
             arrays = checkpointer.restore((directory / "weights").absolute(), wanted)
     except (ValueError, KeyError, OSError):
         raise damaged from None
-    whole = all(x.is_fully_addressable for x in arrays.values())  # on several hosts, each sees only a part
-    if whole and hash_arrays({name: np.asarray(x) for name, x in arrays.items()}) != card["weights_sha256"]:
+    whole = all(
+        x.is_fully_addressable for x in arrays.values()
+    )  # on several hosts, each sees only a part
+    if (
+        whole
+        and hash_arrays({name: np.asarray(x) for name, x in arrays.items()})
+        != card["weights_sha256"]
+    ):
         raise damaged
     return _filled(module, arrays.pop)  # a stack's layers are let go as it is made
 
@@ -263,7 +302,9 @@ def bundled(name: str) -> Path:
     """The directory of a model whose weights ship with the package."""
     path = Path(str(files("fairjax.models"))) / "weights" / name
     if not path.is_dir():
-        raise UserError(f"no weights of {name!r} ship with fairjax: convert a checkpoint of it (python -m converters)")
+        raise UserError(
+            f"no weights of {name!r} ship with fairjax: convert a checkpoint of it (python -m converters)"
+        )
     return path
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.architectures import (
     BERTConfig,
     CLIPTextConfig,
@@ -19,6 +18,7 @@ from fairjax.models.bert import BERT
 from fairjax.models.layers import EMBED_INIT, Transformer, gelu, layer_norm, linear
 from fairjax.models.swin import Swin
 from fairjax.models.vit import ViT
+from fairjax.utils.errors import UserError, lookup
 
 
 class CLIPText(nnx.Module):
@@ -28,7 +28,9 @@ class CLIPText(nnx.Module):
         c = config
         lookup("pooling", c.pool, TEXT_POOLS)
         self.config = config
-        self.token_embed = nnx.Embed(c.vocab_size, c.width, embedding_init=EMBED_INIT, dtype=dtype, rngs=rngs)
+        self.token_embed = nnx.Embed(
+            c.vocab_size, c.width, embedding_init=EMBED_INIT, dtype=dtype, rngs=rngs
+        )
         self.pos_embed = nnx.Param(EMBED_INIT(rngs.params(), (c.context_length, c.width)))
         self.encoder = Transformer(c, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
@@ -37,20 +39,28 @@ class CLIPText(nnx.Module):
         """Tokens with their positions: what enters the first block."""
         length, context = token_ids.shape[1], self.config.context_length
         if length > context:
-            raise UserError(f"this text tower takes at most {context} tokens, not {length}: truncate the prompts")
+            raise UserError(
+                f"this text tower takes at most {context} tokens, not {length}: truncate the prompts"
+            )
         x = self.token_embed(token_ids)
         return x + self.pos_embed[:length].astype(x.dtype)
 
-    def __call__(self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None) -> Float[Array, "b l d"]:
+    def __call__(
+        self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+    ) -> Float[Array, "b l d"]:
         """All tokens after the final norm; padding, where `mask` is false, is not attended."""
-        attend = None if mask is None else mask.astype(bool)[:, None, None, :]  # (b, 1, queries, keys)
+        attend = (
+            None if mask is None else mask.astype(bool)[:, None, None, :]
+        )  # (b, 1, queries, keys)
         if self.config.causal:
             length = token_ids.shape[1]
             causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
             attend = causal if attend is None else causal & attend
         return self.norm(self.encoder(self.embed(token_ids), attend))
 
-    def encode_text(self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None) -> Float[Array, "b d"]:
+    def encode_text(
+        self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+    ) -> Float[Array, "b d"]:
         """The vector at the position that stands for the text."""
         tokens = self(token_ids, mask)
         position = TEXT_POOLS[self.config.pool](token_ids, self.config.eos_token_id)
@@ -59,7 +69,9 @@ class CLIPText(nnx.Module):
 
 # Token ids (b, l) and the id of end-of-text -> the position (b,) that stands for the text.
 TEXT_POOLS = {
-    "eos": lambda ids, eos: jnp.argmax(ids if eos is None else ids == eos, axis=1),  # the first of equals
+    "eos": lambda ids, eos: jnp.argmax(
+        ids if eos is None else ids == eos, axis=1
+    ),  # the first of equals
     "last": lambda ids, eos: jnp.full(ids.shape[0], ids.shape[1] - 1),
 }
 
@@ -103,11 +115,16 @@ class CLIP(nnx.Module):
         self.config = config
         self.vision = TOWERS[type(c.vision)](c.vision, dtype=dtype, rngs=rngs)
         self.text = TOWERS[type(c.text)](c.text, dtype=dtype, rngs=rngs)
-        visual, text = (lookup("projection", kind, PROJECTIONS) for kind in (c.visual_projection, c.text_projection))
+        visual, text = (
+            lookup("projection", kind, PROJECTIONS)
+            for kind in (c.visual_projection, c.text_projection)
+        )
         self.visual_projection = visual(c.vision.width, c.embed_dim, dtype=dtype, rngs=rngs)
         self.text_projection = text(c.text.width, c.embed_dim, dtype=dtype, rngs=rngs)
         self.logit_scale = nnx.Param(jnp.log(jnp.float32(1 / 0.07)))  # CLIP's initial temperature
-        self.logit_bias = nnx.Param(jnp.float32(-10.0)) if c.logit_bias else None  # SigLIP's initial bias
+        self.logit_bias = (
+            nnx.Param(jnp.float32(-10.0)) if c.logit_bias else None
+        )  # SigLIP's initial bias
 
     def pool_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b v"]:
         """Preprocessed images -> the image tower's vector, before the projection."""
@@ -116,32 +133,48 @@ class CLIP(nnx.Module):
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b e"]:
         """Preprocessed images -> the joint space, not normalised."""
         pooled = self.pool_image(images)
-        return pooled if self.visual_projection is None else self.visual_projection(pooled).astype(jnp.float32)
+        return (
+            pooled
+            if self.visual_projection is None
+            else self.visual_projection(pooled).astype(jnp.float32)
+        )
 
     def probe_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b f"]:
         """The feature that a linear probe is trained on; the configuration says which."""
         return getattr(self, PROBES[self.config.probe])(images)
 
-    def pool_text(self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None) -> Float[Array, "b t"]:
+    def pool_text(
+        self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+    ) -> Float[Array, "b t"]:
         """Token ids -> the text tower's vector, before the projection."""
         return self.text.encode_text(token_ids, mask)
 
-    def encode_text(self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None) -> Float[Array, "b e"]:
+    def encode_text(
+        self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
+    ) -> Float[Array, "b e"]:
         """Token ids (and a mask, false where padding) -> the joint space, not normalised."""
         pooled = self.pool_text(token_ids, mask)
-        return (pooled if self.text_projection is None else self.text_projection(pooled)).astype(jnp.float32)
+        return (pooled if self.text_projection is None else self.text_projection(pooled)).astype(
+            jnp.float32
+        )
 
     def logits(self, image: Float[Array, "b e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
         """Cosines of image and text embeddings times the learned exp(logit_scale), plus the bias if there is one."""
         limits = self.config.logit_scale_range
-        scale = self.logit_scale[...] if limits is None else jnp.clip(self.logit_scale[...], *limits)
+        scale = (
+            self.logit_scale[...] if limits is None else jnp.clip(self.logit_scale[...], *limits)
+        )
         return self._with_bias(jnp.exp(scale) * cosines(image, text))
 
-    def zero_shot_logits(self, image: Float[Array, "b e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
+    def zero_shot_logits(
+        self, image: Float[Array, "b e"], text: Float[Array, "k e"]
+    ) -> Float[Array, "b k"]:
         """Cosines times the scale that this model's zero-shot classification uses, plus the bias if there is one."""
         c = self.config
         learned = c.zero_shot_factor * jnp.exp(self.logit_scale[...])
-        return self._with_bias((learned if c.zero_shot_scale is None else c.zero_shot_scale) * cosines(image, text))
+        return self._with_bias(
+            (learned if c.zero_shot_scale is None else c.zero_shot_scale) * cosines(image, text)
+        )
 
     def _with_bias(self, logits: Float[Array, "b k"]) -> Float[Array, "b k"]:
         return logits if self.logit_bias is None else logits + self.logit_bias[...]

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.architectures import ConvNetConfig
 from fairjax.models.layers import linear
+from fairjax.utils.errors import UserError, lookup
 
 
 class BatchNorm(nnx.Module):
@@ -40,10 +40,15 @@ class ConvNet(nnx.Module):
 
     def __init__(self, config: ConvNetConfig, *, dtype=None, rngs: nnx.Rngs):
         self.config = config
-        self._probe = lookup("probe feature", config.probe, {"projected": "encode_image", "pooled": "pool_image"})
+        self._probe = lookup(
+            "probe feature", config.probe, {"projected": "encode_image", "pooled": "pool_image"}
+        )
         widths = (config.width_out, *config.projection)
         self.projection = nnx.List(
-            [linear(n_in, n_out, dtype=dtype, rngs=rngs) for n_in, n_out in itertools.pairwise(widths)]
+            [
+                linear(n_in, n_out, dtype=dtype, rngs=rngs)
+                for n_in, n_out in itertools.pairwise(widths)
+            ]
         )
 
     def features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:

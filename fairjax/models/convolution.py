@@ -15,7 +15,9 @@ KERNEL_INIT = nnx.initializers.he_normal(in_axis=(0, 1, 2))
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
-def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "k k i d"], stride: int = 1) -> Float[Array, "b h2 w2 d"]:
+def conv(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "k k i d"], stride: int = 1
+) -> Float[Array, "b h2 w2 d"]:
     """A convolution padded by k // 2 on every side, depthwise where the kernel has one input channel and x has more.
 
     Depthwise, it is the sum of shifted and scaled copies: on XLA:CPU that is 4 to 40 times as fast as
@@ -35,7 +37,9 @@ def conv(x: Float[Array, "b h w c"], kernel: Float[Array, "k k i d"], stride: in
     return functools.reduce(jnp.add, terms)
 
 
-def conv_transpose(x: Float[Array, "b h w c"], kernel: Float[Array, "4 4 c d"]) -> Float[Array, "b 2*h 2*w d"]:
+def conv_transpose(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "4 4 c d"]
+) -> Float[Array, "b 2*h 2*w d"]:
     """PyTorch's ConvTranspose2d with kernel 4, stride 2, padding 1: a convolution of x with zeros between its rows."""
     flipped = kernel[::-1, ::-1]
     return jax.lax.conv_general_dilated(
@@ -55,5 +59,7 @@ class Neck(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
         """Maps the last stage's features to SAM's embedding space."""
-        x, kernel1, kernel2 = nnx.nn.dtypes.promote_dtype((x, self.kernel1[...], self.kernel2[...]), dtype=self.dtype)
+        x, kernel1, kernel2 = nnx.nn.dtypes.promote_dtype(
+            (x, self.kernel1[...], self.kernel2[...]), dtype=self.dtype
+        )
         return self.norm2(conv(self.norm1(conv(x, kernel1)), kernel2))

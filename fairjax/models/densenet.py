@@ -32,7 +32,9 @@ class DenseLayer(nnx.Module):
     def __init__(self, n_in: int, config: DenseNetConfig, *, dtype, rngs):
         c = config
         self.norm1 = BatchNorm(n_in, c.batch_norm_eps, dtype=dtype)
-        self.conv1 = ConvNorm(n_in, c.bottleneck * c.growth, 1, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs)
+        self.conv1 = ConvNorm(
+            n_in, c.bottleneck * c.growth, 1, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs
+        )
         self.conv2 = PlainConv(c.bottleneck * c.growth, c.growth, 3, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
@@ -66,7 +68,9 @@ class Transition(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Maps the grid to one of half the size; a last odd row or column is dropped."""
-        return nnx.avg_pool(self.conv(jax.nn.relu(self.norm(x))), (2, 2), strides=(2, 2), padding="VALID")
+        return nnx.avg_pool(
+            self.conv(jax.nn.relu(self.norm(x))), (2, 2), strides=(2, 2), padding="VALID"
+        )
 
 
 class DenseNet(ConvNet):
@@ -81,12 +85,18 @@ class DenseNet(ConvNet):
     def __init__(self, config: DenseNetConfig, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(config, dtype=dtype, rngs=rngs)
         c = config
-        self.conv0 = ConvNorm(c.in_channels, c.stem_width, 7, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs)
+        self.conv0 = ConvNorm(
+            c.in_channels, c.stem_width, 7, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs
+        )
         for i, (layers, width) in enumerate(zip(c.layers, c.widths), 1):
             block = DenseBlock(width - layers * c.growth, layers, c, dtype=dtype, rngs=rngs)
             setattr(self, f"denseblock{i}", block)
             if i < len(c.layers):
-                setattr(self, f"transition{i}", Transition(width, c.batch_norm_eps, dtype=dtype, rngs=rngs))
+                setattr(
+                    self,
+                    f"transition{i}",
+                    Transition(width, c.batch_norm_eps, dtype=dtype, rngs=rngs),
+                )
         self.norm5 = BatchNorm(c.width_out, c.batch_norm_eps, dtype=dtype)
 
     def features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:

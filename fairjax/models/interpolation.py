@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-Interpolation = Callable[[Image.Image, int, int], np.ndarray]  # (picture, height, width) -> (height, width, 3)
+Interpolation = Callable[
+    [Image.Image, int, int], np.ndarray
+]  # (picture, height, width) -> (height, width, 3)
 
 
 def _pil(method: Image.Resampling) -> Interpolation:
@@ -17,13 +19,17 @@ def _pil(method: Image.Resampling) -> Interpolation:
 def _nearest_floor(picture: Image.Image, h: int, w: int) -> np.ndarray:
     """The pixel at ⌊i · old / new⌋: OpenCV's INTER_NEAREST, where PIL's NEAREST takes the one under the centre."""
     image = np.asarray(picture)
-    rows, columns = (np.floor(np.arange(new) * (old / new)).astype(int) for new, old in zip((h, w), image.shape))
+    rows, columns = (
+        np.floor(np.arange(new) * (old / new)).astype(int) for new, old in zip((h, w), image.shape)
+    )
     return image[rows[:, None], columns]
 
 
 def _bilinear_float(picture: Image.Image, h: int, w: int) -> np.ndarray:
     """Bilinear with antialiasing, not rounded: torchvision's resize of a tensor."""
-    planes = [plane.convert("F").resize((w, h), Image.Resampling.BILINEAR) for plane in picture.split()]
+    planes = [
+        plane.convert("F").resize((w, h), Image.Resampling.BILINEAR) for plane in picture.split()
+    ]
     return np.stack([np.asarray(plane) for plane in planes], axis=-1)
 
 
@@ -32,7 +38,9 @@ def _bilinear_plain(picture: Image.Image, h: int, w: int) -> np.ndarray:
     from fairjax.models.sam.resize import linear_matrix
 
     rows, columns = linear_matrix(picture.height, h), linear_matrix(picture.width, w)
-    return np.rint(np.einsum("Hh,hwc,Ww->HWc", rows, np.asarray(picture), columns, optimize=True)).astype(np.uint8)
+    return np.rint(
+        np.einsum("Hh,hwc,Ww->HWc", rows, np.asarray(picture), columns, optimize=True)
+    ).astype(np.uint8)
 
 
 def _cubic_spline(picture: Image.Image, h: int, w: int) -> np.ndarray:
@@ -41,7 +49,9 @@ def _cubic_spline(picture: Image.Image, h: int, w: int) -> np.ndarray:
 
     image = np.asarray(picture)
     factors = np.array([picture.height / h, picture.width / w, 1.0])
-    smooth = ndimage.gaussian_filter(image.astype(np.float64), np.maximum(0, (factors - 1) / 2), mode="mirror")
+    smooth = ndimage.gaussian_filter(
+        image.astype(np.float64), np.maximum(0, (factors - 1) / 2), mode="mirror"
+    )
     zoomed = ndimage.zoom(smooth, 1 / factors, order=3, mode="mirror", grid_mode=True)
     return np.clip(zoomed, image.min(), image.max()).astype(np.uint8)  # truncated, as MedSAM does
 

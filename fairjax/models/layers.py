@@ -44,7 +44,9 @@ def layer_norm(width: int, eps: float, *, dtype=None, rngs: nnx.Rngs) -> nnx.Lay
     return nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
-ACCELERATOR_ATTENTION = jax.nn.dot_product_attention  # benchmarks/towers.py also measures its form by cuDNN
+ACCELERATOR_ATTENTION = (
+    jax.nn.dot_product_attention
+)  # benchmarks/towers.py also measures its form by cuDNN
 
 
 def attention(
@@ -55,21 +57,27 @@ def attention(
     mask: Bool[Array, "#b #h n m"] | None = None,
 ) -> Float[Array, "b n h e"]:
     """softmax(q kᵀ / √e + bias) v where `mask` is true: `jax.nn.dot_product_attention`, on CPU a faster form of it."""
-    return jax.lax.platform_dependent(q, k, v, bias, mask, cpu=_attention_cpu, default=ACCELERATOR_ATTENTION)
+    return jax.lax.platform_dependent(
+        q, k, v, bias, mask, cpu=_attention_cpu, default=ACCELERATOR_ATTENTION
+    )
 
 
 def _attention_cpu(q, k, v, bias, mask):
     # Heads before tokens, and normalised after the product with v: XLA:CPU runs that 1.5 to 4 times as fast as
     # dot_product_attention (16 images, 197 tokens, 12 heads of 64: 18 ms against 68 ms of CPU time).
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
-    scores = jnp.einsum("bhne,bhme->bhnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
+    scores = jnp.einsum(
+        "bhne,bhme->bhnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32
+    )
     if bias is not None:
         scores = scores + bias
     if mask is not None:
         scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
     weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
     total = weights.sum(axis=-1, keepdims=True)
-    mixed = jnp.einsum("bhnm,bhme->bhne", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    mixed = jnp.einsum(
+        "bhnm,bhme->bhne", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+    )
     return (mixed / total).astype(v.dtype).swapaxes(1, 2)
 
 
@@ -86,7 +94,14 @@ class Attention(nnx.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, *, qkv_bias: bool = True, per_head: bool = False, dtype=None, rngs: nnx.Rngs
+        self,
+        width: int,
+        heads: int,
+        *,
+        qkv_bias: bool = True,
+        per_head: bool = False,
+        dtype=None,
+        rngs: nnx.Rngs,
     ):
         self.heads, self.per_head = heads, per_head
         self.qkv = linear(width, 3 * width, bias=qkv_bias, dtype=dtype, rngs=rngs)
@@ -156,7 +171,10 @@ class Transformer(Stack):
 
     def __init__(self, config: TransformerConfig, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(
-            lambda: Block(config, dtype=dtype, rngs=rngs), config.depth, scan=config.scan, remat=config.remat
+            lambda: Block(config, dtype=dtype, rngs=rngs),
+            config.depth,
+            scan=config.scan,
+            remat=config.remat,
         )
 
     def __call__(self, x: Float[Array, "b n d"], mask: Mask | None = None) -> Float[Array, "b n d"]:
@@ -171,7 +189,16 @@ class PatchEmbed(nnx.Module):
     contraction below is up to 1.5 times as fast as `lax.conv_general_dilated`.
     """
 
-    def __init__(self, patch: int, channels: int, width: int, *, bias: bool = True, dtype=None, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        patch: int,
+        channels: int,
+        width: int,
+        *,
+        bias: bool = True,
+        dtype=None,
+        rngs: nnx.Rngs,
+    ):
         self.dtype = dtype
         self.kernel = nnx.Param(PATCH_INIT(rngs.params(), (patch, patch, channels, width)))
         self.bias = nnx.Param(jnp.zeros((width,))) if bias else None
@@ -179,7 +206,8 @@ class PatchEmbed(nnx.Module):
     def __call__(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:
         """Pixels -> a grid of patch vectors."""
         images, kernel, bias = nnx.nn.dtypes.promote_dtype(
-            (images, self.kernel[...], 0.0 if self.bias is None else self.bias[...]), dtype=self.dtype
+            (images, self.kernel[...], 0.0 if self.bias is None else self.bias[...]),
+            dtype=self.dtype,
         )
         p, _, c, _ = kernel.shape
         b, h, w = images.shape[0], images.shape[1] // p, images.shape[2] // p
@@ -204,14 +232,20 @@ def bicubic_matrix(n_in: int, n_out: int, offset: float = 0.0) -> np.ndarray:
     source = (np.arange(n_out) + 0.5) * n_in / (n_out + offset) - 0.5
     taps = np.floor(source)[:, None] + np.arange(-1, 3)  # (n_out, 4)
     x = np.abs(source[:, None] - taps)
-    weights = np.where(x <= 1, ((a + 2) * x - (a + 3)) * x * x + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a)
+    weights = np.where(
+        x <= 1, ((a + 2) * x - (a + 3)) * x * x + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    )
     matrix = np.zeros((n_out, n_in))
     np.add.at(matrix, (np.arange(n_out)[:, None], np.clip(taps, 0, n_in - 1).astype(int)), weights)
     return matrix
 
 
-def resize_bicubic(grid: Float[Array, "m n d"], h: int, w: int, offset: float = 0.0) -> Float[Array, "h w d"]:
+def resize_bicubic(
+    grid: Float[Array, "m n d"], h: int, w: int, offset: float = 0.0
+) -> Float[Array, "h w d"]:
     """Resizes a grid of vectors by `bicubic_matrix` along both axes."""
     m, n, _ = grid.shape
-    rows, columns = (jnp.asarray(bicubic_matrix(i, o, offset), grid.dtype) for i, o in ((m, h), (n, w)))
+    rows, columns = (
+        jnp.asarray(bicubic_matrix(i, o, offset), grid.dtype) for i, o in ((m, h), (n, w))
+    )
     return jnp.einsum("hm,wn,mnd->hwd", rows, columns, grid, precision="highest")

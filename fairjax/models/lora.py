@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.stack import layer_names
 from fairjax.models.zoo import MODELS
+from fairjax.utils.errors import UserError, lookup
 
 Adapters = dict[str, Array]  # "vision.encoder.blocks.0.attn.qkv.a", and ".b"
 
@@ -39,12 +39,16 @@ class LowRank(nnx.Module):
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
         """Maps each vector."""
         x, a, b = nnx.nn.dtypes.promote_dtype((x, self.a[...], self.b[...]), dtype=self.base.dtype)
-        added = x.reshape(-1, x.shape[-1]) @ a @ b  # flat: gradients that sum over several axes are slow on XLA:CPU
+        added = (
+            x.reshape(-1, x.shape[-1]) @ a @ b
+        )  # flat: gradients that sum over several axes are slow on XLA:CPU
         return self.base(x) + self.factor * added.reshape(*x.shape[:-1], -1)
 
     def merged(self) -> nnx.Linear:
         """The linear layer that gives the same."""
-        kernel = self.base.kernel[...] + self.factor * jnp.matmul(self.a[...], self.b[...], precision="highest")
+        kernel = self.base.kernel[...] + self.factor * jnp.matmul(
+            self.a[...], self.b[...], precision="highest"
+        )
         self.base.kernel[...] = kernel
         return self.base
 
@@ -57,7 +61,9 @@ def targets_of(name: str) -> tuple[str, ...]:
     """
     if not (targets := lookup("model", name, MODELS).lora_targets):
         able = ", ".join(row.name for row in MODELS.values() if row.lora_targets)
-        raise UserError(f"{name} has no linear layers for LoRA in its image tower; these have: {able}")
+        raise UserError(
+            f"{name} has no linear layers for LoRA in its image tower; these have: {able}"
+        )
     return targets
 
 
@@ -78,7 +84,9 @@ def inject(module: nnx.Module, targets: Sequence[str], rank: int, alpha: float) 
     found = [path for path, layer in _layers(module, nnx.Linear) if _ends(path, targets)]
     for target in targets:
         if not any(_ends(path, (target,)) for path in found):
-            raise UserError(f"LoRA: {target!r} is no linear layer of {type(module).__name__}'s image tower")
+            raise UserError(
+                f"LoRA: {target!r} is no linear layer of {type(module).__name__}'s image tower"
+            )
     _replace(module, found, lambda layer: LowRank(layer, rank, alpha))
     return module
 
@@ -95,11 +103,15 @@ def initial(key: Key[Array, ""], module: nnx.Module) -> Adapters:
 
     def draw(name: str, shape: tuple[int, ...]) -> Array:
         bound = shape[0] ** -0.5 if name.endswith(".a") else 0.0
-        return jax.random.uniform(jax.random.fold_in(key, zlib.crc32(name.encode())), shape, jnp.float32, -bound, bound)
+        return jax.random.uniform(
+            jax.random.fold_in(key, zlib.crc32(name.encode())), shape, jnp.float32, -bound, bound
+        )
 
     drawn = {}
     for name, x in adapters(module).items():
-        layers = [draw(layer, x.shape[-2:]) for layer in layer_names(tuple(name.split(".")), x.shape)]
+        layers = [
+            draw(layer, x.shape[-2:]) for layer in layer_names(tuple(name.split(".")), x.shape)
+        ]
         drawn[name] = layers[0] if x.ndim == 2 else jnp.stack(layers)
     return drawn
 
@@ -148,7 +160,9 @@ def _layers(module: nnx.Module, kind: type) -> Iterator[tuple[tuple[Any, ...], A
             yield path, layer
 
 
-def _replace(module: nnx.Module, paths: Sequence[tuple[Any, ...]], new: Callable[[Any], nnx.Module]) -> None:
+def _replace(
+    module: nnx.Module, paths: Sequence[tuple[Any, ...]], new: Callable[[Any], nnx.Module]
+) -> None:
     for *above, last in paths:
         parent: Any = module
         for part in above:

@@ -26,6 +26,8 @@ class AttentionPool(nnx.Module):
         heads = self.attn.heads
         probe = jnp.broadcast_to(self.probe[...].astype(tokens.dtype), (b, 1, d))
         q = self.attn.qkv(probe)[..., :d].reshape(b, 1, heads, d // heads)
-        k, v = jnp.moveaxis(self.attn.qkv(tokens)[..., d:].reshape(b, n, 2, heads, d // heads), 2, 0)
+        k, v = jnp.moveaxis(
+            self.attn.qkv(tokens)[..., d:].reshape(b, n, 2, heads, d // heads), 2, 0
+        )
         x = self.attn.proj(attention(q, k, v).reshape(b, 1, d))
         return (x + self.mlp(self.norm(x)))[:, 0]

@@ -7,20 +7,24 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.interpolation import INTERPOLATIONS
+from fairjax.utils.errors import UserError, lookup
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 def _shorter(height: int, width: int, size: int) -> tuple[int, int]:
     short = min(height, width)
-    return int(size * height / short), int(size * width / short)  # torchvision truncates the longer side
+    return int(size * height / short), int(
+        size * width / short
+    )  # torchvision truncates the longer side
 
 
 def _longest(height: int, width: int, size: int) -> tuple[int, int]:
     scale = size / max(height, width)
-    return int(height * scale + 0.5), int(width * scale + 0.5)  # segment_anything's ResizeLongestSide
+    return int(height * scale + 0.5), int(
+        width * scale + 0.5
+    )  # segment_anything's ResizeLongestSide
 
 
 def _squash(height: int, width: int, size: int) -> tuple[int, int]:
@@ -38,7 +42,9 @@ def _padded(picture: Image.Image, side: int) -> Image.Image:
 
 def _picture(image: np.ndarray) -> Image.Image:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise UserError(f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}")
+        raise UserError(
+            f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}"
+        )
     return Image.fromarray(image)
 
 
@@ -59,7 +65,9 @@ class Preprocess:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     grayscale: bool = False  # colours -> ITU-R 601 luma, three times
-    stretch: bool = False  # whether the values of each resized image are stretched to [0, 1] (MedSAM)
+    stretch: bool = (
+        False  # whether the values of each resized image are stretched to [0, 1] (MedSAM)
+    )
     bgr: bool = False  # whether channels are blue, green, red (FairMedFM's segmentation)
 
     def __post_init__(self):
@@ -86,7 +94,10 @@ class Preprocess:
         same = (h, w) == (picture.height, picture.width)
         image = np.asarray(picture) if same else INTERPOLATIONS[self.interpolation](picture, h, w)
         if self.resize == "shorter":
-            top, left = round((h - self.size) / 2), round((w - self.size) / 2)  # as torchvision's CenterCrop
+            top, left = (
+                round((h - self.size) / 2),
+                round((w - self.size) / 2),
+            )  # as torchvision's CenterCrop
             image = image[top : top + self.size, left : left + self.size]
         return image
 
@@ -95,7 +106,9 @@ class Preprocess:
         resized = self.resized(image)[..., :: -1 if self.bgr else 1]
         h, w, c = resized.shape
         mean, std = (np.tile(np.asarray(values, np.float32), w) for values in (self.mean, self.std))
-        rows = resized.reshape(h, w * c).astype(np.float32)  # whole rows at a time: three channels make no loop
+        rows = resized.reshape(h, w * c).astype(
+            np.float32
+        )  # whole rows at a time: three channels make no loop
         if self.stretch:
             low, high = rows.min(), rows.max()
             rows = (rows - low) / max(high - low, np.float32(1e-8))
@@ -103,7 +116,11 @@ class Preprocess:
         rows -= mean
         rows /= std
         padding = [(0, self.size - h), (0, self.size - w), (0, 0)]
-        return np.pad(rows.reshape(h, w, c), padding) if (h, w) != (self.size, self.size) else rows.reshape(h, w, c)
+        return (
+            np.pad(rows.reshape(h, w, c), padding)
+            if (h, w) != (self.size, self.size)
+            else rows.reshape(h, w, c)
+        )
 
 
 # FairMedFM normalises every model's images by constants of the dataset: these, for all others CLIP's.

@@ -6,10 +6,10 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fairjax.errors import lookup
 from fairjax.models.architectures import ResNetConfig
 from fairjax.models.convnet import ConvNet, max_pool
 from fairjax.models.tinyvit import ConvNorm
+from fairjax.utils.errors import lookup
 
 
 class BasicBlock(nnx.Module):
@@ -19,7 +19,9 @@ class BasicBlock(nnx.Module):
         self.conv1 = ConvNorm(n_in, width, 3, stride, eps=eps, dtype=dtype, rngs=rngs)
         self.conv2 = ConvNorm(width, width, 3, eps=eps, dtype=dtype, rngs=rngs)
         same = n_in == width and stride == 1
-        self.downsample = None if same else ConvNorm(n_in, width, 1, stride, eps=eps, dtype=dtype, rngs=rngs)
+        self.downsample = (
+            None if same else ConvNorm(n_in, width, 1, stride, eps=eps, dtype=dtype, rngs=rngs)
+        )
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Mixes neighbours and channels; the activation follows the addition of the shortcut."""
@@ -35,7 +37,9 @@ class Bottleneck(nnx.Module):
         self.conv2 = ConvNorm(width, width, 3, stride, eps=eps, dtype=dtype, rngs=rngs)
         self.conv3 = ConvNorm(width, 4 * width, 1, eps=eps, dtype=dtype, rngs=rngs)
         same = n_in == 4 * width and stride == 1
-        self.downsample = None if same else ConvNorm(n_in, 4 * width, 1, stride, eps=eps, dtype=dtype, rngs=rngs)
+        self.downsample = (
+            None if same else ConvNorm(n_in, 4 * width, 1, stride, eps=eps, dtype=dtype, rngs=rngs)
+        )
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         """Mixes channels and neighbours; the activation follows the addition of the shortcut."""

@@ -11,7 +11,9 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-SCAN_DEPTH = 24  # layers from which on a loop, quick to compile, is worth its copy of each layer's weights
+SCAN_DEPTH = (
+    24  # layers from which on a loop, quick to compile, is worth its copy of each layer's weights
+)
 EVERY = "*"  # in an array's path stands for the layer's number: its first axis is the layer
 
 
@@ -46,7 +48,14 @@ class Stack(nnx.Module):
       remat: whether gradients compute a block's intermediate results again in place of keeping them.
     """
 
-    def __init__(self, make: Callable[[], nnx.Module], depth: int, *, scan: bool | None = None, remat: bool = False):
+    def __init__(
+        self,
+        make: Callable[[], nnx.Module],
+        depth: int,
+        *,
+        scan: bool | None = None,
+        remat: bool = False,
+    ):
         self.remat = remat
         blocks = [make() for _ in range(depth)]
         scan = depth >= SCAN_DEPTH if scan is None else scan
@@ -66,7 +75,9 @@ class Stack(nnx.Module):
                 x = block(x, *args)
         return x
 
-    def _step(self, graph: nnx.GraphDef, args: tuple[Any, ...]) -> Callable[[nnx.State, Array], Array]:
+    def _step(
+        self, graph: nnx.GraphDef, args: tuple[Any, ...]
+    ) -> Callable[[nnx.State, Array], Array]:
         def step(layer: nnx.State, x: Array) -> Array:
             block: Any = nnx.merge(graph, layer)
             return block(x, *args)
@@ -98,5 +109,7 @@ def stacked(layers: list[Any]) -> Array:
     sharding = getattr(layers[0], "sharding", None) if isinstance(layers[0], jax.Array) else None
     if not isinstance(sharding, NamedSharding):
         return jnp.stack(layers)
-    sharding = NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec), memory_kind=sharding.memory_kind)
+    sharding = NamedSharding(
+        sharding.mesh, PartitionSpec(None, *sharding.spec), memory_kind=sharding.memory_kind
+    )
     return jax.jit(jnp.stack, out_shardings=sharding)(layers)

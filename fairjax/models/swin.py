@@ -7,9 +7,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fairjax.errors import UserError
 from fairjax.models.architectures import SwinConfig
 from fairjax.models.layers import EMBED_INIT, MLP, Attention, PatchEmbed, layer_norm, linear
+from fairjax.utils.errors import UserError
 
 SHIFT_MASK = -100.0  # added to the scores between regions that only the shift made neighbours
 
@@ -27,12 +27,16 @@ def shift_bias(h: int, w: int, window: int, shift: int) -> np.ndarray:
         return np.searchsorted([size - window, size - shift], np.arange(size), side="right")
 
     regions = _windows_np(3 * stripe(h)[:, None] + stripe(w), window)
-    return np.where(regions[:, None, :, None] == regions[:, None, None, :], 0.0, SHIFT_MASK).astype(np.float32)
+    return np.where(regions[:, None, :, None] == regions[:, None, None, :], 0.0, SHIFT_MASK).astype(
+        np.float32
+    )
 
 
 def _windows_np(grid: np.ndarray, window: int) -> np.ndarray:
     h, w = grid.shape
-    return grid.reshape(h // window, window, w // window, window).swapaxes(1, 2).reshape(-1, window**2)
+    return (
+        grid.reshape(h // window, window, w // window, window).swapaxes(1, 2).reshape(-1, window**2)
+    )
 
 
 def pad_to_multiple(x: Float[Array, "b h w d"], size: int) -> Float[Array, "b H W d"]:
@@ -43,7 +47,16 @@ def pad_to_multiple(x: Float[Array, "b h w d"], size: int) -> Float[Array, "b H 
 class SwinBlock(nnx.Module):
     """A pre-norm block whose attention stays within windows."""
 
-    def __init__(self, width: int, heads: int, config: SwinConfig, shifted: bool, *, dtype=None, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        config: SwinConfig,
+        shifted: bool,
+        *,
+        dtype=None,
+        rngs: nnx.Rngs,
+    ):
         c = config
         self.window, self.shifted = c.window, shifted
         self.norm1 = layer_norm(width, c.norm_eps, dtype=dtype, rngs=rngs)
@@ -70,8 +83,14 @@ class SwinBlock(nnx.Module):
         b, h, w, d = x.shape
         m = self.window
         rows, columns = h // m, w // m
-        windows = x.reshape(b, rows, m, columns, m, d).swapaxes(2, 3).reshape(b * rows * columns, m * m, d)
-        bias = self.bias_table[...][relative_positions(m)].transpose(2, 0, 1)[None]  # (1, heads, n, n)
+        windows = (
+            x.reshape(b, rows, m, columns, m, d)
+            .swapaxes(2, 3)
+            .reshape(b * rows * columns, m * m, d)
+        )
+        bias = self.bias_table[...][relative_positions(m)].transpose(2, 0, 1)[
+            None
+        ]  # (1, heads, n, n)
         if shift:
             bias = jnp.tile(bias + shift_bias(h, w, m, shift), (b, 1, 1, 1))
         attended = self.attn(windows, bias=bias.astype(x.dtype))
@@ -125,9 +144,13 @@ class Swin(nnx.Module):
     def __init__(self, config: SwinConfig, *, dtype=None, rngs: nnx.Rngs):
         c = config
         self.config = config
-        self.patch_embed = PatchEmbed(c.patch_size, c.in_channels, c.embed_dim, dtype=dtype, rngs=rngs)
+        self.patch_embed = PatchEmbed(
+            c.patch_size, c.in_channels, c.embed_dim, dtype=dtype, rngs=rngs
+        )
         self.embed_norm = layer_norm(c.embed_dim, c.norm_eps, dtype=dtype, rngs=rngs)
-        self.stages = nnx.List([SwinStage(c, i, dtype=dtype, rngs=rngs) for i in range(len(c.depths))])
+        self.stages = nnx.List(
+            [SwinStage(c, i, dtype=dtype, rngs=rngs) for i in range(len(c.depths))]
+        )
         self.norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
 
     def embed(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:

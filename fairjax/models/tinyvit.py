@@ -8,16 +8,27 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fairjax.errors import lookup
 from fairjax.models.architectures import TinyViTConfig
 from fairjax.models.convolution import KERNEL_INIT, Neck, conv
 from fairjax.models.layers import MLP, Attention, gelu, layer_norm
+from fairjax.utils.errors import lookup
 
 
 class ConvNorm(nnx.Module):
     """A convolution and a frozen BatchNorm: the affine map of its running statistics, multiplied into the kernel."""
 
-    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1, *, depthwise=False, eps, dtype, rngs):
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        depthwise=False,
+        eps,
+        dtype,
+        rngs,
+    ):
         self.stride, self.eps, self.dtype = stride, eps, dtype
         shape = (kernel, kernel, 1 if depthwise else n_in, n_out)
         self.kernel = nnx.Param(KERNEL_INIT(rngs.params(), shape))
@@ -37,10 +48,23 @@ class ConvNorm(nnx.Module):
 class Bottleneck(nnx.Module):
     """1x1, depthwise 3x3 and 1x1 convolutions: with a shortcut an inverted bottleneck, without one a patch merging."""
 
-    def __init__(self, n_in: int, hidden: int, n_out: int, stride: int = 1, *, shortcut: bool, eps, dtype, rngs):
+    def __init__(
+        self,
+        n_in: int,
+        hidden: int,
+        n_out: int,
+        stride: int = 1,
+        *,
+        shortcut: bool,
+        eps,
+        dtype,
+        rngs,
+    ):
         self.shortcut = shortcut
         self.conv1 = ConvNorm(n_in, hidden, 1, eps=eps, dtype=dtype, rngs=rngs)
-        self.conv2 = ConvNorm(hidden, hidden, 3, stride, depthwise=True, eps=eps, dtype=dtype, rngs=rngs)
+        self.conv2 = ConvNorm(
+            hidden, hidden, 3, stride, depthwise=True, eps=eps, dtype=dtype, rngs=rngs
+        )
         self.conv3 = ConvNorm(hidden, n_out, 1, eps=eps, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
@@ -75,7 +99,11 @@ class WindowAttention(nnx.Module):
         x = jnp.pad(x, ((0, 0), (0, rows * n - h), (0, columns * n - w), (0, 0)))
         windows = x.reshape(b, rows, n, columns, n, c).swapaxes(2, 3).reshape(-1, n * n, c)
         windows = self.attn(self.norm(windows), bias=self.biases[...][None, :, offset_index(n)])
-        x = windows.reshape(b, rows, columns, n, n, c).swapaxes(2, 3).reshape(b, rows * n, columns * n, c)
+        x = (
+            windows.reshape(b, rows, columns, n, n, c)
+            .swapaxes(2, 3)
+            .reshape(b, rows * n, columns * n, c)
+        )
         return x[:, :h, :w]
 
 
@@ -84,9 +112,17 @@ class Block(nnx.Module):
 
     def __init__(self, config: TinyViTConfig, stage: int, *, dtype, rngs):
         c, width = config, config.embed_dims[stage]
-        self.attn = WindowAttention(width, c.heads[stage], c.windows[stage], eps=c.norm_eps, dtype=dtype, rngs=rngs)
+        self.attn = WindowAttention(
+            width, c.heads[stage], c.windows[stage], eps=c.norm_eps, dtype=dtype, rngs=rngs
+        )
         self.local_conv = ConvNorm(
-            width, width, c.local_kernel, depthwise=True, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs
+            width,
+            width,
+            c.local_kernel,
+            depthwise=True,
+            eps=c.batch_norm_eps,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.norm = layer_norm(width, c.norm_eps, dtype=dtype, rngs=rngs)
         self.mlp = MLP(width, int(width * c.mlp_ratio), "gelu", dtype=dtype, rngs=rngs)
@@ -136,9 +172,13 @@ class TinyViT(nnx.Module):
         c, first = config, config.embed_dims[0]
         self.config = config
         self._features = lookup("pooling", c.pool, {"neck": "__call__", "stages": "stage_features"})
-        self.stem1 = ConvNorm(c.in_channels, first // 2, 3, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs)
+        self.stem1 = ConvNorm(
+            c.in_channels, first // 2, 3, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs
+        )
         self.stem2 = ConvNorm(first // 2, first, 3, 2, eps=c.batch_norm_eps, dtype=dtype, rngs=rngs)
-        self.stages = nnx.List([Stage(c, stage, dtype=dtype, rngs=rngs) for stage in range(len(c.embed_dims))])
+        self.stages = nnx.List(
+            [Stage(c, stage, dtype=dtype, rngs=rngs) for stage in range(len(c.embed_dims))]
+        )
         self.neck = Neck(c.embed_dims[-1], c.neck_dim, c.neck_norm_eps, dtype=dtype, rngs=rngs)
 
     @property

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from fairjax.errors import UserError, lookup
-from fairjax.io import hash_file
 from fairjax.models.zoo import MODELS, TokenizerSpec
+from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.storage import hash_file
 
 # kind -> the class of transformers that reads its files.
-CLASSES = {"bert": "BertTokenizerFast", "clip": "CLIPTokenizerFast", "unigram": "PreTrainedTokenizerFast"}
+CLASSES = {
+    "bert": "BertTokenizerFast",
+    "clip": "CLIPTokenizerFast",
+    "unigram": "PreTrainedTokenizerFast",
+}
 
 # Any of these sets of files is a tokenizer of the kind; the others are settings.
 VOCABULARIES = {
@@ -43,7 +47,9 @@ class Tokenizer:
     context_length: int
     vocab_size: int
 
-    def __call__(self, texts: Sequence[str]) -> tuple[Int[np.ndarray, "b l"], Bool[np.ndarray, "b l"] | None]:
+    def __call__(
+        self, texts: Sequence[str]
+    ) -> tuple[Int[np.ndarray, "b l"], Bool[np.ndarray, "b l"] | None]:
         """Tokenizes prompts as one batch.
 
         Args:
@@ -56,7 +62,11 @@ class Tokenizer:
           UserError: ids outside the model's vocabulary: the files are another model's.
         """
         encoded = self.backend(
-            list(texts), padding=self.spec.padding, truncation=True, max_length=self.context_length, return_tensors="np"
+            list(texts),
+            padding=self.spec.padding,
+            truncation=True,
+            max_length=self.context_length,
+            return_tensors="np",
         )
         ids = encoded["input_ids"].astype(np.int32)
         if ids.max(initial=0) >= self.vocab_size:
@@ -89,7 +99,9 @@ def require_tokenizer_files(folder: str | os.PathLike, spec: TokenizerSpec) -> l
     raise UserError(f"{folder} holds no tokenizer; put there {wanted} of {spec.name}")
 
 
-def read_tokenizer(folder: str | os.PathLike, spec: TokenizerSpec, context_length: int, vocab_size: int) -> Tokenizer:
+def read_tokenizer(
+    folder: str | os.PathLike, spec: TokenizerSpec, context_length: int, vocab_size: int
+) -> Tokenizer:
     """Reads a tokenizer from a folder of files as Hugging Face has them.
 
     Raises:
@@ -99,11 +111,17 @@ def read_tokenizer(folder: str | os.PathLike, spec: TokenizerSpec, context_lengt
 
     require_tokenizer_files(folder, spec)
     try:
-        backend = getattr(transformers, CLASSES[spec.kind]).from_pretrained(str(folder), local_files_only=True)
+        backend = getattr(transformers, CLASSES[spec.kind]).from_pretrained(
+            str(folder), local_files_only=True
+        )
     except Exception as error:  # the libraries behind it raise a bare Exception for damaged files
-        raise UserError(f"the tokenizer in {folder} cannot be read ({error}): take the files of {spec.name}") from None
+        raise UserError(
+            f"the tokenizer in {folder} cannot be read ({error}): take the files of {spec.name}"
+        ) from None
     if backend.pad_token_id is None:
-        raise UserError(f"the tokenizer in {folder} says not how to pad: add its tokenizer_config.json")
+        raise UserError(
+            f"the tokenizer in {folder} says not how to pad: add its tokenizer_config.json"
+        )
     return Tokenizer(backend, spec, context_length, vocab_size)
 
 
@@ -128,7 +146,11 @@ def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
             f"files of {spec.name}"
         )
     folder = Path(directory) / "tokenizer"
-    if {path.name: hash_file(path) for path in tokenizer_files(folder, spec.kind)} != card["tokenizer"]:
-        raise UserError(f"the tokenizer in {folder} is incomplete or damaged: convert the checkpoint again")
+    if {path.name: hash_file(path) for path in tokenizer_files(folder, spec.kind)} != card[
+        "tokenizer"
+    ]:
+        raise UserError(
+            f"the tokenizer in {folder} is incomplete or damaged: convert the checkpoint again"
+        )
     text = card["architecture"]["text"]
     return read_tokenizer(folder, spec, text["context_length"], text["vocab_size"])

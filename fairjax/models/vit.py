@@ -8,16 +8,18 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.architectures import ViTConfig
 from fairjax.models.layers import EMBED_INIT, PatchEmbed, Transformer, layer_norm, resize_bicubic
 from fairjax.models.pooling import AttentionPool
+from fairjax.utils.errors import UserError, lookup
 
 # How the normalised tokens become one vector; n_prefix tokens (the class token) come before the patches.
 POOLS: dict[str, Callable[[Array, int], Array]] = {
     "cls": lambda tokens, n_prefix: tokens[:, 0],
     "mean": lambda tokens, n_prefix: tokens[:, n_prefix:].mean(axis=1),
-    "cls_mean": lambda tokens, n_prefix: jnp.concatenate([tokens[:, 0], tokens[:, n_prefix:].mean(axis=1)], axis=-1),
+    "cls_mean": lambda tokens, n_prefix: jnp.concatenate(
+        [tokens[:, 0], tokens[:, n_prefix:].mean(axis=1)], axis=-1
+    ),
 }
 
 
@@ -37,10 +39,14 @@ class ViT(nnx.Module):
             raise UserError(f"architecture: pool={c.pool!r} needs class_token=True")
         self.config = config
         self.n_prefix = int(c.class_token)
-        self.patch_embed = PatchEmbed(c.patch_size, c.in_channels, c.width, bias=c.patch_bias, dtype=dtype, rngs=rngs)
+        self.patch_embed = PatchEmbed(
+            c.patch_size, c.in_channels, c.width, bias=c.patch_bias, dtype=dtype, rngs=rngs
+        )
         self.cls_token = nnx.Param(EMBED_INIT(rngs.params(), (c.width,))) if c.class_token else None
         self.pos_embed = nnx.Param(EMBED_INIT(rngs.params(), (self.n_prefix + c.grid**2, c.width)))
-        self.pre_norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs) if c.pre_norm else None
+        self.pre_norm = (
+            layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs) if c.pre_norm else None
+        )
         self.encoder = Transformer(c, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(c.width, c.final_norm_eps or c.norm_eps, dtype=dtype, rngs=rngs)
         self.head = AttentionPool(c, dtype=dtype, rngs=rngs) if c.pool == "map" else None
@@ -77,7 +83,11 @@ class ViT(nnx.Module):
 
     def pool(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b d"]:
         """One vector per image."""
-        return POOLS[self.config.pool](tokens, self.n_prefix) if self.head is None else self.head(tokens)
+        return (
+            POOLS[self.config.pool](tokens, self.n_prefix)
+            if self.head is None
+            else self.head(tokens)
+        )
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
         """Preprocessed images -> the pooled feature, in float32."""

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from fairjax.report.tables import console_table, summary_table
 
 # pandas and matplotlib take a second to import: each name is loaded from its module when it is first asked for.
-_MODULES = {"ReportData": "data", "write": "page", "console_table": "tables", "summary_table": "tables"}
+_MODULES = {
+    "ReportData": "data",
+    "write": "page",
+    "console_table": "tables",
+    "summary_table": "tables",
+}
 _MODULES |= {"console_methods": "method_tables"}
 __all__ = ["ReportData", "console_methods", "console_table", "summary_table", "write"]
 

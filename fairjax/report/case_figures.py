@@ -18,7 +18,9 @@ Cases = tuple[np.ndarray, np.ndarray]  # scores and labels
 _MOST_DOTS = 400  # of a group
 
 
-def decision(name: str, groups: Sequence[tuple[str, Look, Cases]], overall: Cases, threshold: float | None) -> Markup:
+def decision(
+    name: str, groups: Sequence[tuple[str, Look, Cases]], overall: Cases, threshold: float | None
+) -> Markup:
     """Net benefit of each group over the threshold probability, between treating everybody and nobody.
 
     Args:
@@ -54,7 +56,9 @@ def decision(name: str, groups: Sequence[tuple[str, Look, Cases]], overall: Case
         return svg.inline(fig, name, f"Net benefit over the threshold probability of {labels_}")
 
 
-def strips(name: str, metric_name: str, rows: Sequence[tuple[str, Look, Float[np.ndarray, " n"]]]) -> Markup:
+def strips(
+    name: str, metric_name: str, rows: Sequence[tuple[str, Look, Float[np.ndarray, " n"]]]
+) -> Markup:
     """The values of every group as dots, with the median and the quartiles.
 
     Args:
@@ -76,14 +80,35 @@ def strips(name: str, metric_name: str, rows: Sequence[tuple[str, Look, Float[np
         axes.grid(axis="x")
         for y, (label, look, values) in enumerate(rows):
             tint, rng = colour(look.token), np.random.default_rng(0)
-            dots = values if len(values) <= _MOST_DOTS else rng.choice(values, _MOST_DOTS, replace=False)
+            dots = (
+                values
+                if len(values) <= _MOST_DOTS
+                else rng.choice(values, _MOST_DOTS, replace=False)
+            )
             jitter = rng.uniform(-0.3, 0.3, len(dots))
             axes.plot(
-                dots, y + jitter, marker="o", markersize=3, linestyle="", color=tint, alpha=0.35, markeredgewidth=0
+                dots,
+                y + jitter,
+                marker="o",
+                markersize=3,
+                linestyle="",
+                color=tint,
+                alpha=0.35,
+                markeredgewidth=0,
             )
             low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-            axes.plot([low, high], [y, y], color=tint, linewidth=5, solid_capstyle="butt", alpha=0.9)
+            axes.plot(
+                [low, high], [y, y], color=tint, linewidth=5, solid_capstyle="butt", alpha=0.9
+            )
             axes.plot([middle, middle], [y - 0.34, y + 0.34], color=colour("ink"), linewidth=2)
-            write(fig, left - 10, bottom + row_height * (len(rows) - y - 0.5) - 4, short(label, 28), ha="right")
+            write(
+                fig,
+                left - 10,
+                bottom + row_height * (len(rows) - y - 0.5) - 4,
+                short(label, 28),
+                ha="right",
+            )
         said = "; ".join(f"{label} median {np.median(values):.3f}" for label, _, values in rows)
-        return svg.inline(fig, name, f"Distribution of {metric(metric_name).label} by group: {said}")
+        return svg.inline(
+            fig, name, f"Distribution of {metric(metric_name).label} by group: {said}"
+        )

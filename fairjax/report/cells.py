@@ -30,16 +30,31 @@ class Display(NamedTuple):
 
 # In order of display: short label, and meaning. Other metrics come after, with the label and formula of their own.
 SAID = {
-    "dice": ("Dice", "the overlap of predicted and true mask, 1 where they are the same; the mean over cases"),
+    "dice": (
+        "Dice",
+        "the overlap of predicted and true mask, 1 where they are the same; the mean over cases",
+    ),
     "auc": ("AUC", "the chance that a random positive scores above a random negative"),
     "tpr": ("TPR", "sensitivity: the share of positives that are found at the threshold"),
     "tnr": ("TNR", "specificity: the share of negatives that are cleared at the threshold"),
     "ppv": ("PPV", "the share of positive calls that are right"),
     "npv": ("NPV", "the share of negative calls that are right"),
-    "calibration_slope": ("Cal. slope", "1 is calibrated; below 1 the probabilities are too extreme"),
-    "calibration_intercept": ("Cal. intercept", "0 is calibrated; above 0 the probabilities are too low"),
-    "net_benefit": ("Net benefit", "true positives less false ones, weighed by the odds of the threshold, per case"),
-    "ece": ("ECE", "the mean distance between predicted probability and observed frequency, over 10 bins"),
+    "calibration_slope": (
+        "Cal. slope",
+        "1 is calibrated; below 1 the probabilities are too extreme",
+    ),
+    "calibration_intercept": (
+        "Cal. intercept",
+        "0 is calibrated; above 0 the probabilities are too low",
+    ),
+    "net_benefit": (
+        "Net benefit",
+        "true positives less false ones, weighed by the odds of the threshold, per case",
+    ),
+    "ece": (
+        "ECE",
+        "the mean distance between predicted probability and observed frequency, over 10 bins",
+    ),
     "acc": ("Accuracy", "the share that is classified correctly at the threshold"),
     "bce": ("Log loss", "the binary cross-entropy of the predicted probabilities"),
     "auprc": ("AUPRC", "the mean precision over recall; its chance level is the prevalence"),
@@ -140,7 +155,9 @@ class Cell:
 
     def text(self, digits: int = 3) -> str:
         """Returns "value [low, high]", or "–" where there is no number."""
-        return f"{decimal(self.value, digits)} {self.interval(digits)}".rstrip() if self.known else "–"
+        return (
+            f"{decimal(self.value, digits)} {self.interval(digits)}".rstrip() if self.known else "–"
+        )
 
 
 ABSENT = Cell(math.nan, math.nan, math.nan, math.nan, math.nan, "not computed")
@@ -150,7 +167,9 @@ def short(name: str, most: int = 20) -> str:
     """Returns a label of at most `most` printable characters, cut in its middle: names often differ at the end."""
     name = "".join(letter if letter.isprintable() else "�" for letter in name)
     head = most // 2
-    return name if len(name) <= most else f"{name[:head].rstrip()}…{name[head + 1 - most :].lstrip()}"
+    return (
+        name if len(name) <= most else f"{name[:head].rstrip()}…{name[head + 1 - most :].lstrip()}"
+    )
 
 
 def comma_list(items: Iterable[str]) -> str:
@@ -161,4 +180,8 @@ def comma_list(items: Iterable[str]) -> str:
 
 def some(items: list[str], most: int = 8) -> str:
     """Returns "a, b and c", or of too many "a, b, … and 12 more"."""
-    return comma_list(items) if len(items) <= most else f"{', '.join(items[:most])} and {len(items) - most} more"
+    return (
+        comma_list(items)
+        if len(items) <= most
+        else f"{', '.join(items[:most])} and {len(items) - most} more"
+    )

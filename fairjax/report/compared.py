@@ -29,7 +29,11 @@ class Difference(Cell):
 
     def interval(self, digits: int = 3) -> str:
         """Returns "[low, high]" with signs."""
-        return f"[{signed(self.low, digits)}, {signed(self.high, digits)}]" if self.has_interval else "[no interval]"
+        return (
+            f"[{signed(self.low, digits)}, {signed(self.high, digits)}]"
+            if self.has_interval
+            else "[no interval]"
+        )
 
     def text(self, digits: int = 3) -> str:
         """Returns "+value [low, high]", or "–" where there is no number."""
@@ -56,9 +60,17 @@ class Compared:
             of = row.n, row.n_positive, row.status
             pair = (
                 Cell(row.value, row.ci_low, row.ci_high, *of),
-                Difference(row.difference, row.difference_low, row.difference_high, *of, p_value=row.p_value),
+                Difference(
+                    row.difference,
+                    row.difference_low,
+                    row.difference_high,
+                    *of,
+                    p_value=row.p_value,
+                ),
             )
-            self._cells[Method(row.usage, row.method, row.sensitive), row.attribute, row.metric, row.group] = pair
+            self._cells[
+                Method(row.usage, row.method, row.sensitive), row.attribute, row.metric, row.group
+            ] = pair
         self.settings = {
             Method(*(getattr(row, name) for name in KEY)): {
                 name: getattr(row, name) for name in SETTINGS if name in frame
@@ -80,7 +92,9 @@ class Compared:
     @cached_property
     def baselines(self) -> dict[str, str]:
         """Usage → the method that others of it are compared with."""
-        pairs = self.frame.loc[self.frame["baseline"] != "", ["usage", "baseline"]].drop_duplicates()
+        pairs = self.frame.loc[
+            self.frame["baseline"] != "", ["usage", "baseline"]
+        ].drop_duplicates()
         return dict(pairs.itertuples(index=False))
 
     def is_baseline(self, method: Method) -> bool:
@@ -94,15 +108,23 @@ class Compared:
     def label(self, method: Method, among: list[Method]) -> str:
         """Returns the method's name, with what it was told of where the name alone is not enough."""
         same = [of for of in among if of.method == method.method and of.usage == method.usage]
-        return f"{method.method} ({method.sensitive})" if len(same) > 1 and method.sensitive else method.method
+        return (
+            f"{method.method} ({method.sensitive})"
+            if len(same) > 1 and method.sensitive
+            else method.method
+        )
 
-    def pair(self, method: Method, attribute: str, name: str, group: str) -> tuple[Cell, Difference]:
+    def pair(
+        self, method: Method, attribute: str, name: str, group: str
+    ) -> tuple[Cell, Difference]:
         """Returns the number and its difference to the baseline; without numbers where the frame has no such row."""
         nothing = (math.nan,) * 5
         absent = Cell(*nothing, "not computed"), Difference(*nothing, "not computed")
         return self._cells.get((method, attribute, name, group), absent)
 
-    def best(self, methods: list[Method], attribute: str, name: str, group: str, higher: bool) -> set[Method]:
+    def best(
+        self, methods: list[Method], attribute: str, name: str, group: str, higher: bool
+    ) -> set[Method]:
         """Returns the methods with the best value, by itself or with others."""
         values = {of: self.pair(of, attribute, name, group)[0].value for of in methods}
         known = {of: value for of, value in values.items() if finite(value)}
@@ -120,7 +142,9 @@ class Runs:
     """
 
     def __init__(self, results: pd.DataFrame, compared: Compared, name: str):
-        rows = results[(results["metric"] == name) & results["group"].isin(SHOWN) & results["value"].notna()]
+        rows = results[
+            (results["metric"] == name) & results["group"].isin(SHOWN) & results["value"].notna()
+        ]
         self._keys = [key for key in (*KEY, "attribute", "group") if key in rows]
         self._groups = dict(list(rows.groupby(self._keys, sort=False, observed=True)))
         self._settings = compared.settings

@@ -49,7 +49,10 @@ class Bins(NamedTuple):
 
 
 def calibration_bins(
-    scores: Float[np.ndarray, " n"], labels: Num[np.ndarray, " n"], confidence: float, bins: int = 10
+    scores: Float[np.ndarray, " n"],
+    labels: Num[np.ndarray, " n"],
+    confidence: float,
+    bins: int = 10,
 ) -> Bins:
     """Bins scores into equal widths on [0, 1], the bins of the strict ECE, with Wilson intervals of the frequency.
 
@@ -112,7 +115,9 @@ DECISION_GRID = np.linspace(0.01, 0.99, 99)
 
 
 def net_benefit(
-    scores: Float[np.ndarray, " n"], labels: Num[np.ndarray, " n"], thresholds: Float[np.ndarray, " t"]
+    scores: Float[np.ndarray, " n"],
+    labels: Num[np.ndarray, " n"],
+    thresholds: Float[np.ndarray, " t"],
 ) -> Float[np.ndarray, " t"]:
     """Returns TP / n − FP / n · t / (1 − t) at each threshold t, for decisions s ≥ t.
 

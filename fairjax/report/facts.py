@@ -17,7 +17,10 @@ _LABELS = {
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns (label, text) of each value that says something."""
-    found = [(_LABELS.get(key, str(key).replace("_", " ")), _text(value)) for key, value in values.items()]
+    found = [
+        (_LABELS.get(key, str(key).replace("_", " ")), _text(value))
+        for key, value in values.items()
+    ]
     return [(key, text) for key, text in found if text]
 
 
@@ -26,7 +29,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
-        lines += flat(value, f"{name}.") if isinstance(value, Mapping) and value else [(name, _text(value) or "–")]
+        lines += (
+            flat(value, f"{name}.")
+            if isinstance(value, Mapping) and value
+            else [(name, _text(value) or "–")]
+        )
     return lines
 
 
@@ -40,4 +47,8 @@ def _text(value: Any) -> str:
         return ", ".join(map(_text, value))
     if isinstance(value, float):
         return f"{value:g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)
+    return (
+        f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000
+        else str(value)
+    )

@@ -43,7 +43,9 @@ def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
         for place, name in enumerate(names):
             shape = place % len(_MARKERS)
             dash: str | tuple = "-" if place < 6 else (0, (4, 2))
-            found[attribute, name] = Look(tokens[len(found) % len(tokens)], _MARKERS[shape], _GLYPHS[shape], dash)
+            found[attribute, name] = Look(
+                tokens[len(found) % len(tokens)], _MARKERS[shape], _GLYPHS[shape], dash
+            )
     return found
 
 
@@ -60,7 +62,9 @@ def limits(cells: Sequence[Cell]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = min(numbers), max(numbers)
     pad = max(0.06 * (high - low), (0.1 - (high - low)) / 2)
-    return (max(low - pad, 0) if low >= 0 else low - pad), (min(high + pad, 1) if high <= 1 else high + pad)
+    return (max(low - pad, 0) if low >= 0 else low - pad), (
+        min(high + pad, 1) if high <= 1 else high + pad
+    )
 
 
 def dot_whisker(
@@ -90,7 +94,9 @@ def dot_whisker(
         axes.set(xlim=range_, ylim=(len(rows) - 0.5, -0.5))
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(max(2, int((right - left) / 42)), steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(
+            MaxNLocator(max(2, int((right - left) / 42)), steps=[1, 2, 5, 10])
+        )
         axes.grid(axis="x")
         chance = metric(metric_name).chance
         if chance is not None and range_[0] <= chance <= range_[1]:
@@ -118,8 +124,12 @@ def dot_whisker(
             draw_dot(axes, cell.value, y, look)
             write(fig, right + 50, middle, decimal(cell.value), ha="right", fontweight="bold")
             write(fig, right + 55, middle, cell.interval(), color=colour("muted"), fontsize=11)
-        said = "; ".join(f"{label} {cell.text() if cell.known else cell.reason}" for label, _, cell in rows)
-        return svg.inline(fig, name, f"{metric(metric_name).label} by group: {said}; overall {overall.text()}")
+        said = "; ".join(
+            f"{label} {cell.text() if cell.known else cell.reason}" for label, _, cell in rows
+        )
+        return svg.inline(
+            fig, name, f"{metric(metric_name).label} by group: {said}; overall {overall.text()}"
+        )
 
 
 def roc(
@@ -137,14 +147,22 @@ def roc(
     side, left, bottom = 400, 54, 42
     with svg.figure(side, side) as fig:
         axes = place_axes(fig, left, bottom, side - left - 10, side - bottom - 10)
-        _unit_square(axes, "False positive rate (1 − specificity)", "True positive rate (sensitivity)")
+        _unit_square(
+            axes, "False positive rate (1 − specificity)", "True positive rate (sensitivity)"
+        )
         steps = curves.roc_steps(*overall) if overall else None
         if steps:
             axes.plot(*steps, color=colour("muted"), linewidth=1.2, linestyle=(0, (1, 1.6)))
         for _, look, samples, _ in groups:
             steps = curves.roc_steps(*samples)
             if steps:
-                axes.plot(*steps, color=colour(look.token), linewidth=1.8, linestyle=look.dash, solid_joinstyle="round")
+                axes.plot(
+                    *steps,
+                    color=colour(look.token),
+                    linewidth=1.8,
+                    linestyle=look.dash,
+                    solid_joinstyle="round",
+                )
         for _, look, _, point in groups:
             if all(map(finite, point)):
                 draw_dot(axes, *point, look, size=9)
@@ -174,7 +192,9 @@ def reliability(
     with svg.figure(side + left, side + strip + 42) as fig:
         counts = place_axes(fig, left, 36, side - 8, strip)
         edges = np.arange(len(bins.counts)) / len(bins.counts)
-        counts.bar(edges, bins.counts, width=0.092, align="edge", color=tint, alpha=0.55, linewidth=0)
+        counts.bar(
+            edges, bins.counts, width=0.092, align="edge", color=tint, alpha=0.55, linewidth=0
+        )
         counts.set(xlim=(0, 1), xlabel="Predicted probability")
         counts.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         counts.xaxis.set_major_formatter("{x:g}")
@@ -188,7 +208,9 @@ def reliability(
         for x, y in zip(bins.mean_score, bins.frequency):
             draw_dot(axes, x, y, look, size=7)
         pairs = ", ".join(f"{x:.2f}→{y:.2f}" for x, y in zip(bins.mean_score, bins.frequency))
-        return svg.inline(fig, name, f"Reliability diagram of {label}, predicted → observed: {pairs}")
+        return svg.inline(
+            fig, name, f"Reliability diagram of {label}, predicted → observed: {pairs}"
+        )
 
 
 def runs_scatter(
@@ -228,7 +250,11 @@ def runs_scatter(
             axes.update_datalim(np.stack([x, y], 1))
         across, up = selected
         if across.known and up.known:
-            ink: dict[str, Any] = {"color": colour("ink"), "linewidth": 1.6, "solid_capstyle": "round"}
+            ink: dict[str, Any] = {
+                "color": colour("ink"),
+                "linewidth": 1.6,
+                "solid_capstyle": "round",
+            }
             if across.has_interval:
                 axes.plot([across.low, across.high], [up.value, up.value], **ink)
             if up.has_interval:
@@ -241,7 +267,9 @@ def runs_scatter(
             axes.plot(across.value, up.value, marker="*", markersize=17, zorder=5, **star)
         axes.autoscale_view()
         said = f"{labels[0]} {across.text()}, {labels[1]} {up.text()}"
-        return svg.inline(fig, name, f"{labels[1]} against {labels[0]} of {len(x):,} runs; selected run: {said}")
+        return svg.inline(
+            fig, name, f"{labels[1]} against {labels[0]} of {len(x):,} runs; selected run: {said}"
+        )
 
 
 def place_axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -260,7 +288,16 @@ def draw_dot(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> Non
     """Draws a group's marker, edged so that it stands out from lines."""
     edge: dict[str, Any] = {"markeredgecolor": colour("paper"), "markeredgewidth": 0.9}
     size += 0 if look.marker in "os" else 1.5  # a square of the same width has more ink
-    axes.plot(x, y, marker=look.marker, markersize=size, color=colour(look.token), clip_on=False, zorder=4, **edge)
+    axes.plot(
+        x,
+        y,
+        marker=look.marker,
+        markersize=size,
+        color=colour(look.token),
+        clip_on=False,
+        zorder=4,
+        **edge,
+    )
 
 
 def _whisker(axes: Axes, cell: Cell, y: float, tint: str, range_: tuple[float, float]) -> None:
@@ -269,7 +306,9 @@ def _whisker(axes: Axes, cell: Cell, y: float, tint: str, range_: tuple[float, f
     axes.plot(ends, [y, y], color=tint, linewidth=2, solid_capstyle="round", clip_on=False)
     for end, true, marker in zip(ends, (cell.low, cell.high), "<>"):
         if end != true:
-            axes.plot(end, y, marker=marker, markersize=6, color=tint, markeredgewidth=0, clip_on=False)
+            axes.plot(
+                end, y, marker=marker, markersize=6, color=tint, markeredgewidth=0, clip_on=False
+            )
 
 
 def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:
@@ -287,4 +326,11 @@ def _cloud(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], tint: str) ->
     """Returns dots as one path of zero-length strokes with round caps: 20 bytes a dot, where a marker takes 100."""
     points = np.repeat(np.stack([x, y], 1), 2, axis=0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(x))
-    return PathPatch(Path(points, codes), facecolor="none", edgecolor=tint, linewidth=6.5, alpha=0.75, capstyle="round")
+    return PathPatch(
+        Path(points, codes),
+        facecolor="none",
+        edgecolor=tint,
+        linewidth=6.5,
+        alpha=0.75,
+        capstyle="round",
+    )

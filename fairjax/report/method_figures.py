@@ -18,7 +18,9 @@ from fairjax.report.svg import colour
 from fairjax.statistics.selection import pareto_front
 
 _NARROWEST = 0.02  # axis of a figure of which all points are alike
-MOST_PATHS = 6  # beyond it they are faint where all are drawn together, and each has a panel of its own
+MOST_PATHS = (
+    6  # beyond it they are faint where all are drawn together, and each has a panel of its own
+)
 _FEW_SEEDS = 4  # whose quartiles say nothing
 
 
@@ -39,7 +41,9 @@ class Track(NamedTuple):
     is_baseline: bool
 
 
-def tradeoff(name: str, tracks: Sequence[Track], labels: tuple[str, str], higher_is_better: bool) -> Markup:
+def tradeoff(
+    name: str, tracks: Sequence[Track], labels: tuple[str, str], higher_is_better: bool
+) -> Markup:
     """Utility against fairness: each method a marker, its strengths a line, the Pareto front of all of them as steps.
 
     Args:
@@ -93,11 +97,16 @@ def tradeoff(name: str, tracks: Sequence[Track], labels: tuple[str, str], higher
             "markeredgecolor": colour("ink"),
         }
         axes.plot(*front.T, linestyle="", markeredgewidth=1, zorder=5, **ring)
-        said = "; ".join(f"{track.label} {decimal(track.point[0])}, {decimal(track.point[1])}" for track in tracks)
+        said = "; ".join(
+            f"{track.label} {decimal(track.point[0])}, {decimal(track.point[1])}"
+            for track in tracks
+        )
         return svg.inline(fig, name, f"{labels[1]} against {labels[0]} by method: {said}")
 
 
-def apart(name: str, tracks: Sequence[Track], labels: tuple[str, str], higher_is_better: bool) -> Markup:
+def apart(
+    name: str, tracks: Sequence[Track], labels: tuple[str, str], higher_is_better: bool
+) -> Markup:
     """The same, with a panel for each method that has a path; the others are grey.
 
     Args:
@@ -114,19 +123,28 @@ def apart(name: str, tracks: Sequence[Track], labels: tuple[str, str], higher_is
             row, column = divmod(place, columns)
             left, bottom = column * (side + 8) + 2, height - (row + 1) * (side + title) + 4
             axes = place_axes(fig, left, bottom, side, side)
-            axes.set(xlim=_window(chosen[:, 0], every[:, 0]), ylim=_window(chosen[:, 1], every[:, 1]))
+            axes.set(
+                xlim=_window(chosen[:, 0], every[:, 0]), ylim=_window(chosen[:, 1], every[:, 1])
+            )
             axes.set(xticks=[], yticks=[])
             for other in tracks:
                 if other.is_baseline:
                     _cross(axes, other)
                     draw_dot(axes, *other.point, other.look, 7)
-            grey: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 3.5, "markeredgewidth": 0}
+            grey: dict[str, Any] = {
+                "marker": "o",
+                "linestyle": "",
+                "markersize": 3.5,
+                "markeredgewidth": 0,
+            }
             axes.plot(*chosen.T, color=colour("muted"), alpha=0.35, **grey)
             _draw_path(axes, track, 1)
             draw_dot(axes, *track.point, track.look, 8)
             write(fig, left + 2, bottom + side + 3, short(track.label, 24), fontsize=11)
         names = ", ".join(track.label for track in with_path)
-        return svg.inline(fig, name, f"{labels[1]} against {labels[0]}, a panel for each of {names}")
+        return svg.inline(
+            fig, name, f"{labels[1]} against {labels[0]}, a panel for each of {names}"
+        )
 
 
 def _cross(axes: Axes, track: Track) -> None:
@@ -138,7 +156,14 @@ def _draw_path(axes: Axes, track: Track, strength: float) -> None:
     """Joins the points of a path, with dots that grow with the strength of the method."""
     if len(track.path) > 1:
         tint = colour(track.look.token)
-        axes.plot(*track.path.T, color=tint, linewidth=1.4, alpha=0.6 * strength, zorder=2, solid_joinstyle="round")
+        axes.plot(
+            *track.path.T,
+            color=tint,
+            linewidth=1.4,
+            alpha=0.6 * strength,
+            zorder=2,
+            solid_joinstyle="round",
+        )
         areas = np.linspace(2, 6, len(track.path)) ** 2
         x, y = track.path.T
         axes.scatter(x, y, s=areas, color=tint, alpha=0.75 * strength, linewidths=0, zorder=2)
@@ -154,7 +179,10 @@ def _window(chosen: Float[np.ndarray, " m"], every: Float[np.ndarray, " k"]) -> 
 
 
 def seeds(
-    name: str, label: str, rows: Sequence[tuple[str, Look, Float[np.ndarray, " s"]]], reference: float | None = None
+    name: str,
+    label: str,
+    rows: Sequence[tuple[str, Look, Float[np.ndarray, " s"]]],
+    reference: float | None = None,
 ) -> Markup:
     """A dot for each seed of each method, with the median and, of more than a few, the quartiles.
 
@@ -170,7 +198,9 @@ def seeds(
     pad = 0.04 * max(float(np.ptp(every)), 1e-3)
     with svg.figure(width, bottom + row_height * len(rows) + 6) as fig:
         axes = place_axes(fig, left, bottom, width - left - 14, row_height * len(rows))
-        axes.set(xlim=(every.min() - pad, every.max() + pad), ylim=(len(rows) - 0.5, -0.5), xlabel=label)
+        axes.set(
+            xlim=(every.min() - pad, every.max() + pad), ylim=(len(rows) - 0.5, -0.5), xlabel=label
+        )
         axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -178,7 +208,10 @@ def seeds(
         if reference is not None:
             axes.axvline(reference, color=colour("muted"), linewidth=1.1, linestyle=(0, (2, 2)))
         for y, (of, look, values) in enumerate(rows):
-            tint, jitter = colour(look.token), np.random.default_rng(0).uniform(-0.28, 0.28, len(values))
+            tint, jitter = (
+                colour(look.token),
+                np.random.default_rng(0).uniform(-0.28, 0.28, len(values)),
+            )
             dots: dict[str, Any] = {
                 "marker": "o",
                 "markersize": 4,
@@ -189,8 +222,18 @@ def seeds(
             axes.plot(values, y + jitter, color=tint, **dots)
             low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
             if len(values) > _FEW_SEEDS:
-                axes.plot([low, high], [y, y], color=tint, linewidth=4, solid_capstyle="butt", alpha=0.9)
+                axes.plot(
+                    [low, high], [y, y], color=tint, linewidth=4, solid_capstyle="butt", alpha=0.9
+                )
             axes.plot([middle, middle], [y - 0.32, y + 0.32], color=colour("ink"), linewidth=2)
-            write(fig, left - 10, bottom + row_height * (len(rows) - y - 0.5) - 4, short(of, 24), ha="right")
-        said = "; ".join(f"{of} median {np.median(values):.3f} of {len(values)}" for of, _, values in rows)
+            write(
+                fig,
+                left - 10,
+                bottom + row_height * (len(rows) - y - 0.5) - 4,
+                short(of, 24),
+                ha="right",
+            )
+        said = "; ".join(
+            f"{of} median {np.median(values):.3f} of {len(values)}" for of, _, values in rows
+        )
         return svg.inline(fig, name, f"{label} by seed: {said}")

@@ -14,7 +14,9 @@ from fairjax.report.tables import columns_of, padded
 _LONGEST_LABEL = 24
 
 
-def console_methods(frame: pd.DataFrame, *, name: str = "auc", confidence: float = 0.95, width: int = 120) -> str:
+def console_methods(
+    frame: pd.DataFrame, *, name: str = "auc", confidence: float = 0.95, width: int = 120
+) -> str:
     """Lays out methods for a terminal: per usage and attribute the overall value, that of the worst group, and the gap.
 
     Args:
@@ -46,14 +48,18 @@ def console_methods(frame: pd.DataFrame, *, name: str = "auc", confidence: float
     notes = [f"mean over seeds [ ] {100 * confidence:g} % interval over patients and seeds"]
     if compared.baselines:
         baselines = " or ".join(dict.fromkeys(compared.baselines.values()))
-        notes.append(f"second line: difference to {baselines}, paired by patient and seed; * its interval excludes 0")
+        notes.append(
+            f"second line: difference to {baselines}, paired by patient and seed; * its interval excludes 0"
+        )
     if attributes:
         notes.append(f"worst: the worst group; {GAP}: highest − lowest group")
     notes += [f"({number}) no number: {reason}" for reason, number in reasons.items()]
     return "\n".join([*lines, *textwrap.wrap("; ".join(notes), width)])
 
 
-def _lines(compared: Compared, of: Method, attribute: str, name: str, reasons: dict[str, int]) -> list[list[str]]:
+def _lines(
+    compared: Compared, of: Method, attribute: str, name: str, reasons: dict[str, int]
+) -> list[list[str]]:
     """Returns the values of a method, and under them its differences if it has any; new reasons go to `reasons`."""
     groups = [OVERALL] if attribute == ALL else SHOWN
     pairs = [compared.pair(of, attribute, name, group) for group in groups]

@@ -9,10 +9,11 @@ from typing import Any
 
 import jinja2
 
-from fairjax import __version__, io
+from fairjax import __version__
 from fairjax.report import sections, svg
 from fairjax.report.cells import count, decimal, signed
 from fairjax.report.data import ReportData
+from fairjax.utils import storage
 
 
 def write(folder: str | os.PathLike, data: ReportData) -> Path:
@@ -29,7 +30,7 @@ def write(folder: str | os.PathLike, data: ReportData) -> Path:
       UserError: the results do not hold the selected run.
     """
     path = Path(folder) / "index.html"
-    io.write_text(path, render(data))
+    storage.write_text(path, render(data))
     return path
 
 
@@ -37,9 +38,16 @@ def render(data: ReportData) -> str:
     """Returns the page as HTML; it loads nothing and runs no script."""
     page = sections.Page(data)
     environment = _environment()
-    level, rest = (f"{100 * share:g}\N{NO-BREAK SPACE}%" for share in (data.confidence, 1 - data.confidence))
+    level, rest = (
+        f"{100 * share:g}\N{NO-BREAK SPACE}%" for share in (data.confidence, 1 - data.confidence)
+    )
     words = {"sample": data.sample, "unit": data.unit, "has_intervals": page.selected.has_intervals}
-    shared: dict[str, Any] = {"level": level, "rest": rest, "has_classes": page.selected.has_classes, **words}
+    shared: dict[str, Any] = {
+        "level": level,
+        "rest": rest,
+        "has_classes": page.selected.has_classes,
+        **words,
+    }
     bodies = []
     for section in sections.SECTIONS:
         variables = section.build(page)

@@ -7,17 +7,22 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from fairjax.errors import UserError
 from fairjax.metrics.disparity import CRITERION, DISPARITIES
 from fairjax.report.cells import ABSENT, SAID, Cell, comma_list, finite, metric, some
+from fairjax.utils.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ALL, OVERALL, GAP, WORST = "all", "overall", "gap", "worst"
-SUMMARIES = frozenset({OVERALL, *DISPARITIES})  # in the column `group`; any other is a group or a difference of two
+SUMMARIES = frozenset(
+    {OVERALL, *DISPARITIES}
+)  # in the column `group`; any other is a group or a difference of two
 DIFFERENCE = " − "
-MOST_GROUPS, EXTREMES = 40, 5  # groups of an attribute that are shown, and among them how many lowest and highest
+MOST_GROUPS, EXTREMES = (
+    40,
+    5,
+)  # groups of an attribute that are shown, and among them how many lowest and highest
 HYPER_PARAMETERS = (
     "dataset",
     "model",
@@ -68,14 +73,18 @@ class Selected:
                     **dict(zip(_FIELDS, cell)), expects_interval=self.has_intervals
                 )
                 continue
-            self._cells[attribute, name, group] = Cell(**dict(zip(_FIELDS, cell)), expects_interval=self.has_intervals)
+            self._cells[attribute, name, group] = Cell(
+                **dict(zip(_FIELDS, cell)), expects_interval=self.has_intervals
+            )
             self._names.setdefault(attribute, {})[group] = None
 
     @cached_property
     def metrics(self) -> list[str]:
         """Metrics of the run, in order of display."""
         present = dict.fromkeys(name for _, name, _ in self._cells)
-        return [name for name in SAID if name in present] + [name for name in present if name not in SAID]
+        return [name for name in SAID if name in present] + [
+            name for name in present if name not in SAID
+        ]
 
     @property
     def primary(self) -> str:
@@ -157,17 +166,24 @@ class Selected:
         """Returns (attribute, groups, which numbers, reason) of what could not be computed, differences apart."""
         found: dict[tuple[str, str, str], list[str]] = {}
         for (attribute, name, group), cell in self._cells.items():
-            if not cell.known and (DIFFERENCE not in group or not _is_pair(group, self._names[attribute])):
+            if not cell.known and (
+                DIFFERENCE not in group or not _is_pair(group, self._names[attribute])
+            ):
                 found.setdefault((attribute, group, cell.reason), []).append(metric(name).short)
         every = len(self.metrics)
         groups: dict[tuple[str, str, str], list[str]] = {}
         for (attribute, group, reason), labels in found.items():
             what = "numbers" if len(labels) == every else comma_list(labels)
             groups.setdefault((attribute, what, reason), []).append(group.replace("_", " "))
-        return [(attribute, some(names), what, reason) for (attribute, what, reason), names in groups.items()]
+        return [
+            (attribute, some(names), what, reason)
+            for (attribute, what, reason), names in groups.items()
+        ]
 
 
 def _is_pair(name: str, names: Mapping[str, None]) -> bool:
     """Whether a name is "a − b" of two names."""
     places = [place.start() for place in re.finditer(re.escape(DIFFERENCE), name)]
-    return any(name[:place] in names and name[place + len(DIFFERENCE) :] in names for place in places)
+    return any(
+        name[:place] in names and name[place + len(DIFFERENCE) :] in names for place in places
+    )

@@ -110,12 +110,17 @@ def inline(fig: Figure, name: str, description: str) -> Markup:
     """
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser chooses the font, and will have one
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing"
+        )  # the browser chooses the font, and will have one
         FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None})
     root = ET.fromstring(buffer.getvalue())
     width, height = root.attrib["viewBox"].split()[2:]
     used = {
-        match for element in root.iter() for value in element.attrib.values() for _, match in _REFERENCE.findall(value)
+        match
+        for element in root.iter()
+        for value in element.attrib.values()
+        for _, match in _REFERENCE.findall(value)
     }
     for element in root.iter():
         _clean(element, name, used)
@@ -139,6 +144,8 @@ def _clean(element: ET.Element, name: str, used: set[str]) -> None:
             continue
         value = _HEX.sub(lambda match: _VARIABLE.get(match[0].lower(), match[0]), value)
         value = _REFERENCE.sub(rf"\1#{name}-\2", value)
-        attributes[key] = _LONG_DECIMAL.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), value)
+        attributes[key] = _LONG_DECIMAL.sub(
+            lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), value
+        )
     element.attrib.clear()
     element.attrib.update(attributes)

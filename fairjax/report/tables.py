@@ -18,7 +18,11 @@ _MARK = "*"
 
 
 def console_table(
-    data: ReportData | pd.DataFrame, run: str | None = None, *, metrics: Sequence[str] | None = None, width: int = 120
+    data: ReportData | pd.DataFrame,
+    run: str | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    width: int = 120,
 ) -> str:
     """Lays out the numbers of one run for a terminal: per attribute, overall, each group and the gap.
 
@@ -47,7 +51,9 @@ def console_table(
     for attribute in selected.attributes:
         table.append([short(attribute, _LONGEST_LABEL), *[""] * (len(shown) + 2)])
         groups = [OVERALL, *selected.groups(attribute), GAP]
-        table += [_row(selected, attribute, group, f"  {group}", shown, reasons) for group in groups]
+        table += [
+            _row(selected, attribute, group, f"  {group}", shown, reasons) for group in groups
+        ]
         gaps = [selected.cell(attribute, name, GAP) for name in shown]
         if any(finite(gap.p_value) for gap in gaps):
             table.append(["  p (corrected)", "", "", *(_p_value(gap) for gap in gaps)])
@@ -67,9 +73,13 @@ def console_table(
     unit = data.unit if isinstance(data, ReportData) else "patient"
     notes = ["gap: highest − lowest group"]
     if selected.has_intervals:
-        notes = [f"[ ] {level}interval over {unit}s; {notes[0]}; * the interval of the gap excludes 0"]
+        notes = [
+            f"[ ] {level}interval over {unit}s; {notes[0]}; * the interval of the gap excludes 0"
+        ]
     if any(selected.n_tests(name) for name in shown):
-        notes.append("p: permutation test of the gap (after Holm's correction over attributes and models)")
+        notes.append(
+            "p: permutation test of the gap (after Holm's correction over attributes and models)"
+        )
     for attribute in selected.attributes:
         remark = selected.cell(attribute, selected.primary, GAP).remark
         notes += [f"{attribute}: the gap is {remark}"] if remark else []
@@ -78,7 +88,12 @@ def console_table(
 
 
 def _row(
-    selected: Selected, attribute: str, group: str, label: str, metrics: Sequence[str], reasons: dict[str, int]
+    selected: Selected,
+    attribute: str,
+    group: str,
+    label: str,
+    metrics: Sequence[str],
+    reasons: dict[str, int],
 ) -> list[str]:
     """Returns label, n, positives and a number per metric; a new reason for no number is added to `reasons`."""
     sizes = ("", "") if group == GAP else map(count, selected.sizes(attribute, group))
@@ -138,13 +153,23 @@ def summary_table(results: pd.DataFrame, run: str) -> pd.DataFrame:
         row |= {"n": n, "n_positive": n_positive}
         row |= {"n_seeds": results.loc[same, "run"].nunique(), "n_runs": results["run"].nunique()}
         for name in selected.metrics:
-            for group, key in ((OVERALL, f"overall_{name}"), (WORST, f"worst_{name}"), (GAP, f"{name}_gap")):
+            for group, key in (
+                (OVERALL, f"overall_{name}"),
+                (WORST, f"worst_{name}"),
+                (GAP, f"{name}_gap"),
+            ):
                 cell = selected.cell(attribute, name, group)
                 if (attribute, name, group) not in spread.index:
                     continue
-                over_seeds, over_runs = seeds.loc[attribute, name, group], spread.loc[attribute, name, group]
+                over_seeds, over_runs = (
+                    seeds.loc[attribute, name, group],
+                    spread.loc[attribute, name, group],
+                )
                 row |= {key: cell.value, f"{key}_low": cell.low, f"{key}_high": cell.high}
-                row |= {f"{key}_seed_mean": over_seeds["mean"], f"{key}_seed_std": over_seeds["std"]}
+                row |= {
+                    f"{key}_seed_mean": over_seeds["mean"],
+                    f"{key}_seed_std": over_seeds["std"],
+                }
                 row |= {f"{key}_runs_{which}": over_runs[which] for which in ("p5", "p50", "p95")}
         rows.append(row)
     return pd.DataFrame(rows)

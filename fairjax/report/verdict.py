@@ -43,26 +43,42 @@ def _finding(selected: Selected, attribute: str) -> Finding:
     if not gap.known:
         kind, sentence = "unknown", f"By {attribute} no gap could be computed: {gap.reason}."
     elif not gap.has_interval:
-        kind, sentence = "unknown", f"By {attribute} the gap is {number}; no interval says how sure that is."
+        kind, sentence = (
+            "unknown",
+            f"By {attribute} the gap is {number}; no interval says how sure that is.",
+        )
     elif gap.excludes_zero:
-        kind, sentence = "shown", f"By {attribute} the gap is {number}: {_ends(selected, attribute, digits)}."
+        kind, sentence = (
+            "shown",
+            f"By {attribute} the gap is {number}: {_ends(selected, attribute, digits)}.",
+        )
     else:
         most = f"one of up to {decimal(gap.high, digits)} remains compatible with the data"
         kind, sentence = "not shown", f"By {attribute} no gap could be shown: {number}; {most}."
     if gap.p_text:
         n_tests = selected.n_tests(selected.primary)
-        corrected = f", {decimal(gap.p_holm)} after Holm's correction over {n_tests} gaps" if n_tests > 1 else ""
+        corrected = (
+            f", {decimal(gap.p_holm)} after Holm's correction over {n_tests} gaps"
+            if n_tests > 1
+            else ""
+        )
         sentence += f" Permutation test: {gap.p_text.partition(',')[0]}{corrected}."
     return Finding(attribute, kind, gap, digits, sentence, _elsewhere(selected, attribute))
 
 
 def _ends(selected: Selected, attribute: str, digits: int) -> str:
     """Returns the groups with the lowest and the highest value, e.g. "female 0.79, male 0.88"."""
-    cells = {group: selected.cell(attribute, selected.primary, group) for group in selected.groups(attribute)}
-    order = sorted((group for group in cells if cells[group].known), key=lambda group: cells[group].value)
+    cells = {
+        group: selected.cell(attribute, selected.primary, group)
+        for group in selected.groups(attribute)
+    }
+    order = sorted(
+        (group for group in cells if cells[group].known), key=lambda group: cells[group].value
+    )
     words = ("lowest ", "highest ") if len(order) > 2 else ("", "")
     return ", ".join(
-        f"{word}{group} {decimal(cells[group].value, digits)}" for word, group in zip(words, (order[0], order[-1]))
+        f"{word}{group} {decimal(cells[group].value, digits)}"
+        for word, group in zip(words, (order[0], order[-1]))
     )
 
 
@@ -87,8 +103,13 @@ def few(selected: Selected, sample: str = "image") -> str:
     for attribute in selected.attributes:
         for group in selected.groups(attribute):
             n, n_positive = selected.sizes(attribute, group)
-            if selected.cell(attribute, selected.primary, group).known and min(n_positive, n - n_positive) < FEW:
-                found.append(f"{attribute} = {group} ({count(n_positive)} positive, {count(n - n_positive)} negative)")
+            if (
+                selected.cell(attribute, selected.primary, group).known
+                and min(n_positive, n - n_positive) < FEW
+            ):
+                found.append(
+                    f"{attribute} = {group} ({count(n_positive)} positive, {count(n - n_positive)} negative)"
+                )
     if not found:
         return ""
     return f"Fewer than {FEW} {sample}s of one class: {some(found)}. Such intervals are rough, and often too narrow."

@@ -17,7 +17,8 @@ from scipy import ndimage
 from fairjax.datasets.dataset import Dataset
 from fairjax.models.sam.tokens import BOTTOM_RIGHT, NEGATIVE, TOP_LEFT, Points
 from fairjax.segmentation.decode import SELECTIONS, masks_of_prompt
-from fairjax.segmentation.infer import LoadPrompted, Segmenter
+from fairjax.segmentation.loader import LoadPrompted
+from fairjax.segmentation.segmenter import Segmenter
 
 TRUTH, MASK, PROMPT = (0, 158, 115), (230, 97, 0), (255, 230, 0)  # green, orange, yellow
 SIDE = 320  # pixels of the longer side of an overlay
@@ -41,7 +42,11 @@ class Case:
 
 
 def look(
-    dataset: Dataset, segmenter: Segmenter, load: LoadPrompted, wanted: list[tuple[int, int, int]], selection: str
+    dataset: Dataset,
+    segmenter: Segmenter,
+    load: LoadPrompted,
+    wanted: list[tuple[int, int, int]],
+    selection: str,
 ) -> list[Case]:
     """Segments a few objects again, to be looked at.
 
@@ -59,27 +64,39 @@ def look(
         module: Any = nnx.merge(graph, state)
         embedding = module.embed(one["pixels"][None])
         points = Points(coords, labels)
-        return masks_of_prompt(module, embedding, points, one["rows"], one["columns"], frame.space, frame.threshold)
+        return masks_of_prompt(
+            module, embedding, points, one["rows"], one["columns"], frame.space, frame.threshold
+        )
 
     cases = []
     for row, place, number in wanted:
         _, arrays, _ = load.map(row)
         assert isinstance(arrays, dict)
         image = dataset.read(load.images[row])
-        used = arrays["rows"].any(axis=1).sum(), arrays["columns"].any(axis=1).sum() + load.scoring.skip_first_column
+        used = (
+            arrays["rows"].any(axis=1).sum(),
+            arrays["columns"].any(axis=1).sum() + load.scoring.skip_first_column,
+        )
         q = place * len(load.plan.instances) + number
-        masks, iou = (np.asarray(x) for x in candidates(state, arrays, arrays["coords"][q], arrays["labels"][q]))
+        masks, iou = (
+            np.asarray(x)
+            for x in candidates(state, arrays, arrays["coords"][q], arrays["labels"][q])
+        )
         true = arrays["truth"][place]
         overlap = [2 * (mask & true).sum() / max(mask.sum() + true.sum(), 1) for mask in masks]
         best = np.argmax(iou) if selection == SELECTIONS[0] else np.argmax(overlap)
         h, w = used
-        resized = np.asarray(Image.fromarray(image).resize((int(w), int(h)), Image.Resampling.BILINEAR))
+        resized = np.asarray(
+            Image.fromarray(image).resize((int(w), int(h)), Image.Resampling.BILINEAR)
+        )
         shown = arrays["labels"][q] >= NEGATIVE
         scale = np.array([w, h]) / np.array(
             frame.to_frame(np.array([image.shape[1], image.shape[0]]), *image.shape[:2])
         )
         coords = arrays["coords"][q][shown] * scale
-        cases.append(Case(resized, true[:h, :w], masks[best][:h, :w], coords, arrays["labels"][q][shown]))
+        cases.append(
+            Case(resized, true[:h, :w], masks[best][:h, :w], coords, arrays["labels"][q][shown])
+        )
     return cases
 
 

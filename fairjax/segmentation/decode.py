@@ -13,11 +13,17 @@ from fairjax.metrics.overlap import MEASURES, dice
 from fairjax.models.sam.tokens import Points
 
 AT_ONCE = 16  # prompts of an image that are decoded together: bounds memory, about 60 MB each at 1024 pixels
-SELECTIONS = ("predicted", "oracle")  # the candidate with the highest predicted IoU, and that with the highest Dice
+SELECTIONS = (
+    "predicted",
+    "oracle",
+)  # the candidate with the highest predicted IoU, and that with the highest Dice
 
 
 def enlarge(
-    masks: Float[Array, "*s h w"], rows: Float[Array, "H h"], columns: Float[Array, "W w"], space: str = "logits"
+    masks: Float[Array, "*s h w"],
+    rows: Float[Array, "H h"],
+    columns: Float[Array, "W w"],
+    space: str = "logits",
 ) -> Float[Array, "*s H W"]:
     """Enlarges masks by two matrices, as logits or as probabilities; in full float32, which decides on borders."""
     values = jax.nn.sigmoid(masks) if space == "probabilities" else masks
@@ -25,7 +31,13 @@ def enlarge(
 
 
 def masks_of_prompt(
-    module: Any, embedding: dict[str, Array], points: Points, rows: Array, columns: Array, space: str, threshold: float
+    module: Any,
+    embedding: dict[str, Array],
+    points: Points,
+    rows: Array,
+    columns: Array,
+    space: str,
+    threshold: float,
 ) -> tuple[Bool[Array, "m H W"], Float[Array, " m"]]:
     """The candidate masks of one prompt at the size of its image, and their predicted IoU.
 
@@ -75,12 +87,16 @@ def measure_batch(
         def prompt(asked: tuple[Array, Array, Array]) -> Float[Array, " k"]:
             coords, labels, target = asked
             points = Points(coords, labels)
-            masks, iou = masks_of_prompt(module, of_image, points, one["rows"], one["columns"], space, threshold)
+            masks, iou = masks_of_prompt(
+                module, of_image, points, one["rows"], one["columns"], space, threshold
+            )
             true = one["truth"][target]
             overlap = jax.vmap(lambda mask: dice(mask, true, empty))(masks)
             chosen = [masks[jnp.argmax(iou)], masks[jnp.argmax(overlap)]]
             found = [
-                MEASURES[name].of(mask, true, one["spacing"], jnp.float32(tolerance), jnp.float32(empty))
+                MEASURES[name].of(
+                    mask, true, one["spacing"], jnp.float32(tolerance), jnp.float32(empty)
+                )
                 for mask in chosen
                 for name in measures
             ]

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from fairjax import progress
 from fairjax.datasets.files import FRAGMENT
 from fairjax.metrics.disparity import DISPARITIES
 from fairjax.segmentation.decode import SELECTIONS
-from fairjax.segmentation.infer import Measured
 from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.segmenter import Measured
 from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.rows import Attribute
+from fairjax.utils import progress
 
 FROZEN = "frozen"  # the method of the model as it is
 
@@ -41,11 +41,16 @@ def runs(
         places = [place for place, name in enumerate(kinds) if name == kind]
         for s, selection in enumerate(SELECTIONS):
             draws: list[tuple[int | None, list[int]]] = [(None, places)]
-            draws += [(draw, [place]) for draw, place in enumerate(places)] if len(places) > 1 else []
+            draws += (
+                [(draw, [place]) for draw, place in enumerate(places)] if len(places) > 1 else []
+            )
             for draw, chosen in draws:
                 facts = {"run": run_name(kind, selection, draw), "method": FROZEN, "prompt": kind}
                 values = _mean(measured.values[:, chosen, s].astype(np.float64))
-                yield facts | {"selection": selection, "seed": draw}, dict(zip(measures, values.T, strict=True))
+                yield (
+                    facts | {"selection": selection, "seed": draw},
+                    dict(zip(measures, values.T, strict=True)),
+                )
 
 
 def tuned_runs(
@@ -59,12 +64,18 @@ def tuned_runs(
       plan, measures: as in `runs`.
     """
     found = {
-        seed: [(facts, values) for facts, values in runs(measured, plan, measures) if facts["seed"] is None]
+        seed: [
+            (facts, values)
+            for facts, values in runs(measured, plan, measures)
+            if facts["seed"] is None
+        ]
         for seed, measured in of_seeds.items()
     }
     for place, (facts, _) in enumerate(next(iter(found.values()))):
         of_seed = {seed: ran[place][1] for seed, ran in found.items()}
-        stacked = {name: np.stack([values[name] for values in of_seed.values()]) for name in measures}
+        stacked = {
+            name: np.stack([values[name] for values in of_seed.values()]) for name in measures
+        }
         values = {name: _mean(value.T[..., None])[:, 0] for name, value in stacked.items()}
         facts = facts | {"run": f"{method}:{facts['run']}", "method": method}
         yield facts, values
@@ -113,7 +124,8 @@ def evaluate(
         for measure in measures:
             known = [~np.isnan(values[measure]) for _, values in found]
             for pattern, members in itertools.groupby(
-                sorted(range(len(found)), key=lambda i: known[i].tobytes()), key=lambda i: known[i].tobytes()
+                sorted(range(len(found)), key=lambda i: known[i].tobytes()),
+                key=lambda i: known[i].tobytes(),
             ):
                 chosen = list(members)
                 keep = np.frombuffer(pattern, bool)
@@ -134,10 +146,14 @@ def evaluate(
                 table = pd.DataFrame(columns)
                 position = np.array(chosen)[table.pop("run").to_numpy()]
                 facts = pd.DataFrame([facts for facts, _ in found]).astype({"seed": float})
-                parts.append(pd.concat([facts.iloc[position].reset_index(drop=True), table], axis=1))
+                parts.append(
+                    pd.concat([facts.iloc[position].reset_index(drop=True), table], axis=1)
+                )
     tidy = pd.concat(parts, ignore_index=True).assign(n_positive=np.nan)
     order = {facts["run"]: i for i, (facts, _) in enumerate(found)}
-    return tidy.sort_values("run", key=lambda run: run.map(order), kind="stable").reset_index(drop=True)
+    return tidy.sort_values("run", key=lambda run: run.map(order), kind="stable").reset_index(
+        drop=True
+    )
 
 
 def differences(
@@ -174,7 +190,8 @@ def differences(
             (methods.index(a), methods.index(b))
             for place, b in enumerate(baselines)
             for a in methods
-            if b in methods and a not in baselines[: place + 1]  # of two baselines, the later to the earlier one
+            if b in methods
+            and a not in baselines[: place + 1]  # of two baselines, the later to the earlier one
         ]
         for measure in measures if pairs else ():
             scores = np.stack([values[measure] for values in of_method.values()])
@@ -194,7 +211,9 @@ def differences(
             )
             columns = pd.DataFrame(evaluation.evaluate_and_compare(scores[:, keep], 0.0, pairs)[1])
             columns[["a", "b"]] = columns[["a", "b"]].map(methods.__getitem__)
-            parts.append(columns.drop(columns="n_positive").assign(prompt=prompt, selection=selection))
+            parts.append(
+                columns.drop(columns="n_positive").assign(prompt=prompt, selection=selection)
+            )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -218,7 +237,9 @@ def by_volume(measured: Measured, volumes: Int[np.ndarray, " n"]) -> Measured:
         target=first["class"],
         pixels=grouped["pixels"].sum().to_numpy(),
     )
-    values = np.stack([_mean(np.moveaxis(measured.values[rows], 0, -2).astype(np.float64)) for rows in members])
+    values = np.stack(
+        [_mean(np.moveaxis(measured.values[rows], 0, -2).astype(np.float64)) for rows in members]
+    )
     iou = np.stack([measured.predicted_iou[rows].mean(0) for rows in members])
     return dataclasses.replace(measured, table=pooled, values=values, predicted_iou=iou)
 
@@ -231,5 +252,9 @@ def per_object(measured: Measured, plan: Plan, measures: Sequence[str]) -> pd.Da
             values = pd.DataFrame(measured.values[:, place, s], columns=list(measures))
             facts = {"prompt": kind, "draw": draw, "selection": selection}
             frame = measured.table.drop(columns="row").assign(**facts)
-            frames.append(pd.concat([frame, values], axis=1).assign(predicted_iou=measured.predicted_iou[:, place]))
+            frames.append(
+                pd.concat([frame, values], axis=1).assign(
+                    predicted_iou=measured.predicted_iou[:, place]
+                )
+            )
     return pd.concat(frames, ignore_index=True)

@@ -27,7 +27,9 @@ class Frame:
     decoder: MaskDecoderConfig
     cut: float | None = None
 
-    def to_frame(self, xy: Float[np.ndarray, "*s 2"], height: int, width: int) -> Float[np.ndarray, "*s 2"]:
+    def to_frame(
+        self, xy: Float[np.ndarray, "*s 2"], height: int, width: int
+    ) -> Float[np.ndarray, "*s 2"]:
         """Points (x, y) in pixels of an image of this height and width -> in pixels of the model's input."""
         h, w = self.preprocess.resized_shape(height, width)
         return xy * np.array([w / width, h / height])
@@ -36,7 +38,9 @@ class Frame:
         """What enlarges a mask of low × low pixels to the image: `rows` (H, low) and `columns` (W, low)."""
         size = self.preprocess.size
         frame = (size, size) if self.decoder.upscale == "input" else None
-        return mask_matrices((low, low), frame, self.preprocess.resized_shape(height, width), (height, width))
+        return mask_matrices(
+            (low, low), frame, self.preprocess.resized_shape(height, width), (height, width)
+        )
 
     @property
     def space(self) -> str:

@@ -11,9 +11,9 @@ import pandas as pd
 from jaxtyping import Bool, Int
 from scipy import ndimage
 
-from fairjax import progress
 from fairjax.datasets.dataset import Dataset
-from fairjax.errors import UserError, lookup
+from fairjax.utils import progress
+from fairjax.utils.errors import UserError, lookup
 
 MODES = {
     "class": "all pixels of a class are one object",
@@ -24,7 +24,18 @@ MODES = {
 }
 LARGE = 0.25  # of the largest component: what counts as large
 TOUCHING = np.ones((3, 3), int)  # components are connected by edges and corners
-COLUMNS = ["row", "image", "target", "class", "component", "pixels", "height", "width", "mm_y", "mm_x"]
+COLUMNS = [
+    "row",
+    "image",
+    "target",
+    "class",
+    "component",
+    "pixels",
+    "height",
+    "width",
+    "mm_y",
+    "mm_x",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +55,9 @@ class Rule:
     def __post_init__(self):
         lookup("objects", self.mode, MODES)
 
-    def find(self, codes: Int[np.ndarray, "h w"], n_classes: int) -> Iterator[tuple[int, int, Bool[np.ndarray, "h w"]]]:
+    def find(
+        self, codes: Int[np.ndarray, "h w"], n_classes: int
+    ) -> Iterator[tuple[int, int, Bool[np.ndarray, "h w"]]]:
         """(class, component, mask) of every object; components by falling size, and 0 where a class is one object."""
         for code in range(1, n_classes + 1):
             mask = codes == code
@@ -60,8 +73,12 @@ class Rule:
         if self.mode in ("left", "right"):
             large = order[sizes[order] >= LARGE * sizes.max(initial=0)]
             middle = {label: np.nonzero(labels == label + 1)[1].mean() for label in large}
-            order = np.array(sorted(large, key=middle.__getitem__, reverse=self.mode == "right"), int)
-        return [labels == label + 1 for label in order[: self.most if self.mode == "component" else 1]]
+            order = np.array(
+                sorted(large, key=middle.__getitem__, reverse=self.mode == "right"), int
+            )
+        return [
+            labels == label + 1 for label in order[: self.most if self.mode == "component" else 1]
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +121,9 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
             if codes.ndim != 2:
                 return f"ValueError: a mask of shape {codes.shape} is not one of an image"
             spacing = dataset.pixel_spacing(images[row]) or (np.nan, np.nan)
-        except Exception as error:  # whatever a decoder throws at a broken file, the other masks go on
+        except (
+            Exception
+        ) as error:  # whatever a decoder throws at a broken file, the other masks go on
             return f"{type(error).__name__}: {error}"
         return [
             (
@@ -134,5 +153,9 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
             found += result
             empty += len(classes) - len({entry[COLUMNS.index("class")] for entry in result})
     if not found:
-        raise UserError(f"{dataset.name}: there is nothing to segment in {len(rows)} masks of {len(dataset)} images")
-    return Objects(pd.DataFrame(found, columns=COLUMNS), len(dataset) - len(rows), empty, unreadable)
+        raise UserError(
+            f"{dataset.name}: there is nothing to segment in {len(rows)} masks of {len(dataset)} images"
+        )
+    return Objects(
+        pd.DataFrame(found, columns=COLUMNS), len(dataset) - len(rows), empty, unreadable
+    )

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-from fairjax.errors import UserError, did_you_mean
+from fairjax.utils.errors import UserError, did_you_mean
 
 Mask = Bool[np.ndarray, "h w"]
 
@@ -96,7 +96,11 @@ class Plan:
     @property
     def instances(self) -> list[tuple[str, int]]:
         """(kind, draw) of every prompt, in order."""
-        return [(kind, draw) for kind in self.kinds for draw in range(self.draws if self._is_random(kind) else 1)]
+        return [
+            (kind, draw)
+            for kind in self.kinds
+            for draw in range(self.draws if self._is_random(kind) else 1)
+        ]
 
     def _is_random(self, kind: str) -> bool:
         return KINDS[kind].random or (kind == "bbox" and self.jitter > 0)
@@ -115,7 +119,7 @@ class Plan:
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Random numbers by name: the stream `prompts` of `fairjax.random`, for processes that have no jax."""
+    """Random numbers by name: the stream `prompts` of `fairjax.utils.random`, for processes that have no jax."""
     words = "\0".join(["prompts", *map(str, names)])
     return np.random.default_rng([seed, *hashlib.sha256(words.encode()).digest()])
 
@@ -129,7 +133,11 @@ def parse(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split("+") if name.strip())
     for name in names:
         if name not in KINDS:
-            raise UserError(f"unknown prompt {name!r}{did_you_mean(name, KINDS)}; there are {', '.join(KINDS)}")
+            raise UserError(
+                f"unknown prompt {name!r}{did_you_mean(name, KINDS)}; there are {', '.join(KINDS)}"
+            )
     if not names or len(set(names)) < len(names):
-        raise UserError(f"prompts must be different names joined by +, of {', '.join(KINDS)}; not {text!r}")
+        raise UserError(
+            f"prompts must be different names joined by +, of {', '.join(KINDS)}; not {text!r}"
+        )
     return names

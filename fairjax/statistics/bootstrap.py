@@ -10,7 +10,7 @@ import numpy as np
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, Int, Shaped, UInt32
 
-from fairjax.random import stream
+from fairjax.utils.random import stream
 
 
 @jax.tree_util.register_dataclass
@@ -32,7 +32,10 @@ class Resampling:
 
     @classmethod
     def build(
-        cls, n: int, clusters: Shaped[np.ndarray, " n"] | None = None, strata: Int[np.ndarray, " n"] | None = None
+        cls,
+        n: int,
+        clusters: Shaped[np.ndarray, " n"] | None = None,
+        strata: Int[np.ndarray, " n"] | None = None,
     ) -> Resampling:
         """Numbers clusters by stratum, on the host.
 
@@ -43,9 +46,17 @@ class Resampling:
           strata: (n,) codes; as many clusters are drawn from a stratum as it has. A cluster whose samples have several
             codes belongs to the stratum of clusters with the same set of codes.
         """
-        code = np.arange(n) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+        code = (
+            np.arange(n)
+            if clusters is None
+            else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+        )
         n_clusters = int(code.max(initial=-1)) + 1
-        stratum = np.zeros(n_clusters, np.int64) if strata is None else signatures(code, n_clusters, strata)
+        stratum = (
+            np.zeros(n_clusters, np.int64)
+            if strata is None
+            else signatures(code, n_clusters, strata)
+        )
         sizes = np.bincount(stratum)
         new_code = np.empty(n_clusters, np.int32)
         new_code[np.argsort(stratum, kind="stable")] = np.arange(n_clusters)
@@ -62,7 +73,9 @@ class Resampling:
         return replicate_weights(self, seed, numbers)
 
 
-def replicate_weights(resampling: Resampling, seed: int | Array, replicates: Int[Array, " b"]) -> Float[Array, "n b"]:
+def replicate_weights(
+    resampling: Resampling, seed: int | Array, replicates: Int[Array, " b"]
+) -> Float[Array, "n b"]:
     """Draws clusters with replacement, as many as there are, and counts how often each sample is in.
 
     Replicate b depends on the seed and on b alone, never on which others are drawn with it.
@@ -85,9 +98,15 @@ def replicate_weights(resampling: Resampling, seed: int | Array, replicates: Int
     words = jax.vmap(threefry_2x32, (0, None), out_axes=1)(keys, counters)[:n_draws]
     drawn = resampling.first[:, None] + _high_word(words, resampling.size[:, None])
     flat = drawn.astype(jnp.int32) * n_replicates + jnp.arange(n_replicates)
-    counts = jnp.zeros(n_draws * n_replicates).at[flat.reshape(-1)].add(1.0, mode="promise_in_bounds")
+    counts = (
+        jnp.zeros(n_draws * n_replicates).at[flat.reshape(-1)].add(1.0, mode="promise_in_bounds")
+    )
     counts = counts.reshape(n_draws, n_replicates)
-    return counts if resampling.identity else counts.at[resampling.cluster].get(mode="promise_in_bounds")
+    return (
+        counts
+        if resampling.identity
+        else counts.at[resampling.cluster].get(mode="promise_in_bounds")
+    )
 
 
 def _high_word(a: UInt32[Array, " ..."], b: UInt32[Array, " ..."]) -> UInt32[Array, " ..."]:
@@ -108,7 +127,9 @@ def signatures(code: np.ndarray, n_clusters: int, strata: np.ndarray) -> np.ndar
     """
     stratum_code = np.unique(strata, return_inverse=True)[1].reshape(-1)
     pairs = np.unique(np.stack([code, stratum_code], 1), axis=0)
-    token = np.random.default_rng(0).integers(1, 2**63, stratum_code.max(initial=-1) + 1, dtype=np.int64)
+    token = np.random.default_rng(0).integers(
+        1, 2**63, stratum_code.max(initial=-1) + 1, dtype=np.int64
+    )
     signature = np.zeros(n_clusters, np.int64)
     np.bitwise_xor.at(signature, pairs[:, 0], token[pairs[:, 1]])
     return np.unique(signature, return_inverse=True)[1].reshape(-1)

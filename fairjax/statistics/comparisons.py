@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 def holm(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
@@ -72,8 +72,14 @@ def wilcoxon(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> SignedRa
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     difference = difference[~np.isnan(difference)]
     if difference.size < 2:
-        return SignedRank(difference.size, float(np.median(difference)) if difference.size else np.nan, np.nan)
-    p = 1.0 if not difference.any() else float(stats.wilcoxon(difference, zero_method="zsplit").pvalue)
+        return SignedRank(
+            difference.size, float(np.median(difference)) if difference.size else np.nan, np.nan
+        )
+    p = (
+        1.0
+        if not difference.any()
+        else float(stats.wilcoxon(difference, zero_method="zsplit").pvalue)
+    )
     return SignedRank(difference.size, float(np.median(difference)), p)
 
 
@@ -98,7 +104,9 @@ class Ranks(NamedTuple):
     n_dropped: int
 
 
-def friedman_nemenyi(table: Float[np.ndarray, "n k"], higher_is_better: bool = True, alpha: float = 0.05) -> Ranks:
+def friedman_nemenyi(
+    table: Float[np.ndarray, "n k"], higher_is_better: bool = True, alpha: float = 0.05
+) -> Ranks:
     """Ranks methods over datasets, and says which ranks differ.
 
     Args:
@@ -127,7 +135,15 @@ def friedman_nemenyi(table: Float[np.ndarray, "n k"], higher_is_better: bool = T
         statistic, p_value = np.nan, wilcoxon(*complete.T).p_value
     q = stats.studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
     critical = float(q * np.sqrt(k * (k + 1) / (6 * n_datasets)))
-    return Ranks(ranks, statistic, p_value, critical, _cliques(ranks, critical), n_datasets, len(table) - n_datasets)
+    return Ranks(
+        ranks,
+        statistic,
+        p_value,
+        critical,
+        _cliques(ranks, critical),
+        n_datasets,
+        len(table) - n_datasets,
+    )
 
 
 def _cliques(ranks: np.ndarray, critical: float) -> list[list[int]]:
@@ -135,6 +151,8 @@ def _cliques(ranks: np.ndarray, critical: float) -> list[list[int]]:
     order = np.argsort(ranks, kind="stable")
     last = np.searchsorted(ranks[order], ranks[order] + critical, side="right")
     longest = [
-        (first, end) for first, end in enumerate(last) if end - first > 1 and (not first or end > last[first - 1])
+        (first, end)
+        for first, end in enumerate(last)
+        if end - first > 1 and (not first or end > last[first - 1])
     ]
     return [order[first:end].tolist() for first, end in longest]

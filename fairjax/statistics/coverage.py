@@ -49,7 +49,11 @@ class Design(NamedTuple):
         tpr = stats.norm.cdf((np.array(self.separation) - self.cut) / self.spread)
         found: dict[tuple[str, str], float] = {}
         for metric, (a, b) in {"auc": auc, "tpr": tpr}.items():
-            found |= {(metric, "a"): float(a), (metric, "b"): float(b), (metric, "a − b"): float(a - b)}
+            found |= {
+                (metric, "a"): float(a),
+                (metric, "b"): float(b),
+                (metric, "a − b"): float(a - b),
+            }
         return found
 
 
@@ -77,12 +81,16 @@ def study(design: Design) -> Study:
 def draw_scores(design: Design, who: Study, n_studies: int, seed: int = 0) -> np.ndarray:
     """(studies, n) probabilities."""
     rng = np.random.default_rng(seed)
-    of_patient = rng.normal(0, design.patient_sd, (n_studies, who.patients[-1] + 1))[:, who.patients]
+    of_patient = rng.normal(0, design.patient_sd, (n_studies, who.patients[-1] + 1))[
+        :, who.patients
+    ]
     mean = np.array(design.separation)[who.groups] * who.labels
     return 1 / (1 + np.exp(-(mean + of_patient + rng.normal(size=of_patient.shape))))
 
 
-def coverage(design: Design, n_studies: int, n_boot: int, interval: str = "percentile", seed: int = 0) -> pd.DataFrame:
+def coverage(
+    design: Design, n_studies: int, n_boot: int, interval: str = "percentile", seed: int = 0
+) -> pd.DataFrame:
     """Share of studies whose intervals hold the truth.
 
     Args:
@@ -97,13 +105,26 @@ def coverage(design: Design, n_studies: int, n_boot: int, interval: str = "perce
     """
     who = study(design)
     scores = draw_scores(design, who, n_studies, seed)
-    ends = _delong(who, scores) if interval == "delong" else _bootstrap(design, who, scores, n_boot, interval)
+    ends = (
+        _delong(who, scores)
+        if interval == "delong"
+        else _bootstrap(design, who, scores, n_boot, interval)
+    )
     rows = []
     for (metric, group), truth in design.truth().items():
         if (metric, group) in ends:
             low, high = ends[metric, group]
             covered = ((low <= truth) & (truth <= high)).mean()
-            rows.append((metric, group, truth, covered, (high - low).mean(), int(who.labels[who.groups == 0].sum())))
+            rows.append(
+                (
+                    metric,
+                    group,
+                    truth,
+                    covered,
+                    (high - low).mean(),
+                    int(who.labels[who.groups == 0].sum()),
+                )
+            )
     return pd.DataFrame(rows, columns=["metric", "group", "truth", "covered", "width", "positives"])
 
 
@@ -112,7 +133,11 @@ def _bootstrap(design: Design, who: Study, scores: np.ndarray, n_boot: int, inte
     attributes = {"g": (who.groups, list(GROUPS))}
     evaluation = Evaluation(who.labels, attributes, who.labels.size, who.patients, **options)  # type: ignore[arg-type]
     parts = [
-        pd.DataFrame(evaluation.evaluate(scores[start : start + _RUNS_AT_ONCE], 1 / (1 + np.exp(-design.cut))))
+        pd.DataFrame(
+            evaluation.evaluate(
+                scores[start : start + _RUNS_AT_ONCE], 1 / (1 + np.exp(-design.cut))
+            )
+        )
         for start in range(0, len(scores), _RUNS_AT_ONCE)
     ]
     table = pd.concat(parts)
@@ -126,9 +151,12 @@ def _delong(who: Study, scores: np.ndarray) -> dict:
     for run in scores:
         members = [who.groups == code for code in range(len(GROUPS))]
         (a, of_a), (b, of_b) = (
-            delong.auc_influence(run[m], who.labels[m], who.patients[m], n_patients) for m in members
+            delong.auc_influence(run[m], who.labels[m], who.patients[m], n_patients)
+            for m in members
         )
         found["auc", "a"].append(delong.interval(a, float(np.linalg.norm(of_a)), 0.95))
         found["auc", "b"].append(delong.interval(b, float(np.linalg.norm(of_b)), 0.95))
-        found["auc", "a − b"].append(delong.difference_interval(a - b, float(np.linalg.norm(of_a - of_b)), 0.95))
+        found["auc", "a − b"].append(
+            delong.difference_interval(a - b, float(np.linalg.norm(of_a - of_b)), 0.95)
+        )
     return {key: tuple(np.array(ends).T) for key, ends in found.items()}

@@ -53,7 +53,9 @@ def auc_influence(
     for component, side in zip(below, (positive, ~positive), strict=True):
         size = np.unique(clusters[side]).size
         correction = np.sqrt(size / (size - 1)) if size > 1 else np.nan
-        influence += correction * np.bincount(clusters[side], (component - auc) / side.sum(), n_clusters)
+        influence += correction * np.bincount(
+            clusters[side], (component - auc) / side.sum(), n_clusters
+        )
     return auc, influence
 
 
@@ -98,9 +100,15 @@ def delong_test(
       labels: (n,) in {0, 1}.
       clusters: (n,) codes of patients; None: every sample is one.
     """
-    codes = np.arange(len(labels)) if clusters is None else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    codes = (
+        np.arange(len(labels))
+        if clusters is None
+        else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+    )
     n_clusters = int(codes.max(initial=-1)) + 1
-    (auc_a, of_a), (auc_b, of_b) = (auc_influence(scores, labels, codes, n_clusters) for scores in (a, b))
+    (auc_a, of_a), (auc_b, of_b) = (
+        auc_influence(scores, labels, codes, n_clusters) for scores in (a, b)
+    )
     difference, se = auc_a - auc_b, float(np.linalg.norm(of_a - of_b))
     return Test(difference, se, difference / se if se else 0.0, p_value(difference, se))
 

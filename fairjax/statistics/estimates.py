@@ -58,12 +58,18 @@ class Values(NamedTuple):
     def take(self, index: Sequence[int] | np.ndarray, axis: int) -> Values:
         """Those of some metrics (axis 0), cells (1) or runs (2)."""
         sample, bootstrap = self.sample.take(index, axis), self.bootstrap.take(index, axis)
-        return Values(sample, bootstrap, None if self.jackknife is None else self.jackknife.take(index, axis))
+        return Values(
+            sample, bootstrap, None if self.jackknife is None else self.jackknife.take(index, axis)
+        )
 
-    def contrast(self, a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray, axis: int) -> Values:
+    def contrast(
+        self, a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray, axis: int
+    ) -> Values:
         """Differences a − b of cells (axis 1) or runs (2)."""
         a_, b_ = self.take(a, axis), self.take(b, axis)
-        jackknife = None if a_.jackknife is None or b_.jackknife is None else a_.jackknife - b_.jackknife
+        jackknife = (
+            None if a_.jackknife is None or b_.jackknife is None else a_.jackknife - b_.jackknife
+        )
         return Values(a_.sample - b_.sample, a_.bootstrap - b_.bootstrap, jackknife)
 
     def interval(self, confidence: float | np.ndarray) -> Interval:
@@ -72,7 +78,10 @@ class Values(NamedTuple):
             ends = intervals.percentile(self.bootstrap, confidence)
         else:
             ends = intervals.bca(self.sample, self.bootstrap, self.jackknife, confidence)
-        low, high = (np.where(np.isclose(end, self.sample, _ROUNDING, _ROUNDING), self.sample, end) for end in ends)
+        low, high = (
+            np.where(np.isclose(end, self.sample, _ROUNDING, _ROUNDING), self.sample, end)
+            for end in ends
+        )
         return low, high
 
 
@@ -94,7 +103,9 @@ def estimate(plan: RowPlan, metrics: Sequence[str], values: Values, confidence: 
     return result
 
 
-def criteria(plan: RowPlan, metrics: Sequence[str], values: Values, confidence: float) -> tuple[list[Row], Estimates]:
+def criteria(
+    plan: RowPlan, metrics: Sequence[str], values: Values, confidence: float
+) -> tuple[list[Row], Estimates]:
     """Computes the criteria of fairness of every attribute whose metrics are there.
 
     Returns:
@@ -117,7 +128,10 @@ def criteria_of(metrics: Sequence[str]) -> list[str]:
 
 
 def simple(
-    values: Values, confidence: float, rows: Sequence[Row], bounds: tuple[float, float] = (-np.inf, np.inf)
+    values: Values,
+    confidence: float,
+    rows: Sequence[Row],
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple:
     """Value, ends of the interval and number of undefined replicates of rows of cells or differences.
 
@@ -131,7 +145,9 @@ def simple(
       Four of (K, R).
     """
     n = np.array([row.n_clusters for row in rows])[:, None]
-    low, high = (np.clip(end, *bounds) for end in values.interval(intervals.expanded(confidence, n)))
+    low, high = (
+        np.clip(end, *bounds) for end in values.interval(intervals.expanded(confidence, n))
+    )
     if bounds == SHARE:
         certain = (low == high) & (values.sample == low)
         low = np.where(certain & (low == 1), intervals.perfect(confidence, n), low)
@@ -139,13 +155,19 @@ def simple(
     return values.sample[0], low[0], high[0], intervals.invalid(values.bootstrap)[0]
 
 
-def _disparity(name: str, metric: str, m: int, row: Row, values: Values, confidence: float) -> tuple:
+def _disparity(
+    name: str, metric: str, m: int, row: Row, values: Values, confidence: float
+) -> tuple:
     """As `simple`, of one disparity: each (R,)."""
     disparity, of = DISPARITIES[name], METRICS[metric]
     groups, replicates = values.sample[m, list(row.cells)], values.bootstrap[m, list(row.cells)]
     plain = disparity.value(groups, values.sample[m, row.overall], of)
     in_replicates = disparity.value(replicates, values.bootstrap[m, row.overall], of)
-    value = np.maximum(2 * plain - intervals.mean(in_replicates), 0) if disparity.bias_corrected else plain
+    value = (
+        np.maximum(2 * plain - intervals.mean(in_replicates), 0)
+        if disparity.bias_corrected
+        else plain
+    )
     if disparity.bias_corrected and not in_replicates.shape[-1]:
         value = np.full(plain.shape, np.nan)
     sampled = Sampled(plain, in_replicates, groups, replicates)
@@ -155,13 +177,20 @@ def _disparity(name: str, metric: str, m: int, row: Row, values: Values, confide
     return value, np.maximum(low, least), np.minimum(high, most), intervals.invalid(in_replicates)
 
 
-def _criterion(criterion: Criterion, metrics: Sequence[str], row: Row, values: Values, confidence: float) -> tuple:
+def _criterion(
+    criterion: Criterion, metrics: Sequence[str], row: Row, values: Values, confidence: float
+) -> tuple:
     """As `_disparity`; of several metrics, the interval is made as that of a spread, from the combined errors."""
     if len(criterion.metrics) == 1:
         (metric,) = criterion.metrics
-        return _disparity(criterion.disparity, metric, metrics.index(metric), row, values, confidence)
+        return _disparity(
+            criterion.disparity, metric, metrics.index(metric), row, values, confidence
+        )
     at = np.ix_([metrics.index(metric) for metric in criterion.metrics], row.cells)
-    groups, replicates = values.sample[at].swapaxes(0, 1), values.bootstrap[at].swapaxes(0, 1)  # (G, metrics, R, B)
+    groups, replicates = (
+        values.sample[at].swapaxes(0, 1),
+        values.bootstrap[at].swapaxes(0, 1),
+    )  # (G, metrics, R, B)
 
     def combined(groups: np.ndarray, *_) -> np.ndarray:
         return criterion.combine(gap(groups), axis=0)
@@ -171,7 +200,11 @@ def _criterion(criterion: Criterion, metrics: Sequence[str], row: Row, values: V
     low, high = intervals.spread(value, groups, replicates, level, combined)
     high = np.minimum(high, 1)
     n_invalid = intervals.invalid(combined(replicates))
-    return (1 - value, 1 - high, 1 - low, n_invalid) if criterion.complement else (value, low, high, n_invalid)
+    return (
+        (1 - value, 1 - high, 1 - low, n_invalid)
+        if criterion.complement
+        else (value, low, high, n_invalid)
+    )
 
 
 def _unzip(rows: Sequence[tuple[int, Row]]) -> tuple[list[int], list[Row]]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from fairjax.errors import UserError, lookup
 from fairjax.metrics import table
 from fairjax.metrics.cells import Cells
 from fairjax.metrics.disparity import CORE, CRITERION
@@ -20,9 +19,12 @@ from fairjax.statistics.permutation import gap_p_values
 from fairjax.statistics.replicates import Draws, plan_chunks, replicate_values, sample_values
 from fairjax.statistics.rows import ALL, CELL, CLASSES, NO_CLASSES, OK, Attribute, Row, RowPlan
 from fairjax.statistics.schemes import Jackknife
+from fairjax.utils.errors import UserError, lookup
 
 INTERVALS = ("percentile", "bca")
-_ENTRIES_AT_ONCE = 2**20  # of cells that are evaluated together: what bounds the memory for many samples
+_ENTRIES_AT_ONCE = (
+    2**20
+)  # of cells that are evaluated together: what bounds the memory for many samples
 Columns = dict[str, np.ndarray]
 
 
@@ -59,7 +61,9 @@ def evaluate_runs(
     Raises:
       UserError: The input is not what it should be.
     """
-    return Evaluation(labels, attributes, np.shape(scores)[-1], clusters, **options).evaluate(scores, thresholds)
+    return Evaluation(labels, attributes, np.shape(scores)[-1], clusters, **options).evaluate(
+        scores, thresholds
+    )
 
 
 class Evaluation:
@@ -124,17 +128,27 @@ class Evaluation:
         self.clusters = np.asarray(self.resampling.cluster)
         self.jackknife = Jackknife.build(self.clusters) if interval == "bca" and n_boot else None
         classes = CLASSES if self.labelled else NO_CLASSES
-        self.plan = RowPlan.build(self.labels, attributes, self.clusters, min_group, disparities, classes)
+        self.plan = RowPlan.build(
+            self.labels, attributes, self.clusters, min_group, disparities, classes
+        )
         self.batches = _batches([int(member.sum()) for member in self.plan.members])
-        self.cells = [Cells.build(self.labels, np.stack(self.plan.members[batch])) for batch in self.batches]
-        self.weights = np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
+        self.cells = [
+            Cells.build(self.labels, np.stack(self.plan.members[batch])) for batch in self.batches
+        ]
+        self.weights = (
+            np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
+        )
 
     @property
     def n_columns(self) -> int:
         """Replicates of the bootstrap and of the jackknife that each run takes, in every batch of cells."""
-        return len(self.batches) * (self.n_boot + (self.jackknife.n_blocks if self.jackknife else 0))
+        return len(self.batches) * (
+            self.n_boot + (self.jackknife.n_blocks if self.jackknife else 0)
+        )
 
-    def evaluate(self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"] | float) -> Columns:
+    def evaluate(
+        self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"] | float
+    ) -> Columns:
         """Evaluates runs; see `evaluate_runs`."""
         return self.evaluate_and_compare(scores, thresholds, [])[0]
 
@@ -176,7 +190,10 @@ class Evaluation:
             gaps = [row._replace(group=CRITERION) for row in self.plan.rows if row.kind == "gap"]
             added = _columns(gaps, criteria_of(self.metrics), _joined(of_criteria), finite)
             order = np.argsort(np.concatenate([columns["run"], added["run"]]), kind="stable")
-            columns = {name: np.concatenate([column, added[name]])[order] for name, column in columns.items()}
+            columns = {
+                name: np.concatenate([column, added[name]])[order]
+                for name, column in columns.items()
+            }
         return columns, self._compared(kept, pairs, finite) if pairs else {}
 
     def gap_p_values(
@@ -195,7 +212,9 @@ class Evaluation:
         number = {name: i for i, name in enumerate(self._usable(attribute))}
         recoded = np.array([*(number.get(name, -1) for name in names), -1])[codes]
         data = scores, self.labels, recoded, thresholds, self.clusters, self.weights
-        return gap_p_values(*data, self.metrics, n_permutations, self.seed, self.memory_bytes, advance)
+        return gap_p_values(
+            *data, self.metrics, n_permutations, self.seed, self.memory_bytes, advance
+        )
 
     def n_usable(self, attribute: str) -> int:
         """Groups of an attribute that have numbers."""
@@ -203,9 +222,15 @@ class Evaluation:
 
     def _usable(self, attribute: str) -> list[str]:
         names = set(self.attributes[attribute][1])
-        return [row.group for _, row in self.plan.of_kind(CELL) if row.attribute == attribute and row.group in names]
+        return [
+            row.group
+            for _, row in self.plan.of_kind(CELL)
+            if row.attribute == attribute and row.group in names
+        ]
 
-    def values(self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]) -> Iterator[Values]:
+    def values(
+        self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]
+    ) -> Iterator[Values]:
         """Yields the values of the plan's cells, of a few runs at a time; NaN for a run that is not finite.
 
         Args:
@@ -218,11 +243,17 @@ class Evaluation:
         finite = is_finite(scores, thresholds)
         self._check_scores(scores[finite])
         scores = np.where(finite[:, None], scores, 0)
-        of_cells = None if self.edges is None else np.stack([self._edges_of_cells(run) for run in scores])
+        of_cells = (
+            None if self.edges is None else np.stack([self._edges_of_cells(run) for run in scores])
+        )
         edges = [None if of_cells is None else of_cells[:, batch] for batch in self.batches]
         arguments = scores, thresholds, self.weights, self.metrics
         sample = np.concatenate(
-            [sample_values(cells, *arguments, e) for cells, e in zip(self.cells, edges, strict=True)], 1
+            [
+                sample_values(cells, *arguments, e)
+                for cells, e in zip(self.cells, edges, strict=True)
+            ],
+            1,
         )
         sample[..., ~finite] = np.nan
         if not self.n_boot:
@@ -233,7 +264,9 @@ class Evaluation:
         n_entries = max(cells.n_entries for cells in self.cells)
         chunks = plan_chunks(n_entries, len(scores), self.n_boot, self.memory_bytes)
         drawn = [
-            replicate_values(cells, scores, thresholds, draws, *arguments[2:], self.seed, chunks, e, self.advance)
+            replicate_values(
+                cells, scores, thresholds, draws, *arguments[2:], self.seed, chunks, e, self.advance
+            )
             for cells, e in zip(self.cells, edges, strict=True)
         ]
         for start, batches in zip(range(0, len(scores), chunks.runs), zip(*drawn), strict=True):
@@ -245,11 +278,15 @@ class Evaluation:
     def _edges_of_cells(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, "c e"]:
         return np.stack([self.edges(scores, member) for member in self.plan.members])  # type: ignore[misc]
 
-    def _compared(self, kept: list[Values], pairs: Sequence[tuple[int, int]], finite: np.ndarray) -> Columns:
+    def _compared(
+        self, kept: list[Values], pairs: Sequence[tuple[int, int]], finite: np.ndarray
+    ) -> Columns:
         sample, bootstrap = (np.concatenate([x[i] for x in kept], 2) for i in (0, 1))
         jackknife = [x.jackknife for x in kept if x.jackknife is not None]
         a, b = np.array(pairs).T
-        values = Values(sample, bootstrap, np.concatenate(jackknife, 2) if jackknife else None).contrast(a, b, 2)
+        values = Values(
+            sample, bootstrap, np.concatenate(jackknife, 2) if jackknife else None
+        ).contrast(a, b, 2)
         cells = [row for _, row in self.plan.of_kind(CELL)]
         at = np.array([row.cells[0] for row in cells])
         values = values.take(at, 1)
@@ -270,12 +307,16 @@ class Evaluation:
             )
 
 
-def is_finite(scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
+def is_finite(
+    scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]
+) -> Bool[np.ndarray, " r"]:
     """Marks the runs that can be evaluated."""
     return np.isfinite(scores).all(1) & np.isfinite(thresholds)
 
 
-def _check(n: int, labels: np.ndarray, attributes: Mapping[str, Attribute], metrics: Sequence[str]) -> None:
+def _check(
+    n: int, labels: np.ndarray, attributes: Mapping[str, Attribute], metrics: Sequence[str]
+) -> None:
     for metric in metrics:
         lookup("metric", metric, table.METRICS)
     if labels.shape != (n,):
@@ -284,9 +325,15 @@ def _check(n: int, labels: np.ndarray, attributes: Mapping[str, Attribute], metr
         raise UserError("labels must be 0 or 1, and there must be some")
     for name, (codes, names) in attributes.items():
         if name == ALL or np.shape(codes) != labels.shape:
-            raise UserError(f"attribute {name!r} has {np.size(codes)} values, but there are {labels.size} labels")
-        if len(set(names)) != len(names) or (np.size(codes) and not -1 <= np.min(codes) <= np.max(codes) < len(names)):
-            raise UserError(f"attribute {name!r}: codes must be -1 or an index into {len(names)} distinct names")
+            raise UserError(
+                f"attribute {name!r} has {np.size(codes)} values, but there are {labels.size} labels"
+            )
+        if len(set(names)) != len(names) or (
+            np.size(codes) and not -1 <= np.min(codes) <= np.max(codes) < len(names)
+        ):
+            raise UserError(
+                f"attribute {name!r}: codes must be -1 or an index into {len(names)} distinct names"
+            )
 
 
 def _batches(sizes: Sequence[int]) -> list[slice]:
@@ -304,9 +351,13 @@ def _joined(parts: list[Estimates]) -> Estimates:
     return Estimates(*(np.concatenate(column, axis=-1) for column in zip(*parts)))
 
 
-def _columns(of: Sequence[Row], metrics: Sequence[str], estimates: Estimates, finite: np.ndarray) -> Columns:
+def _columns(
+    of: Sequence[Row], metrics: Sequence[str], estimates: Estimates, finite: np.ndarray
+) -> Columns:
     """Flattens (metric, row, run) to columns, run by run and metric by metric."""
-    value, low, high, n_invalid = (np.ascontiguousarray(e.transpose(2, 0, 1)).reshape(-1) for e in estimates)
+    value, low, high, n_invalid = (
+        np.ascontiguousarray(e.transpose(2, 0, 1)).reshape(-1) for e in estimates
+    )
     n_runs, n_metrics, n_rows = len(finite), len(metrics), len(of)
 
     def of_rows(values: Sequence, dtype: type = np.int64) -> np.ndarray:

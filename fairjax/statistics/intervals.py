@@ -41,7 +41,10 @@ def quantiles(
         position = np.nan_to_num(np.maximum(n_valid - 1, 0) * probability)
         below = np.floor(position).astype(np.int64)
         above = np.minimum(below + 1, np.maximum(n_valid - 1, 0))
-        low, high = (np.take_along_axis(ascending, i[..., None], -1)[..., 0].astype(np.float64) for i in (below, above))
+        low, high = (
+            np.take_along_axis(ascending, i[..., None], -1)[..., 0].astype(np.float64)
+            for i in (below, above)
+        )
         with np.errstate(invalid="ignore"):  # ∞ − ∞
             between = np.where(low == high, low, low + (high - low) * (position - below))
         result.append(np.where(n_valid >= MIN_VALID * n_replicates, between, np.nan))
@@ -56,10 +59,14 @@ def invalid(replicates: Float[np.ndarray, " *n b"]) -> Int[np.ndarray, " *n"]:
 def mean(replicates: Float[np.ndarray, " *n b"]) -> Float[np.ndarray, " *n"]:
     """Mean over the defined replicates; NaN where there is none."""
     n_valid = replicates.shape[-1] - invalid(replicates)
-    return np.where(n_valid > 0, np.nansum(replicates, -1, dtype=np.float64) / np.maximum(n_valid, 1), np.nan)
+    return np.where(
+        n_valid > 0, np.nansum(replicates, -1, dtype=np.float64) / np.maximum(n_valid, 1), np.nan
+    )
 
 
-def centre(value: Float[np.ndarray, " *n"], replicates: Float[np.ndarray, " *n b"]) -> Float[np.ndarray, " *n b"]:
+def centre(
+    value: Float[np.ndarray, " *n"], replicates: Float[np.ndarray, " *n b"]
+) -> Float[np.ndarray, " *n b"]:
     """Replicates moved such that their mean is the value: for statistics that resampling itself shifts."""
     return replicates + (value - mean(replicates))[..., None].astype(replicates.dtype)
 
@@ -86,7 +93,9 @@ def expanded(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, 
     Source: Hesterberg 2015, What teachers should know about the bootstrap, section 5.3.
     """
     n = np.maximum(n, 2)
-    return 1 - 2 * special.ndtr(-np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2))
+    return 1 - 2 * special.ndtr(
+        -np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2)
+    )
 
 
 def perfect(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
@@ -94,7 +103,9 @@ def perfect(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, "
     return ((1 - confidence) / 2) ** (1 / np.maximum(n, 1))
 
 
-def percentile(replicates: Float[np.ndarray, " *n b"], confidence: float | Float[np.ndarray, " *n"]) -> Interval:
+def percentile(
+    replicates: Float[np.ndarray, " *n b"], confidence: float | Float[np.ndarray, " *n"]
+) -> Interval:
     """Equal-tailed percentile interval (Efron & Tibshirani 1993, ch. 13)."""
     low, high = quantiles(replicates, ((1 - confidence) / 2, (1 + confidence) / 2))
     return low, high
@@ -118,13 +129,21 @@ def bca(
     """
     n_valid = replicates.shape[-1] - invalid(replicates)
     here = value[..., None].astype(replicates.dtype)
-    share = ((replicates < here).sum(-1) + (replicates == here).sum(-1) / 2) / np.maximum(n_valid, 1)
-    bias = special.ndtri(np.clip(share, 0.5 / np.maximum(n_valid, 1), 1 - 0.5 / np.maximum(n_valid, 1)))
+    share = ((replicates < here).sum(-1) + (replicates == here).sum(-1) / 2) / np.maximum(
+        n_valid, 1
+    )
+    bias = special.ndtri(
+        np.clip(share, 0.5 / np.maximum(n_valid, 1), 1 - 0.5 / np.maximum(n_valid, 1))
+    )
     influence = mean(jackknife)[..., None] - jackknife
     spread = np.nansum(influence**2, -1, dtype=np.float64) ** 1.5
-    acceleration = np.nansum(influence**3, -1, dtype=np.float64) / np.where(spread > 0, 6 * spread, 1)
+    acceleration = np.nansum(influence**3, -1, dtype=np.float64) / np.where(
+        spread > 0, 6 * spread, 1
+    )
     ends = [bias + special.ndtri(tail) for tail in ((1 - confidence) / 2, (1 + confidence) / 2)]
-    low, high = quantiles(replicates, [special.ndtr(bias + end / (1 - acceleration * end)) for end in ends])
+    low, high = quantiles(
+        replicates, [special.ndtr(bias + end / (1 - acceleration * end)) for end in ends]
+    )
     return low, high
 
 
@@ -192,11 +211,19 @@ class Sampled(NamedTuple):
 
 INTERVALS: dict[str, Callable[[Sampled, Disparity, Metric, float], Interval]] = {
     "spread": lambda s, row, metric, confidence: spread(
-        s.value, s.groups, s.group_replicates, confidence, lambda errors: row.value(errors, errors, metric)
+        s.value,
+        s.groups,
+        s.group_replicates,
+        confidence,
+        lambda errors: row.value(errors, errors, metric),
     ),
-    "extreme": lambda s, row, metric, confidence: extreme(s.value, s.groups, s.group_replicates, confidence),
+    "extreme": lambda s, row, metric, confidence: extreme(
+        s.value, s.groups, s.group_replicates, confidence
+    ),
     "log_range": lambda s, row, metric, confidence: log_range(
         s.value, s.groups, s.group_replicates, confidence, row.scale or np.log
     ),
-    "centred": lambda s, row, metric, confidence: percentile(centre(s.value, s.replicates), confidence),
+    "centred": lambda s, row, metric, confidence: percentile(
+        centre(s.value, s.replicates), confidence
+    ),
 }

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
-from fairjax.errors import UserError
 from fairjax.metrics import table as metric_table
 from fairjax.metrics.disparity import DISPARITIES
 from fairjax.metrics.table import METRICS
@@ -18,9 +17,14 @@ from fairjax.statistics.estimates import Values
 from fairjax.statistics.evaluation import Evaluation, is_finite
 from fairjax.statistics.paired import SUMMARIES, Key, Mean, Run
 from fairjax.statistics.rows import DIFFERENCE, OK, OVERALL, Attribute, Row, applies
+from fairjax.utils.errors import UserError
 
 KEY = ("usage", "method", "sensitive")
-SETTINGS = ("strength", "learning_rate", "weight_decay")  # of a method; columns of the frame if the table has them
+SETTINGS = (
+    "strength",
+    "learning_rate",
+    "weight_decay",
+)  # of a method; columns of the frame if the table has them
 _AT_ONCE = 16  # runs that are evaluated together
 
 Chunk = tuple[Sequence[str], Float[np.ndarray, "r n"]]
@@ -72,7 +76,11 @@ def compare_methods(
       UserError: The table or the scores are not what they should be, or runs of the table are in no chunk.
     """
     members = _members(table)
-    at = {run_id: (key, of_seed) for key, seeds in members.items() for of_seed, run_id in seeds.items()}
+    at = {
+        run_id: (key, of_seed)
+        for key, seeds in members.items()
+        for of_seed, run_id in seeds.items()
+    }
     evaluation = Evaluation(
         labels,
         attributes,
@@ -90,7 +98,12 @@ def compare_methods(
     pending, frames = _comparisons(members, baseline), {}
     for names, scores in _batches(chunks, at):
         for name, run in zip(names, _measure(evaluation, rows, names, scores, thresholds)):
-            wanting = {id(mean): mean for of in pending.values() for mean in of.means if mean.wants(*at[name])}
+            wanting = {
+                id(mean): mean
+                for of in pending.values()
+                for mean in of.means
+                if mean.wants(*at[name])
+            }
             for mean in wanting.values():
                 mean.add(at[name][1], run)
         for key in [key for key, of in pending.items() if of.complete]:
@@ -98,10 +111,16 @@ def compare_methods(
         if progress:
             progress(len(names))
     if pending:
-        missing = sorted({name for of in pending.values() for mean in of.means for name in mean.missing.values()})
-        raise UserError(f"{len(missing)} runs that stand for methods have no scores, such as {missing[0]!r}")
+        missing = sorted(
+            {name for of in pending.values() for mean in of.means for name in mean.missing.values()}
+        )
+        raise UserError(
+            f"{len(missing)} runs that stand for methods have no scores, such as {missing[0]!r}"
+        )
     frame = pd.concat([frames[key] for key in members], ignore_index=True)
-    settings = table[[*KEY, *(name for name in SETTINGS if name in table)]].drop_duplicates(list(KEY))
+    settings = table[[*KEY, *(name for name in SETTINGS if name in table)]].drop_duplicates(
+        list(KEY)
+    )
     return frame.merge(settings, how="left", on=list(KEY))
 
 
@@ -123,7 +142,9 @@ def harm(frame: pd.DataFrame, metrics: Sequence[str] = ("auc", "bce")) -> pd.Dat
     sign = np.array([1 if METRICS[name].higher_is_better else -1 for name in rows["metric"]], int)
     low, high = rows["difference_low"].to_numpy(), rows["difference_high"].to_numpy()
     side = np.where(low > 0, sign, np.where(high < 0, -sign, 0))
-    verdict = np.where(np.isnan(low), "unknown", np.array(["unclear", "better", "worse"], object)[side])
+    verdict = np.where(
+        np.isnan(low), "unknown", np.array(["unclear", "better", "worse"], object)[side]
+    )
     return rows.assign(verdict=verdict).reset_index(drop=True)
 
 
@@ -150,7 +171,9 @@ def _members(table: pd.DataFrame) -> dict[Key, dict[int, str]]:
     members: dict[Key, dict[int, str]] = {}
     for name in set(SETTINGS) & set(table):
         if (table.groupby(list(KEY))[name].nunique(dropna=False) > 1).any():
-            raise UserError(f"the runs of a method differ in {name!r}; choose one for all of its seeds, by validation")
+            raise UserError(
+                f"the runs of a method differ in {name!r}; choose one for all of its seeds, by validation"
+            )
     for row in table[[*KEY, "seed", "run_id"]].itertuples(index=False):
         seeds = members.setdefault((row.usage, row.method, row.sensitive), {})
         if row.seed in seeds:
@@ -170,19 +193,30 @@ def _comparisons(members: Mapping[Key, Mapping[int, str]], baseline: str) -> dic
 
     def mean(key: Key, seeds: Iterable[int]) -> Mean:
         seeds = tuple(seeds)
-        return means.setdefault((key, seeds), Mean(key, {seed: members[key][seed] for seed in seeds}, len(seeds)))
+        return means.setdefault(
+            (key, seeds), Mean(key, {seed: members[key][seed] for seed in seeds}, len(seeds))
+        )
 
     found = {}
     for key, seeds in members.items():
         usage, method, sensitive = key
-        base = next((of for of in ((usage, baseline, sensitive), (usage, baseline, "")) if of in members), None)
-        shared = [] if base is None or method == baseline else [seed for seed in seeds if seed in members[base]]
+        base = next(
+            (of for of in ((usage, baseline, sensitive), (usage, baseline, "")) if of in members),
+            None,
+        )
+        shared = (
+            []
+            if base is None or method == baseline
+            else [seed for seed in seeds if seed in members[base]]
+        )
         pair = (mean(key, shared), mean(base, shared)) if base and shared else (None, None)
         found[key] = _Comparison(mean(key, seeds), *pair)
     return found
 
 
-def _batches(chunks: Iterable[Chunk], wanted: Mapping[str, object]) -> Iterator[tuple[list[str], np.ndarray]]:
+def _batches(
+    chunks: Iterable[Chunk], wanted: Mapping[str, object]
+) -> Iterator[tuple[list[str], np.ndarray]]:
     """Gathers the runs that are wanted, each once, `_AT_ONCE` at a time."""
     names: list[str] = []
     scores: list[np.ndarray] = []
@@ -208,7 +242,9 @@ def _measure(
     thresholds: Mapping[str, float] | pd.Series | float,
 ) -> Iterator[Run]:
     """Yields the rows of each run."""
-    of_runs = [thresholds if isinstance(thresholds, float | int) else thresholds[name] for name in names]
+    of_runs = [
+        thresholds if isinstance(thresholds, float | int) else thresholds[name] for name in names
+    ]
     filled = np.minimum(np.arange(_AT_ONCE), len(names) - 1)  # one shape, one compilation
     scores, limits = scores[filled], np.array(of_runs, scores.dtype)[filled]
     faults = np.where(is_finite(scores, limits), "", "scores or threshold of a run are not finite")
@@ -229,8 +265,13 @@ def _frame(key: Key, of: _Comparison, rows: Sequence[Row], evaluation: Evaluatio
     if of.paired and of.base:
         difference, below, above, p_value = paired.differences(of.paired, of.base, rows, evaluation)
     status = np.tile(np.array([row.status for row in rows], object), (shape[0], 1))
-    status[(status == OK) & np.isnan(value)] = of.own.fault or "undefined in a run: a denominator is 0"
-    counts = {name: np.tile([getattr(row, name) for row in rows], shape[0]) for name in ("n", "n_positive")}
+    status[(status == OK) & np.isnan(value)] = (
+        of.own.fault or "undefined in a run: a denominator is 0"
+    )
+    counts = {
+        name: np.tile([getattr(row, name) for row in rows], shape[0])
+        for name in ("n", "n_positive")
+    }
     frame = pd.DataFrame(
         {
             **dict(zip(KEY, key)),

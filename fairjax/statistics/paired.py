@@ -32,7 +32,10 @@ from fairjax.statistics.evaluation import Evaluation
 from fairjax.statistics.rows import CELL, Row, applies
 
 Key = tuple[str, str, str]  # usage, method, and the attribute that it was told of
-SUMMARIES = {"gap": gap, "worst": lambda errors: np.abs(errors).max(0)}  # how far the groups' errors can move each
+SUMMARIES = {
+    "gap": gap,
+    "worst": lambda errors: np.abs(errors).max(0),
+}  # how far the groups' errors can move each
 
 
 class Run(NamedTuple):
@@ -95,15 +98,24 @@ def measured(values: Values, rows: Sequence[Row], metrics: Sequence[str], fault:
       fault: Of the run.
     """
     shape = len(metrics), len(rows)
-    sample, replicates = np.full(shape, np.nan), np.full((*shape, values.bootstrap.shape[-1]), np.nan, np.float32)
+    sample, replicates = (
+        np.full(shape, np.nan),
+        np.full((*shape, values.bootstrap.shape[-1]), np.nan, np.float32),
+    )
     errors = np.zeros_like(replicates)
     for k, row in enumerate(rows):
         if row.kind == CELL and row.cells:
-            sample[:, k], replicates[:, k] = values.sample[:, row.cells[0]], values.bootstrap[:, row.cells[0]]
+            sample[:, k], replicates[:, k] = (
+                values.sample[:, row.cells[0]],
+                values.bootstrap[:, row.cells[0]],
+            )
             continue
         for m, metric in enumerate(metrics):
             if row.cells and applies(row, metric):
-                groups, of_groups = values.sample[m, list(row.cells)], values.bootstrap[m, list(row.cells)]
+                groups, of_groups = (
+                    values.sample[m, list(row.cells)],
+                    values.bootstrap[m, list(row.cells)],
+                )
                 value, everybody = (
                     DISPARITIES[row.kind].value,
                     (values.sample[m, row.overall], values.bootstrap[m, row.overall]),
@@ -142,7 +154,12 @@ def averaged(
 
 def differences(
     paired: Mean, base: Mean, rows: Sequence[Row], evaluation: Evaluation
-) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "m k"], Float[np.ndarray, "m k"], Float[np.ndarray, "m k"]]:
+) -> tuple[
+    Float[np.ndarray, "m k"],
+    Float[np.ndarray, "m k"],
+    Float[np.ndarray, "m k"],
+    Float[np.ndarray, "m k"],
+]:
     """Differences between two methods over the same seeds, the ends of their intervals, and p-values.
 
     Intervals are percentiles of the paired replicates. Those of a gap or a worst group, which resampling shifts, are
@@ -157,14 +174,18 @@ def differences(
     return difference, low, high, intervals.p_value(replicates)
 
 
-def _of_seeds(by_seed: Float[np.ndarray, "s m k"], evaluation: Evaluation) -> Float[np.ndarray, "m k b"]:
+def _of_seeds(
+    by_seed: Float[np.ndarray, "s m k"], evaluation: Evaluation
+) -> Float[np.ndarray, "m k b"]:
     """The seeds' part of every replicate: s / √S times quantiles of Student's t in random order; of one seed, 0."""
     n_seeds, n_boot = len(by_seed), evaluation.n_boot
     if n_seeds == 1:
         return np.zeros((*by_seed.shape[1:], n_boot), np.float32)
     order = np.random.default_rng([evaluation.seed, n_seeds]).permutation(n_boot)
     t = special.stdtrit(n_seeds - 1, (order + 0.5) / n_boot)
-    return (by_seed.std(0, ddof=1) / np.sqrt(n_seeds))[..., None].astype(np.float32) * t.astype(np.float32)
+    return (by_seed.std(0, ddof=1) / np.sqrt(n_seeds))[..., None].astype(np.float32) * t.astype(
+        np.float32
+    )
 
 
 def _level(rows: Sequence[Row], evaluation: Evaluation) -> Float[np.ndarray, " k"]:

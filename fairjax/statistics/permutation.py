@@ -58,9 +58,13 @@ def gap_p_values(
     columns = (n_permutations + 1) * n_groups  # the first permutation is the sample
     draws = [Draws(Permutation.build(codes, labels, clusters), columns)]
     chunks = plan_chunks(cells.n_entries, len(scores), columns, memory_bytes)
-    values = replicate_values(cells, scores, thresholds, draws, weights, tuple(metrics), seed, chunks, None, advance)
+    values = replicate_values(
+        cells, scores, thresholds, draws, weights, tuple(metrics), seed, chunks, None, advance
+    )
     of_runs = np.concatenate([drawn for (drawn,) in values], axis=2)[:, 0]  # (M, R, (P + 1) · G)
     gaps = gap(np.moveaxis(of_runs.reshape(*of_runs.shape[:2], -1, n_groups), -1, 0))
     observed, permuted = gaps[..., :1], gaps[..., 1:]
     reached = ~(permuted < observed - _ROUNDING)  # an undefined gap counts against
-    return np.where(np.isnan(observed[..., 0]), np.nan, (1 + reached.sum(-1)) / (1 + n_permutations))
+    return np.where(
+        np.isnan(observed[..., 0]), np.nan, (1 + reached.sum(-1)) / (1 + n_permutations)
+    )

@@ -23,7 +23,9 @@ _ACCELERATOR_BUDGET = (2**30, 1024)
 _MIN_REPLICATES = 4  # at once, whatever the budget: with fewer, gathered rows are too short
 _VECTOR = 16  # replicates that a CPU's vector unit takes at once
 _NUMBERS_PER_REPLICATE = 8  # per entry of the layout, alive at once in a step
-_STEPS_PER_CALL = 8  # of each device; few, so that any number of draws is the same program, called again
+_STEPS_PER_CALL = (
+    8  # of each device; few, so that any number of draws is the same program, called again
+)
 _NUMBERS_PER_RUN = 32  # per entry: the layout and its statistics
 
 
@@ -34,7 +36,9 @@ class Chunks(NamedTuple):
     replicates: int
 
 
-def plan_chunks(n_entries: int, n_runs: int, n_boot: int, memory_bytes: int | None = None) -> Chunks:
+def plan_chunks(
+    n_entries: int, n_runs: int, n_boot: int, memory_bytes: int | None = None
+) -> Chunks:
     """Cuts the work such that the temporaries of one step fit `memory_bytes` (None: by the kind of device)."""
     default_bytes, most = _BUDGETS.get(jax.default_backend(), _ACCELERATOR_BUDGET)
     numbers = (memory_bytes or default_bytes) // (4 * n_entries)
@@ -111,7 +115,10 @@ def replicate_values(
             of_runs = scores[runs], thresholds[runs], None if edges is None else edges[runs]
             layouts = _prepare(cells, *of_runs, metrics)
         values = [
-            [compute(cells, layouts, drawn.scheme, weights, seed, numbers) for numbers in calls(drawn.columns)]
+            [
+                compute(cells, layouts, drawn.scheme, weights, seed, numbers)
+                for numbers in calls(drawn.columns)
+            ]
             for drawn in draws
         ]
         return min(chunks.runs, len(scores) - start), values
@@ -142,17 +149,23 @@ def replicate_values(
 
 
 @partial(jax.jit, static_argnames="metrics")
-def _evaluate_sample(cells, scores, thresholds, edges, weights, metrics: tuple[str, ...]) -> Float[Array, "r m c"]:
+def _evaluate_sample(
+    cells, scores, thresholds, edges, weights, metrics: tuple[str, ...]
+) -> Float[Array, "r m c"]:
     def of_run(run) -> Float[Array, "m c"]:
         score, threshold, edge = run
-        values = evaluate(cells, prepare(cells, score, threshold, metrics, edge, jnp.float64), weights[:, None])
+        values = evaluate(
+            cells, prepare(cells, score, threshold, metrics, edge, jnp.float64), weights[:, None]
+        )
         return jnp.stack([values[name][:, 0] for name in metrics])
 
     return jax.lax.map(of_run, (scores, thresholds, edges))
 
 
 @partial(jax.jit, static_argnames="metrics")
-def _prepare(cells: Cells, scores: Array, thresholds: Array, edges: Array | None, metrics: tuple[str, ...]) -> Layout:
+def _prepare(
+    cells: Cells, scores: Array, thresholds: Array, edges: Array | None, metrics: tuple[str, ...]
+) -> Layout:
     axes = (None, 0, 0, None, None if edges is None else 0)
     return jax.vmap(prepare, axes)(cells, scores, thresholds, metrics, edges)
 
@@ -161,7 +174,9 @@ def _prepare(cells: Cells, scores: Array, thresholds: Array, edges: Array | None
 def _evaluate_steps(mesh: Mesh):
     """Compiles steps of draws, shared out over `mesh`: `(cells, layouts, scheme, weights, seed, numbers)`."""
 
-    def step(cells, layouts, scheme, weights, seed, numbers: Int[Array, " d"]) -> Float[Array, "m r c b"]:
+    def step(
+        cells, layouts, scheme, weights, seed, numbers: Int[Array, " d"]
+    ) -> Float[Array, "m r c b"]:
         drawn = scheme.weights(seed, numbers) * weights[:, None]
         values = jax.vmap(evaluate, (None, 0, None))(cells, layouts, drawn)
         return jnp.stack([values[name] for name in layouts.metrics])
@@ -172,5 +187,7 @@ def _evaluate_steps(mesh: Mesh):
 
     everywhere, shared = PartitionSpec(), PartitionSpec("replicates")
     # Devices exchange nothing, so there is nothing to check; the check would have every loop inside mark its carry.
-    sharded = jax.shard_map(steps, mesh=mesh, in_specs=(*[everywhere] * 5, shared), out_specs=shared, check_vma=False)
+    sharded = jax.shard_map(
+        steps, mesh=mesh, in_specs=(*[everywhere] * 5, shared), out_specs=shared, check_vma=False
+    )
     return jax.jit(sharded)

@@ -10,15 +10,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from fairjax.errors import UserError
 from fairjax.metrics.disparity import CRITERION, DISPARITIES
 from fairjax.metrics.table import METRICS
+from fairjax.utils.errors import UserError
 
 OK = "ok"
 MAX_PAIRED_GROUPS = 6  # of more groups, each is compared with the attribute's overall value instead of with every other
 ALL, OVERALL, CELL, DIFFERENCE = "all", "overall", "cell", "difference"
-CLASSES, NO_CLASSES = {0: "negative", 1: "positive"}, {0: ""}  # values without classes are all of label 0
-Attribute = tuple[Int[np.ndarray, " n"], Sequence[str]]  # code of each sample, -1 where missing, and the groups' names
+CLASSES, NO_CLASSES = (
+    {0: "negative", 1: "positive"},
+    {0: ""},
+)  # values without classes are all of label 0
+Attribute = tuple[
+    Int[np.ndarray, " n"], Sequence[str]
+]  # code of each sample, -1 where missing, and the groups' names
 
 
 class Row(NamedTuple):
@@ -72,7 +77,13 @@ class RowPlan:
         with the attribute's overall value, which does not depend on the outcome as a best group would.
         """
         plan, people = cls(), (labels, clusters, classes)
-        plan._add(ALL, OVERALL, np.ones(labels.shape, bool), labels, _count(np.ones(labels.shape, bool), *people))
+        plan._add(
+            ALL,
+            OVERALL,
+            np.ones(labels.shape, bool),
+            labels,
+            _count(np.ones(labels.shape, bool), *people),
+        )
         for attribute, (codes, names) in attributes.items():
             for name in set(names) & {OVERALL, CRITERION, *DISPARITIES}:
                 raise UserError(
@@ -83,7 +94,9 @@ class RowPlan:
             for code, name in enumerate(names):
                 member = codes == code
                 counts = _count(member, *people)
-                groups.append(plan._add(attribute, name, member, labels, counts, _reason(counts, min_group)))
+                groups.append(
+                    plan._add(attribute, name, member, labels, counts, _reason(counts, min_group))
+                )
             plan._contrast(attribute, overall, groups, disparities)
         return plan
 
@@ -109,13 +122,19 @@ class RowPlan:
         self.rows.append(row)
         return row
 
-    def _contrast(self, attribute: str, overall: Row, groups: list[Row], disparities: Sequence[str]) -> None:
+    def _contrast(
+        self, attribute: str, overall: Row, groups: list[Row], disparities: Sequence[str]
+    ) -> None:
         usable = [row for row in groups if row.cells]
         left_out = [row.group for row in groups if not row.cells]
         status = f"without {', '.join(left_out)}" if left_out else OK
         if len(usable) < 2:
             status = "fewer than 2 groups" + (f" {status}" if left_out else "")
-        pairs = [(row, overall) for row in usable] if len(usable) > MAX_PAIRED_GROUPS else list(combinations(usable, 2))
+        pairs = (
+            [(row, overall) for row in usable]
+            if len(usable) > MAX_PAIRED_GROUPS
+            else list(combinations(usable, 2))
+        )
 
         def add(name: str, kind: str, of: Sequence[Row], status: str) -> None:
             cells = tuple(cell for row in of for cell in row.cells) if len(of) > 1 else ()
@@ -144,9 +163,14 @@ def applies(row: Row, metric: str) -> bool:
     return row.kind not in DISPARITIES or DISPARITIES[row.kind].applies(METRICS[metric])
 
 
-def _count(member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, classes: Mapping[int, str]) -> dict[str, int]:
+def _count(
+    member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, classes: Mapping[int, str]
+) -> dict[str, int]:
     """Patients of each class."""
-    return {name: np.unique(clusters[member & (labels == label)]).size for label, name in classes.items()}
+    return {
+        name: np.unique(clusters[member & (labels == label)]).size
+        for label, name in classes.items()
+    }
 
 
 def _reason(counts: Mapping[str, int], min_group: int) -> str:
@@ -156,5 +180,7 @@ def _reason(counts: Mapping[str, int], min_group: int) -> str:
             return f"no {name or 'sample'}s"
     for name, count in counts.items():
         if count < min_group:
-            return f"{count} {name} patient{'s' * (count > 1)}, fewer than {min_group}".replace("  ", " ")
+            return f"{count} {name} patient{'s' * (count > 1)}, fewer than {min_group}".replace(
+                "  ", " "
+            )
     return OK

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from fairjax.random import stream
 from fairjax.statistics.bootstrap import signatures
+from fairjax.utils.random import stream
 
 MOST_BLOCKS = 1000
 
@@ -45,7 +45,11 @@ class Jackknife:
         """Deals clusters (codes from 0) to at most `MOST_BLOCKS` blocks of equal size."""
         n_clusters = int(clusters.max(initial=-1)) + 1
         n_blocks = min(n_clusters, MOST_BLOCKS)
-        dealt = np.random.default_rng(0).permutation(n_clusters) % n_blocks if n_blocks else np.zeros(0, int)
+        dealt = (
+            np.random.default_rng(0).permutation(n_clusters) % n_blocks
+            if n_blocks
+            else np.zeros(0, int)
+        )
         return cls(jnp.asarray(dealt[clusters], jnp.int32), n_blocks)
 
     def weights(self, seed: int | Array, numbers: Int[Array, " b"]) -> Float[Array, "n b"]:
@@ -75,7 +79,10 @@ class Permutation:
 
     @classmethod
     def build(
-        cls, codes: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"], clusters: Shaped[np.ndarray, " n"]
+        cls,
+        codes: Int[np.ndarray, " n"],
+        labels: Int[np.ndarray, " n"],
+        clusters: Shaped[np.ndarray, " n"],
     ) -> Permutation:
         """Numbers units by stratum, on the host.
 
@@ -103,12 +110,18 @@ class Permutation:
         key = jax.random.key(seed, impl="threefry2x32")
 
         def shuffled(permutation: Int[Array, ""]) -> Int[Array, " n"]:
-            bits = jax.random.bits(stream(key, "permutation", permutation), self.group.shape, jnp.uint32)
+            bits = jax.random.bits(
+                stream(key, "permutation", permutation), self.group.shape, jnp.uint32
+            )
             order = jax.lax.sort((self.stratum, bits, jnp.arange(len(bits))), num_keys=2)[2]
-            return jnp.where(permutation == 0, self.group, jnp.zeros_like(self.group).at[order].set(self.group))
+            return jnp.where(
+                permutation == 0, self.group, jnp.zeros_like(self.group).at[order].set(self.group)
+            )
 
         permutation = numbers // self.n_groups
         at_most = len(numbers) // 2 + 1  # permutations, of two groups or more
         group = jax.vmap(shuffled, out_axes=1)(permutation[0] + jnp.arange(at_most))
         of_sample = group.at[self.unit].get(mode="fill", fill_value=-1)
-        return (of_sample[:, permutation - permutation[0]] == numbers % self.n_groups).astype(jnp.float32)
+        return (of_sample[:, permutation - permutation[0]] == numbers % self.n_groups).astype(
+            jnp.float32
+        )

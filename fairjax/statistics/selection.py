@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
+
+SETTING = [
+    "learning_rate",
+    "weight_decay",
+    "strength",
+]  # what differs between the runs of a condition besides the seed
+GROUP_AUC = "validation_auc "  # begins the columns of runs: `validation_auc sex=female`
 
 
-def pareto_front(utility: Float[np.ndarray, " r"], disparity: Float[np.ndarray, " r"]) -> Bool[np.ndarray, " r"]:
+def pareto_front(
+    utility: Float[np.ndarray, " r"], disparity: Float[np.ndarray, " r"]
+) -> Bool[np.ndarray, " r"]:
     """Marks the runs that no other run beats in one thing without losing in the other.
 
     Args:
@@ -85,3 +95,30 @@ def _first_best(*keys: np.ndarray) -> int:
     for key in keys:
         candidates = candidates[key[candidates] == key[candidates].max()]
     return int(candidates[0])
+
+
+def represent(runs: pd.DataFrame, rule: str) -> pd.DataFrame:
+    """The runs that stand for each cell: all seeds of the setting that validation chooses.
+
+    Args:
+      runs: one row per run.
+      rule: of `selection.SELECTORS`, on validation AUC averaged over seeds: `overall`, or that of the groups of the
+        attribute that the method was told of (of all attributes, where it was told of none).
+    """
+    chosen = []
+    for (_, _, sensitive), cell in runs.groupby(["usage", "method", "sensitive"], sort=False):
+        prefix = GROUP_AUC + (f"{sensitive}=" if sensitive else "")
+        number = cell.groupby(SETTING, dropna=False, sort=False).ngroup()
+        means = cell.select_dtypes("number").groupby(number).mean()
+        groups = [name for name in means if name.startswith(prefix) and means[name].notna().all()]
+        utilities = means[groups or ["validation_auc"]].to_numpy()
+        chosen.append(
+            cell[number == SELECTORS[rule](utilities, means["validation_auc"].to_numpy())]
+        )
+    return pd.concat(chosen, ignore_index=True)
+
+
+def median_seed(runs: pd.DataFrame) -> pd.Series:
+    """Of runs that differ in the seed alone, the one with the median validation AUC: no seed is picked for its luck."""
+    seeds = runs.sort_values(["validation_auc", "seed"])
+    return seeds.iloc[len(seeds) // 2]

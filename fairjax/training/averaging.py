@@ -15,7 +15,10 @@ Tree = Any  # of arrays whose first axis is the run
 Average = dict[str, Any]
 
 SWA_FROM = 0.75  # share of the epochs after which SWA begins
-CONVERGENCE, OVERFITTING = 3, 6  # SWAD's N_s and N_e: validations that decide where the average begins and ends
+CONVERGENCE, OVERFITTING = (
+    3,
+    6,
+)  # SWAD's N_s and N_e: validations that decide where the average begins and ends
 TOLERANCE = 1.3  # SWAD's r: the loss that ends the average, over that where it began
 COPIES = {"": 0, "swa": 1, "swad": OVERFITTING + 4}  # of the parameters that are held
 
@@ -33,7 +36,9 @@ def init(kind: str, params: Tree) -> Average:
     if kind == "swa":
         return {"sum": zeros, "count": count}
     if kind == "swad":
-        ring = jax.tree.map(lambda a: jnp.zeros((a.shape[0], OVERFITTING + 1, *a.shape[1:])), params)
+        ring = jax.tree.map(
+            lambda a: jnp.zeros((a.shape[0], OVERFITTING + 1, *a.shape[1:])), params
+        )
         return {
             "sum": zeros,  # of all steps so far
             "count": count,
@@ -54,11 +59,19 @@ def add_step(kind: str, average: Average, params: Tree) -> Average:
     """After a training step: SWAD averages densely."""
     if kind != "swad":
         return average
-    return average | {"sum": jax.tree.map(jnp.add, average["sum"], params), "count": average["count"] + 1}
+    return average | {
+        "sum": jax.tree.map(jnp.add, average["sum"], params),
+        "count": average["count"] + 1,
+    }
 
 
 def add_epoch(
-    kind: str, average: Average, params: Tree, loss: Float[Array, " r"], epoch: Int[Array, ""], epochs: int
+    kind: str,
+    average: Average,
+    params: Tree,
+    loss: Float[Array, " r"],
+    epoch: Int[Array, ""],
+    epochs: int,
 ) -> Average:
     """After an epoch with its validation loss (r,): SWA takes its weights, SWAD looks whether to begin or end.
 
@@ -74,12 +87,16 @@ def add_epoch(
     if kind != "swad":
         return average
     ring = jax.tree.map(
-        lambda a, total: jnp.concatenate([a[:, 1:], total[:, None]], 1), average["ring"], average["sum"]
+        lambda a, total: jnp.concatenate([a[:, 1:], total[:, None]], 1),
+        average["ring"],
+        average["sum"],
     )
     counts = jnp.concatenate([average["counts"][:, 1:], average["count"][:, None]], 1)
     losses = jnp.concatenate([average["losses"][:, 1:], loss[:, None]], 1)
     recent = losses[:, -CONVERGENCE:]
-    converged = (average["stage"] == 0) & jnp.isfinite(recent).all(1) & (recent[:, 0] <= recent.min(1))
+    converged = (
+        (average["stage"] == 0) & jnp.isfinite(recent).all(1) & (recent[:, 0] <= recent.min(1))
+    )
     limit = jnp.where(converged, TOLERANCE * recent.mean(1), average["limit"])
     begin, begin_count = (
         _where(converged, jax.tree.map(lambda a: a[:, -CONVERGENCE], new), old)
@@ -93,7 +110,11 @@ def add_epoch(
     )
     stage = jnp.where(converged, 1, jnp.where(over, 2, average["stage"]))
     parts = {"begin": begin, "begin_count": begin_count, "end": end, "end_count": end_count}
-    return average | parts | {"ring": ring, "counts": counts, "losses": losses, "limit": limit, "stage": stage}
+    return (
+        average
+        | parts
+        | {"ring": ring, "counts": counts, "losses": losses, "limit": limit, "stage": stage}
+    )
 
 
 def result(kind: str, average: Average, params: Tree) -> Tree:
@@ -103,7 +124,10 @@ def result(kind: str, average: Average, params: Tree) -> Tree:
     if kind != "swad":
         return params
     stage = average["stage"]
-    late = jax.tree.map(lambda a: a[:, -CONVERGENCE - 1], average["ring"]), average["counts"][:, -CONVERGENCE - 1]
+    late = (
+        jax.tree.map(lambda a: a[:, -CONVERGENCE - 1], average["ring"]),
+        average["counts"][:, -CONVERGENCE - 1],
+    )
     begin = _where(stage == 0, late[0], average["begin"])
     begin_count = jnp.where(stage == 0, late[1], average["begin_count"])
     end = _where(stage == 2, average["end"], average["sum"])

@@ -17,19 +17,22 @@ from scipy.special import expit
 from fairjax import __version__
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.prompts import TextEncoder, embed_prompts
-from fairjax.errors import UserError
-from fairjax.io import hash_arrays, hash_json, write_json
 from fairjax.training import store
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
 from fairjax.training.sweep import Features
 from fairjax.training.zero_shot import class_embeddings, expand_prompts
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import hash_arrays, hash_json, write_json
 
 ONLY_RUN = Run(0, 0.0, 0.0)  # zero-shot classification has neither seed nor hyper-parameters
 
 
 def class_prompts(
-    dataset: Dataset, templates: Sequence[str] = (), negative: Sequence[str] = (), positive: Sequence[str] = ()
+    dataset: Dataset,
+    templates: Sequence[str] = (),
+    negative: Sequence[str] = (),
+    positive: Sequence[str] = (),
 ) -> tuple[list[str], np.ndarray]:
     """Prompts for both classes of a dataset: every template with every name of a class.
 
@@ -46,7 +49,10 @@ def class_prompts(
     """
     known = tuple(dataset.info.get("classes") or ("", ""))
     templates = list(templates) or [text for text in (dataset.info.get("prompt", ""),) if text]
-    names = [list(given) or [name for name in (own,) if name] for given, own in zip((negative, positive), known)]
+    names = [
+        list(given) or [name for name in (own,) if name]
+        for given, own in zip((negative, positive), known)
+    ]
     if not templates or not all(names):
         raise UserError(
             f"{dataset.name} says not how its classes are described: give templates such as 'a photo of a {{}}', and "
@@ -78,7 +84,9 @@ def embed_classes(
     return np.asarray(class_embeddings(jnp.asarray(embedded), jnp.asarray(classes), 2))
 
 
-def logits_of(module: Any, classes: Float[np.ndarray, "2 d"]) -> Callable[[np.ndarray], Float[np.ndarray, "b 2"]]:
+def logits_of(
+    module: Any, classes: Float[np.ndarray, "2 d"]
+) -> Callable[[np.ndarray], Float[np.ndarray, "b 2"]]:
     """A function of image embeddings (b, d) or (b, q, d): the model's zero-shot logits of both classes.
 
     It fits `fairjax.embeddings.embed` as `keep`.
@@ -116,10 +124,22 @@ def zero_shot_sweep(features: Features, classes: Float[np.ndarray, "2 d"], folde
     folder = folder / hash_json(identity)[:12]
     write_json(folder / "sweep.json", identity)
     if not store.read(folder):
-        margins = {side: x[:, 1].astype(np.float64) - x[:, 0] for side, x in features.x.items() if side != "train"}
-        loss = np.logaddexp(0, np.where(features.y["validation"] > 0, -1, 1) * margins["validation"]).mean()
-        arrays = {f"{side}_scores": expit(margin)[None].astype(np.float32) for side, margin in margins.items()}
-        arrays |= {"validation_loss": np.array([loss], np.float32), "best_epoch": np.zeros(1, np.int32)}
+        margins = {
+            side: x[:, 1].astype(np.float64) - x[:, 0]
+            for side, x in features.x.items()
+            if side != "train"
+        }
+        loss = np.logaddexp(
+            0, np.where(features.y["validation"] > 0, -1, 1) * margins["validation"]
+        ).mean()
+        arrays = {
+            f"{side}_scores": expit(margin)[None].astype(np.float32)
+            for side, margin in margins.items()
+        }
+        arrays |= {
+            "validation_loss": np.array([loss], np.float32),
+            "best_epoch": np.zeros(1, np.int32),
+        }
         store.write(store.chunk_of(folder, [ONLY_RUN]), arrays)
     return store.gather(folder, [ONLY_RUN])
 
@@ -150,10 +170,17 @@ def prototype_constants(module: Any, classes: Float[np.ndarray, "2 d"]) -> dict[
             "prototype stands for: take zero_shot or linear_probe"
         )
     axis = jnp.zeros((1, classes.shape[1])).at[0, 0].set(1.0)
-    same, opposite = module.zero_shot_logits(axis, jnp.concatenate([axis, -axis]))[0]  # scale + bias, −scale + bias
-    return {"prototypes": np.asarray(classes, np.float32)[None], "scale": np.asarray((same - opposite) / 2)[None]}
+    same, opposite = module.zero_shot_logits(axis, jnp.concatenate([axis, -axis]))[
+        0
+    ]  # scale + bias, −scale + bias
+    return {
+        "prototypes": np.asarray(classes, np.float32)[None],
+        "scale": np.asarray((same - opposite) / 2)[None],
+    }
 
 
 def _require_texts(module: Any) -> None:
     if not hasattr(module, "zero_shot_logits"):
-        raise UserError(f"{type(module).__name__} has no text tower: classes cannot be described to it")
+        raise UserError(
+            f"{type(module).__name__} has no text tower: classes cannot be described to it"
+        )

@@ -15,15 +15,17 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from fairjax.errors import UserError
 from fairjax.training import averaging, probe
 from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates, State, stack_rates
 from fairjax.training.runs import Run
+from fairjax.utils.errors import UserError
 
 FLOAT_BYTES = 4
 HEAD_COPIES = 8  # parameters, two moments, best, gradient, direction and the two updated: what a run holds of its head
-LARGEST_CHUNK = 512  # beyond this a chunk's optimizer state leaves the caches and runs/s stop growing
+LARGEST_CHUNK = (
+    512  # beyond this a chunk's optimizer state leaves the caches and runs/s stop growing
+)
 LARGEST_WORKSPACE = 64 * 2**20  # bytes of a step's largest arrays, for the same reason
 RUN_MULTIPLE = 16  # chunk widths that matmul kernels tile without a remainder
 FIRST_STAGE = 0.25  # share of the epochs that the first of two models is trained for
@@ -49,7 +51,9 @@ class Plan:
         return [list(runs[start : start + self.width]) for start in range(0, len(runs), self.width)]
 
 
-def plan(runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int, memory_bytes: float) -> Plan:
+def plan(
+    runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int, memory_bytes: float
+) -> Plan:
     """Cuts a sweep so that a chunk's state, batch and scores fit into `memory_bytes` on each device.
 
     Args:
@@ -87,9 +91,15 @@ def plan(runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int
     needed = math.ceil(len(runs) / devices / RUN_MULTIPLE) * RUN_MULTIPLE
     cached = max(LARGEST_WORKSPACE // (FLOAT_BYTES * workspace) // RUN_MULTIPLE, 1) * RUN_MULTIPLE
     local = min(fit, LARGEST_CHUNK, cached, needed)
-    passes = config.epochs * (2 if program.method.sharpness else 1) * (1 + FIRST_STAGE * objective.two_stage)
+    passes = (
+        config.epochs
+        * (2 if program.method.sharpness else 1)
+        * (1 + FIRST_STAGE * objective.two_stage)
+    )
     others = sum(leaf.size for leaf in jax.tree.leaves(_objective_parameters(program, d)))
-    per_epoch = 4.0 * sizes["train"] * (parameters + others) + 2.0 * sizes["validation"] * parameters
+    per_epoch = (
+        4.0 * sizes["train"] * (parameters + others) + 2.0 * sizes["validation"] * parameters
+    )
     flops = per_epoch * passes * len(runs)
     return Plan(runs, local * devices, int(fixed + local * per_run), flops)
 
@@ -136,10 +146,19 @@ def compiled(program: Program, mesh: Mesh) -> Compiled:
 
     return Compiled(
         jax.jit(shard(init, in_specs=(WHOLE, WHOLE, RUNS, RUNS), out_specs=state)),
-        jax.jit(shard(epoch, in_specs=(WHOLE, WHOLE, RUNS, state, WHOLE), out_specs=state), donate_argnums=3),
+        jax.jit(
+            shard(epoch, in_specs=(WHOLE, WHOLE, RUNS, state, WHOLE), out_specs=state),
+            donate_argnums=3,
+        ),
         jax.jit(shard(finish, in_specs=(WHOLE, state), out_specs=RUNS)),
         jax.jit(shard(scores, in_specs=(RUNS, WHOLE, WHOLE), out_specs=RUNS)),
-        jax.jit(shard(functools.partial(probe.training_errors, program), in_specs=(WHOLE, RUNS), out_specs=RUNS)),
+        jax.jit(
+            shard(
+                functools.partial(probe.training_errors, program),
+                in_specs=(WHOLE, RUNS),
+                out_specs=RUNS,
+            )
+        ),
     )
 
 
@@ -154,7 +173,9 @@ class Trainer:
     program: Program
     runs: NamedSharding
 
-    def train(self, runs: list[Run], width: int, advance: Callable[[float], Any]) -> dict[str, np.ndarray]:
+    def train(
+        self, runs: list[Run], width: int, advance: Callable[[float], Any]
+    ) -> dict[str, np.ndarray]:
         """Trains one chunk, padded to `width` by repeating its last run.
 
         Args:
@@ -166,7 +187,9 @@ class Trainer:
           Arrays whose first axis is the run: those of the head, scores, validation loss, best epoch.
         """
         padded = [*runs, *[runs[-1]] * (width - len(runs))]
-        rates, errors = jax.device_put((stack_rates(padded), jnp.zeros((width, 1), jnp.uint8)), self.runs)
+        rates, errors = jax.device_put(
+            (stack_rates(padded), jnp.zeros((width, 1), jnp.uint8)), self.runs
+        )
         program, stages = self.program, []
         if program.method.objective.two_stage:
             config = first_stage(program.config)
@@ -184,9 +207,14 @@ class Trainer:
                 errors = self.errors(stage, trained["head"])
         head = trained.pop("head")
         arrays = head | trained | self.scores(program, head)
-        return {name: np.ascontiguousarray(np.asarray(array)[: len(runs)]) for name, array in arrays.items()}
+        return {
+            name: np.ascontiguousarray(np.asarray(array)[: len(runs)])
+            for name, array in arrays.items()
+        }
 
-    def fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]) -> dict[str, Any]:
+    def fit(
+        self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]
+    ) -> dict[str, Any]:
         """Trains one stage, and tells `advance` of epochs, in parts; what `probe.finish` gives."""
         raise NotImplementedError
 
@@ -206,7 +234,9 @@ class Engine(Trainer):
         self.program = program
         self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
         self.runs = NamedSharding(self.mesh, RUNS)
-        self.data, self.x_test, self.key = jax.device_put((data, x_test, key), NamedSharding(self.mesh, WHOLE))
+        self.data, self.x_test, self.key = jax.device_put(
+            (data, x_test, key), NamedSharding(self.mesh, WHOLE)
+        )
 
     def scores(self, program: Program, head: dict[str, Array]) -> dict[str, Array]:
         """Scores of the embeddings."""
@@ -218,7 +248,9 @@ class Engine(Trainer):
         """Errors on the embeddings."""
         return compiled(program, self.mesh).errors(self.data, head)
 
-    def fit(self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]) -> dict[str, Any]:
+    def fit(
+        self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]
+    ) -> dict[str, Any]:
         """Trains by epochs that are a program each."""
         functions, config = compiled(program, self.mesh), program.config
         state = functions.init(self.key, self.data, rates, errors)
@@ -237,4 +269,6 @@ class Engine(Trainer):
 def first_stage(config: ProbeConfig) -> ProbeConfig:
     """How the first of two models is trained: shorter."""
     epochs = max(round(FIRST_STAGE * config.epochs), 1)
-    return dataclasses.replace(config, epochs=epochs, warmup_epochs=min(config.warmup_epochs, epochs - 1))
+    return dataclasses.replace(
+        config, epochs=epochs, warmup_epochs=min(config.warmup_epochs, epochs - 1)
+    )

@@ -75,7 +75,9 @@ def _mlp_init(key: Key[Array, ""], k: int, d: int) -> Parameters:
 
 def _mlp(parameters: Parameters, x: Array) -> tuple[Array, Array]:
     features = jax.nn.relu(dense(parameters["hidden"], x) + parameters["hidden_bias"][..., None])
-    return jnp.einsum("rkh,rhb->rkb", parameters["kernel"], features) + parameters["bias"][..., None], features
+    return jnp.einsum("rkh,rhb->rkb", parameters["kernel"], features) + parameters["bias"][
+        ..., None
+    ], features
 
 
 def _prototypes_init(key: Key[Array, ""], k: int, d: int) -> Parameters:
@@ -117,7 +119,9 @@ HEADS = {
     for head in (
         Head("linear", _linear_init, _linear, lambda k, d: 1),
         Head("mlp", _mlp_init, _mlp, lambda k, d: HIDDEN),
-        Head("prototypes", _prototypes_init, _prototypes, lambda k, d: 1, prototypes=True, unit=True),
+        Head(
+            "prototypes", _prototypes_init, _prototypes, lambda k, d: 1, prototypes=True, unit=True
+        ),
         Head("clip_adapter", _adapter_init, _adapter, lambda k, d: d, prototypes=True, unit=True),
     )
 }

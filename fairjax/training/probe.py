@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, UInt8
 
-from fairjax.random import permutation, stream
 from fairjax.training import averaging
 from fairjax.training.averaging import per_run
 from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
 from fairjax.training.objectives.losses import log_loss
 from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates, State
+from fairjax.utils.random import permutation, stream
 
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
@@ -44,7 +44,13 @@ class Sample(NamedTuple):
 Forward = Callable[[dict[str, Array], Any], tuple[Array, Array, Array]]
 
 
-def init(key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, errors: UInt8[Array, "r _n"]) -> State:
+def init(
+    key: Key[Array, ""],
+    program: Program,
+    data: ProbeData,
+    rates: Rates,
+    errors: UInt8[Array, "r _n"],
+) -> State:
     """Fresh heads, drawn from the seed alone.
 
     Args:
@@ -59,7 +65,9 @@ def init(key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, e
     keys = jax.vmap(lambda seed: stream(key, "init", seed))(rates.seed)
     params = {
         "head": jax.vmap(lambda key: program.head.init(key, outputs, d))(keys),
-        "objective": jax.vmap(lambda key: objective.parameters(jax.random.fold_in(key, 1), shapes))(keys),
+        "objective": jax.vmap(lambda key: objective.parameters(jax.random.fold_in(key, 1), shapes))(
+            keys
+        ),
     }
     r = len(rates.seed)
     zeros = jnp.zeros(r, jnp.int32)
@@ -84,7 +92,12 @@ def sizes(program: Program, d: int) -> Sizes:
 
 
 def epoch(
-    key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, state: State, number: Int[Array, ""]
+    key: Key[Array, ""],
+    program: Program,
+    data: ProbeData,
+    rates: Rates,
+    state: State,
+    number: Int[Array, ""],
 ) -> State:
     """One pass over the training split and one look at the validation split, for all runs."""
     config = program.config
@@ -96,8 +109,12 @@ def epoch(
 
     def one(passing, batch):
         index, present = batch
-        sample = take(data, multiplied, data.x.at[index].get(mode="promise_in_bounds"), index, present)
-        return step(program, rates, active(config, state), len(data.y), forward, passing, sample), None
+        sample = take(
+            data, multiplied, data.x.at[index].get(mode="promise_in_bounds"), index, present
+        )
+        return step(
+            program, rates, active(config, state), len(data.y), forward, passing, sample
+        ), None
 
     passing, _ = jax.lax.scan(one, passing_of(state), batches)
     loss = validation_loss(program, data, passing.params["head"])
@@ -144,17 +161,27 @@ def step(
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, 1.0, config.warmup_epochs * steps, config.epochs * steps, config.final_lr_fraction
     )
-    gradient, objective = _gradient(program, rates, forward, passing.params, sample, passing.objective)
+    gradient, objective = _gradient(
+        program, rates, forward, passing.params, sample, passing.objective
+    )
     direction, optimizer = ADAM.update(gradient, passing.optimizer, passing.params)
     rate = jnp.where(moving, rates.learning_rate * schedule(passing.step), 0.0)
     params = jax.tree.map(
-        lambda p, u: p - per_run(rate, p) * (u + per_run(rates.weight_decay, p) * p), passing.params, direction
+        lambda p, u: p - per_run(rate, p) * (u + per_run(rates.weight_decay, p) * p),
+        passing.params,
+        direction,
     )
     average = averaging.add_step(method.average, passing.average, params["head"])
     return Passing(params, optimizer, objective, average, passing.step + 1)
 
 
-def close(program: Program, state: State, passing: Passing, loss: Float[Array, " r"], number: Int[Array, ""]) -> State:
+def close(
+    program: Program,
+    state: State,
+    passing: Passing,
+    loss: Float[Array, " r"],
+    number: Int[Array, ""],
+) -> State:
     """The end of an epoch: which runs were never better.
 
     Args:
@@ -170,14 +197,18 @@ def close(program: Program, state: State, passing: Passing, loss: Float[Array, "
     average = averaging.add_epoch(kind, passing.average, head, loss, number, config.epochs)
     return state._replace(
         **passing._replace(average=average)._asdict(),
-        best=jax.tree.map(lambda new, old: jnp.where(per_run(better, new), new, old), head, state.best),
+        best=jax.tree.map(
+            lambda new, old: jnp.where(per_run(better, new), new, old), head, state.best
+        ),
         best_loss=jnp.where(better, loss, state.best_loss),
         best_epoch=jnp.where(better, number, state.best_epoch),
         stale=jnp.where(better, 0, state.stale + moving),
     )
 
 
-def finish(program: Program, state: State, loss: Callable[[dict[str, Array]], Float[Array, " r"]]) -> dict[str, Any]:
+def finish(
+    program: Program, state: State, loss: Callable[[dict[str, Array]], Float[Array, " r"]]
+) -> dict[str, Any]:
     """The heads to keep, averaged if the method says so, with their validation loss and epoch (r,).
 
     Args:
@@ -187,19 +218,27 @@ def finish(program: Program, state: State, loss: Callable[[dict[str, Array]], Fl
     """
     kind = program.method.average
     if not kind:
-        return {"head": state.best, "validation_loss": state.best_loss, "best_epoch": state.best_epoch}
+        return {
+            "head": state.best,
+            "validation_loss": state.best_loss,
+            "best_epoch": state.best_epoch,
+        }
     head = averaging.result(kind, state.average, state.params["head"])
     last = jnp.full_like(state.best_epoch, program.config.epochs - 1)
     return {"head": head, "validation_loss": loss(head), "best_epoch": last}
 
 
-def validation_loss(program: Program, data: ProbeData, head: dict[str, Array]) -> Float[Array, " r"]:
+def validation_loss(
+    program: Program, data: ProbeData, head: dict[str, Array]
+) -> Float[Array, " r"]:
     """Mean cross-entropy (r,) on the validation split."""
     logits = program.head.logits(head | data.constants, data.x_validation)
     return log_loss(logits, data.y_validation).mean(-1)
 
 
-def training_errors(program: Program, data: ProbeData, head: dict[str, Array]) -> UInt8[Array, "r n"]:
+def training_errors(
+    program: Program, data: ProbeData, head: dict[str, Array]
+) -> UInt8[Array, "r n"]:
     """1 where a training sample is on the wrong side of 1/2."""
     logits = program.head.logits(head | data.constants, data.x)
     return ((logits > 0) != (data.y > 0.5)).astype(jnp.uint8)
@@ -216,7 +255,12 @@ def take(data: ProbeData, multiplied: Array | None, x: Any, index: Array, presen
 
 
 def _gradient(
-    program: Program, rates: Rates, forward: Forward, params: Any, sample: Sample, state: dict[str, Array]
+    program: Program,
+    rates: Rates,
+    forward: Forward,
+    params: Any,
+    sample: Sample,
+    state: dict[str, Array],
 ) -> tuple[Any, dict[str, Array]]:
     """Gradient of every run's loss; sharpness-aware, that at the worst point within the radius, to first order."""
     objective, strength = program.method.objective, rates.strength
@@ -240,10 +284,16 @@ def _gradient(
 
     gradient, new = jax.grad(loss, has_aux=True)(params)
     if program.method.sharpness:
-        radius = strength if objective.strength is None else jnp.full_like(strength, program.config.radius)
+        radius = (
+            strength
+            if objective.strength is None
+            else jnp.full_like(strength, program.config.radius)
+        )
         normalize = optax.contrib.normalize().update
         unit = jax.vmap(lambda g: normalize(g, optax.contrib.NormalizeState())[0])(gradient)
-        ascended = jax.tree.map(lambda p, u: p + per_run(radius, p) * jnp.where(jnp.isfinite(u), u, 0.0), params, unit)
+        ascended = jax.tree.map(
+            lambda p, u: p + per_run(radius, p) * jnp.where(jnp.isfinite(u), u, 0.0), params, unit
+        )
         gradient, _ = jax.grad(loss, has_aux=True)(ascended)
     return gradient, new
 
@@ -257,7 +307,9 @@ def multiples(
     objective = program.method.objective
     multiples = jnp.broadcast_to(state.counts.astype(jnp.float32), (len(rates.seed), len(data.y)))
     if objective.sample_weights is not None:
-        multiples = multiples * objective.sample_weights(key, cells_of(objective.cells, data), rates.strength)
+        multiples = multiples * objective.sample_weights(
+            key, cells_of(objective.cells, data), rates.strength
+        )
     if program.second:
         multiples = multiples * (1 + rates.strength[:, None] * state.errors)
     return multiples
@@ -271,7 +323,9 @@ def cells_of(kind: str, data: ProbeData) -> Float[Array, "n c"]:
     return jnp.concatenate([data.membership * y, data.membership * (1 - y)], axis=1)
 
 
-def resampled_counts(key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates) -> UInt8[Array, "r _n"]:
+def resampled_counts(
+    key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates
+) -> UInt8[Array, "r _n"]:
     """How often each sample's patient was drawn, of as many draws with replacement as there are patients."""
     if config.resample == "none":
         return jnp.ones((len(rates.seed), 1), jnp.uint8)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt8
 
-from fairjax.errors import UserError
 from fairjax.training.heads import Head
 from fairjax.training.objectives import Method
 from fairjax.training.runs import Run
+from fairjax.utils.errors import UserError
 
 ORDERS = ("shared", "per_run")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -53,14 +53,23 @@ class ProbeConfig:
     radius: float = 0.05
 
     def __post_init__(self):
-        choices_of = {"order": ORDERS, "class_weight": CLASS_WEIGHTS, "resample": RESAMPLES, "keep": KEEPS}
+        choices_of = {
+            "order": ORDERS,
+            "class_weight": CLASS_WEIGHTS,
+            "resample": RESAMPLES,
+            "keep": KEEPS,
+        }
         for field, choices in choices_of.items():
             if getattr(self, field) not in choices:
-                raise UserError(f"training.{field} must be one of {choices}, not {getattr(self, field)!r}")
+                raise UserError(
+                    f"training.{field} must be one of {choices}, not {getattr(self, field)!r}"
+                )
         if self.radius <= 0:
             raise UserError(f"training.radius must be above 0, not {self.radius:g}")
         if not 0 <= self.warmup_epochs < self.epochs or self.batch_size < 1 or self.patience < 0:
-            raise UserError("training needs 0 ≤ warmup_epochs < epochs, batch_size ≥ 1 and patience ≥ 0")
+            raise UserError(
+                "training needs 0 ≤ warmup_epochs < epochs, batch_size ≥ 1 and patience ≥ 0"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -55,8 +55,12 @@ def expand(
         lists["strengths"] = numbers
     for name, values in lists.items():
         if not len(values) or len(set(values)) < len(values) or min(values) < 0:
-            raise UserError(f"{name} must be distinct numbers ≥ 0, at least one, not {tuple(values)}")
+            raise UserError(
+                f"{name} must be distinct numbers ≥ 0, at least one, not {tuple(values)}"
+            )
     return [
         Run(int(seed), float(rate), float(decay), None if strength is None else float(strength))
-        for strength, rate, decay, seed in itertools.product(strengths, learning_rates, weight_decays, seeds)
+        for strength, rate, decay, seed in itertools.product(
+            strengths, learning_rates, weight_decays, seeds
+        )
     ]

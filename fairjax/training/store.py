@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from fairjax.datasets.volumes import pool
-from fairjax.errors import UserError
-from fairjax.io import atomic_write, hash_arrays, hash_json, read_json, write_json
 from fairjax.training.runs import Run
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import atomic_write, hash_arrays, hash_json, read_json, write_json
 
 Arrays = dict[str, np.ndarray]  # the run first
 
@@ -43,7 +43,9 @@ def chunk_of(folder: Path, runs: Sequence[Run]) -> Chunk:
 def write(chunk: Chunk, arrays: Arrays) -> None:
     """Writes a chunk, and then the record that makes it count."""
     atomic_write(chunk.path, functools.partial(_write, save(arrays)))
-    write_json(chunk.path.with_suffix(".json"), {"sha256": hash_arrays(arrays), "runs": chunk.names})
+    write_json(
+        chunk.path.with_suffix(".json"), {"sha256": hash_arrays(arrays), "runs": chunk.names}
+    )
 
 
 def _write(data: bytes, file: IO[bytes]) -> None:
@@ -53,7 +55,10 @@ def _write(data: bytes, file: IO[bytes]) -> None:
 def read(folder: Path) -> list[Chunk]:
     """The chunks that are whole; a damaged one is as one that is not there, and is trained again."""
     records = ((path, read_json(path)) for path in sorted(folder.glob("chunk-*.json")))
-    chunks = [(Chunk(path.with_suffix(".safetensors"), tuple(of["runs"])), of["sha256"]) for path, of in records]
+    chunks = [
+        (Chunk(path.with_suffix(".safetensors"), tuple(of["runs"])), of["sha256"])
+        for path, of in records
+    ]
     return [chunk for chunk, sha256 in chunks if _whole(chunk.path, sha256)]
 
 
@@ -115,6 +120,8 @@ def gather(folder: Path, runs: Sequence[Run]) -> Sweep:
     position = {run.name: place for place, run in enumerate(runs)}
     chunks = [chunk for chunk in read(folder) if any(name in position for name in chunk.names)]
     if absent := position.keys() - {name for chunk in chunks for name in chunk.names}:
-        raise UserError(f"{len(absent)} of {len(runs)} runs were not trained, such as {min(absent)}; run it again")
+        raise UserError(
+            f"{len(absent)} of {len(runs)} runs were not trained, such as {min(absent)}; run it again"
+        )
     chunks.sort(key=lambda chunk: min(position[name] for name in chunk.names if name in position))
     return Sweep(runs, folder, chunks)

@@ -12,9 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from fairjax import __version__, distributed, progress
-from fairjax.errors import UserError, lookup
-from fairjax.io import hash_arrays, hash_json, write_json
+from fairjax import __version__
 from fairjax.training import store
 from fairjax.training.engine import Engine, Plan, Trainer, plan
 from fairjax.training.heads import HEADS
@@ -22,6 +20,9 @@ from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig, ProbeData, Program, sample_weights
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
+from fairjax.utils import distributed, progress
+from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.storage import hash_arrays, hash_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +45,16 @@ class Features:
     def standardized(self) -> Features:
         """Z-scores by the training split's mean and standard deviation (a constant feature becomes 0)."""
         mean, scale = self.scaling()
-        return dataclasses.replace(self, x={split: (x - mean) * scale for split, x in self.x.items()})
+        return dataclasses.replace(
+            self, x={split: (x - mean) * scale for split, x in self.x.items()}
+        )
 
     def scaling(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
         """The mean of the training split, and what z-scoring multiplies by."""
         mean, deviation = self.x["train"].mean(0), self.x["train"].std(0)
-        return mean, np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0).astype(np.float32)
+        return mean, np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0).astype(
+            np.float32
+        )
 
     def unit(self) -> Features:
         """Embeddings of length 1."""
@@ -143,7 +148,9 @@ def sweep(
     )
 
 
-def identity_of(features: Features, program: Program, groups: Groups | None, seed: int) -> dict[str, Any]:
+def identity_of(
+    features: Features, program: Program, groups: Groups | None, seed: int
+) -> dict[str, Any]:
     """All that the result of a run depends on, besides its seed and hyper-parameters."""
     return {
         "fairjax": __version__,
@@ -192,10 +199,14 @@ def fill(
             trainer = make()
             with progress.bar(what, unit, sum(map(len, mine)) * per_run, show=show_progress) as bar:
                 for part in mine:
-                    arrays = trainer.train(part, cut.width, lambda runs: progress.advance(bar, runs * per_run))
+                    arrays = trainer.train(
+                        part, cut.width, lambda runs: progress.advance(bar, runs * per_run)
+                    )
                     store.write(store.chunk_of(folder, part), arrays)
     finally:
-        distributed.barrier("trained")  # also where this process failed: the others do not wait for ever
+        distributed.barrier(
+            "trained"
+        )  # also where this process failed: the others do not wait for ever
     return store.gather(folder, runs)
 
 
@@ -208,7 +219,9 @@ def plan_of(features: Features, runs: Sequence[Run], program: Program, memory_by
 def make_engine(features: Features, program: Program, groups: Groups | None, seed: int) -> Engine:
     """The engine of a program, with features as its head wants them."""
     features = prepared(features, program)
-    return Engine(program, probe_data(features, program, groups), features.x["test"], jax.random.key(seed))
+    return Engine(
+        program, probe_data(features, program, groups), features.x["test"], jax.random.key(seed)
+    )
 
 
 def prepared(features: Features, program: Program) -> Features:
@@ -227,8 +240,12 @@ def probe_data(features: Features, program: Program, groups: Groups | None) -> P
         jnp.asarray(y["train"]),
         jnp.asarray(sample_weights(y["train"], program.config.class_weight)),
         jnp.asarray(np.unique(features.patients, return_inverse=True)[1], jnp.int32),
-        jnp.asarray(groups.membership() if program.groups and groups else np.zeros((n, 0), np.float32)),
+        jnp.asarray(
+            groups.membership() if program.groups and groups else np.zeros((n, 0), np.float32)
+        ),
         jnp.asarray(features.x["validation"]),
         jnp.asarray(y["validation"]),
-        {name: jnp.asarray(value) for name, value in features.constants.items()} if program.head.prototypes else {},
+        {name: jnp.asarray(value) for name, value in features.constants.items()}
+        if program.head.prototypes
+        else {},
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 def expand_prompts(
@@ -30,7 +30,9 @@ def expand_prompts(
       UserError: a template has no place for the name, or a class no name.
     """
     if faulty := [template for template in templates if template.count("{}") != 1]:
-        raise UserError(f"a prompt template needs exactly one {{}} for the name of the class, unlike {faulty[0]!r}")
+        raise UserError(
+            f"a prompt template needs exactly one {{}} for the name of the class, unlike {faulty[0]!r}"
+        )
     if not templates or not synonyms or not all(synonyms):
         raise UserError("zero-shot classification needs a template, and a name for every class")
     rows = [
@@ -41,7 +43,9 @@ def expand_prompts(
     return [prompt for prompt, _ in rows], np.array([k for _, k in rows])
 
 
-def class_embeddings(prompts: Float[Array, "n d"], classes: Int[Array, " n"], n_classes: int) -> Float[Array, "k d"]:
+def class_embeddings(
+    prompts: Float[Array, "n d"], classes: Int[Array, " n"], n_classes: int
+) -> Float[Array, "k d"]:
     """The ensemble of each class's prompts: the average of their normalised embeddings, normalised.
 
     Args:
@@ -53,11 +57,16 @@ def class_embeddings(prompts: Float[Array, "n d"], classes: Int[Array, " n"], n_
       (k, d), of length 1. Source: Radford et al. 2021, section 3.1.4.
     """
     unit = prompts / jnp.linalg.norm(prompts, axis=1, keepdims=True)
-    mean = jax.ops.segment_sum(unit, classes, n_classes) / jnp.bincount(classes, length=n_classes)[:, None]
+    mean = (
+        jax.ops.segment_sum(unit, classes, n_classes)
+        / jnp.bincount(classes, length=n_classes)[:, None]
+    )
     return mean / jnp.linalg.norm(mean, axis=1, keepdims=True)
 
 
-def zero_shot_scores(module: Any, images: Float[Array, "b *q d"], classes: Float[Array, "k d"]) -> Float[Array, "b k"]:
+def zero_shot_scores(
+    module: Any, images: Float[Array, "b *q d"], classes: Float[Array, "k d"]
+) -> Float[Array, "b k"]:
     """Probabilities of the classes: softmax of the logits as the model defines them (scale, bias, normalisation).
 
     Args:
@@ -68,4 +77,6 @@ def zero_shot_scores(module: Any, images: Float[Array, "b *q d"], classes: Float
     Returns:
       (b, k), each row summing to 1.
     """
-    return jax.nn.softmax(module.zero_shot_logits(jnp.asarray(images), jnp.asarray(classes)), axis=-1)
+    return jax.nn.softmax(
+        module.zero_shot_logits(jnp.asarray(images), jnp.asarray(classes)), axis=-1
+    )

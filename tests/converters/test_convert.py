@@ -7,16 +7,16 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_files import recording_of, recordings
+from helpers.golden import recording_of, recordings
 from safetensors.numpy import save_file
 
-from converters.__main__ import main
-from converters.arch import resolve
-from converters.convert import convert
-from converters.rules import LAYOUTS
 from fairjax import models
-from fairjax.errors import UserError
+from fairjax.converters.__main__ import main
+from fairjax.converters.arch import resolve
+from fairjax.converters.convert import convert
+from fairjax.converters.rules import LAYOUTS
 from fairjax.models.zoo import MODELS
+from fairjax.utils.errors import UserError
 
 pytestmark = pytest.mark.skipif(not recordings(), reason="there are no recordings")
 
@@ -48,11 +48,17 @@ def weights_hash(out) -> str:
 @pytest.fixture
 def reference(clip, tmp_path):
     """The hash of CLIP's recorded weights, converted from safetensors."""
-    return convert("clip", clip.weights_file, tmp_path / "reference", clip.config).card["weights_sha256"]
+    return convert("clip", clip.weights_file, tmp_path / "reference", clip.config).card[
+        "weights_sha256"
+    ]
 
 
 def test_the_command_line_writes_a_model_and_says_what_it_left_out(clip, tmp_path, capsys):
-    flags = ("--model=clip", f"--checkpoint={clip.weights_file}", f"--arch={clip.folder / 'config.json'}")
+    flags = (
+        "--model=clip",
+        f"--checkpoint={clip.weights_file}",
+        f"--arch={clip.folder / 'config.json'}",
+    )
     code, out, err = run(*flags, f"--out={tmp_path / 'model'}", capsys=capsys)
     assert (code, err) == (0, "")
     assert "context_length" in out
@@ -65,7 +71,8 @@ def test_the_command_line_writes_a_model_and_says_what_it_left_out(clip, tmp_pat
 
 def test_the_card_is_reproducible(clip, tmp_path):
     cards = [
-        convert("clip", clip.weights_file, tmp_path / name, clip.config) and (tmp_path / name / "card.json")
+        convert("clip", clip.weights_file, tmp_path / name, clip.config)
+        and (tmp_path / name / "card.json")
         for name in "ab"
     ]
     assert cards[0].read_bytes() == cards[1].read_bytes()
@@ -73,19 +80,33 @@ def test_the_card_is_reproducible(clip, tmp_path):
 
 def test_mistakes_on_the_command_line_are_one_line(clip, tmp_path, capsys):
     checkpoint, out = f"--checkpoint={clip.weights_file}", f"--out={tmp_path / 'model'}"
-    assert_one_line(run("--model=clipp", checkpoint, out, capsys=capsys), "'clipp'", "did you mean 'clip'?")
+    assert_one_line(
+        run("--model=clipp", checkpoint, out, capsys=capsys), "'clipp'", "did you mean 'clip'?"
+    )
     assert_one_line(run("--model=clip", out, capsys=capsys), "--checkpoint")
     assert_one_line(run("--model=clip", checkpoint, out, "--achr=x", capsys=capsys), "--achr")
-    assert_one_line(run("--model=clip", "--checkpoint=nowhere.pt", out, capsys=capsys), "nowhere.pt")
-    assert_one_line(run("--model=clip", checkpoint, out, "--arch=no.json", capsys=capsys), "no.json")
+    assert_one_line(
+        run("--model=clip", "--checkpoint=nowhere.pt", out, capsys=capsys), "nowhere.pt"
+    )
+    assert_one_line(
+        run("--model=clip", checkpoint, out, "--arch=no.json", capsys=capsys), "no.json"
+    )
     arch = f"--arch={clip.folder / 'config.json'}"
-    assert_one_line(run("--model=clip", checkpoint, arch, "--out=/proc/nowhere/model", capsys=capsys), "/proc/nowhere")
+    assert_one_line(
+        run("--model=clip", checkpoint, arch, "--out=/proc/nowhere/model", capsys=capsys),
+        "/proc/nowhere",
+    )
     assert_one_line(run("--model=phantom_vit", checkpoint, out, capsys=capsys), "phantom_vit")
     assert not (tmp_path / "model").exists()
 
 
 def test_a_checkpoint_of_another_size_is_refused_with_advice(clip, tmp_path, capsys):
-    result = run("--model=clip", f"--checkpoint={clip.weights_file}", f"--out={tmp_path / 'model'}", capsys=capsys)
+    result = run(
+        "--model=clip",
+        f"--checkpoint={clip.weights_file}",
+        f"--out={tmp_path / 'model'}",
+        capsys=capsys,
+    )
     assert_one_line(result, "mis-shaped", "--arch")
 
 
@@ -98,7 +119,13 @@ def test_faulty_tensors_are_all_named(clip, tmp_path):
     save_file(weights, tmp_path / "faulty.safetensors")
     with pytest.raises(UserError) as caught:
         convert("clip", tmp_path / "faulty.safetensors", tmp_path / "out", clip.config)
-    for name in ("visual.ln_post.weight", "ln_fnal.bias", "ln_final.bias", "text_projection", "visual.attnpool.weight"):
+    for name in (
+        "visual.ln_post.weight",
+        "ln_fnal.bias",
+        "ln_final.bias",
+        "text_projection",
+        "visual.attnpool.weight",
+    ):
         assert name in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -174,7 +201,9 @@ def test_a_sharded_file_equals_the_single_one(clip, tmp_path, reference):
         save_file({name: weights[name] for name in part}, folder / shard)
     index = {"weight_map": {name: shard for shard, part in shards.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert convert("clip", folder, tmp_path / "out", clip.config).card["weights_sha256"] == reference
+    assert (
+        convert("clip", folder, tmp_path / "out", clip.config).card["weights_sha256"] == reference
+    )
     os.unlink(folder / "b.safetensors")
     with pytest.raises(UserError, match=r"b\.safetensors"):
         convert("clip", folder, tmp_path / "again", clip.config)
@@ -185,8 +214,14 @@ def test_a_model_of_two_files_equals_their_union(tmp_path):
     weights = recording.weights()
     eva = {name for name in weights if name.startswith("visual_encoder.")}
     assert eva
-    save_file({name.removeprefix("visual_encoder."): weights[name] for name in eva}, tmp_path / "eva_vit_g.safetensors")
-    save_file({name: weights[name] for name in weights if name not in eva}, tmp_path / "blip2_pretrained.safetensors")
+    save_file(
+        {name.removeprefix("visual_encoder."): weights[name] for name in eva},
+        tmp_path / "eva_vit_g.safetensors",
+    )
+    save_file(
+        {name: weights[name] for name in weights if name not in eva},
+        tmp_path / "blip2_pretrained.safetensors",
+    )
     files = [tmp_path / "eva_vit_g.safetensors", tmp_path / "blip2_pretrained.safetensors"]
     union, parts = (
         convert("blip2_lavis", checkpoint, tmp_path / "out", recording.config).card
@@ -205,7 +240,8 @@ def test_the_later_file_has_the_last_word(tmp_path):
     save_file(other, tmp_path / "part.safetensors")
     files = [tmp_path / "part.safetensors", recording.weights_file]
     alone, both = (
-        convert("blip2_lavis", f, tmp_path / "out", recording.config) for f in (recording.weights_file, files)
+        convert("blip2_lavis", f, tmp_path / "out", recording.config)
+        for f in (recording.weights_file, files)
     )
     assert alone.card["weights_sha256"] == both.card["weights_sha256"]
 
@@ -239,16 +275,27 @@ class TestPyTorchFiles:
     def torch(self):
         return pytest.importorskip("torch", reason="writes PyTorch files")
 
-    def test_flat_nested_and_prefixed_files_equal_safetensors(self, clip, tmp_path, torch, reference):
+    def test_flat_nested_and_prefixed_files_equal_safetensors(
+        self, clip, tmp_path, torch, reference
+    ):
         tensors = clip.tensors()
         files = {
             "flat.pt": tensors,
-            "nested.pth": {"best_epoch": 3, "state_dict": tensors, "optimizer_state_dict": {"lr": 0.1}},
+            "nested.pth": {
+                "best_epoch": 3,
+                "state_dict": tensors,
+                "optimizer_state_dict": {"lr": 0.1},
+            },
             "parallel.bin": {f"module.{name}": tensor for name, tensor in tensors.items()},
         }
         for name, content in files.items():
             torch.save(content, tmp_path / name)
-            assert convert("clip", tmp_path / name, tmp_path / "out", clip.config).card["weights_sha256"] == reference
+            assert (
+                convert("clip", tmp_path / name, tmp_path / "out", clip.config).card[
+                    "weights_sha256"
+                ]
+                == reference
+            )
 
     def test_lavis_files_hold_their_tensors_under_a_key_of_their_own(self, tmp_path, torch):
         recording = recording_of("blip2_lavis")
@@ -261,7 +308,12 @@ class TestPyTorchFiles:
 
     def test_a_legacy_file_equals_safetensors(self, clip, tmp_path, torch, reference):
         torch.save(clip.tensors(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-        assert convert("clip", tmp_path / "old.pt", tmp_path / "out", clip.config).card["weights_sha256"] == reference
+        assert (
+            convert("clip", tmp_path / "old.pt", tmp_path / "out", clip.config).card[
+                "weights_sha256"
+            ]
+            == reference
+        )
 
     @pytest.mark.filterwarnings("ignore")
     def test_a_torchscript_archive_equals_safetensors(self, clip, tmp_path, torch, reference):
@@ -271,15 +323,26 @@ class TestPyTorchFiles:
                 if name in tensors:
                     module.register_buffer(name, tensors[name])
                 else:
-                    inner = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}.")}
+                    inner = {
+                        k.split(".", 1)[1]: v
+                        for k, v in tensors.items()
+                        if k.startswith(f"{name}.")
+                    }
                     module.add_module(name, tree(inner))
             return module
 
         torch.jit.script(tree(clip.tensors())).save(tmp_path / "ViT.pt")
-        assert convert("clip", tmp_path / "ViT.pt", tmp_path / "out", clip.config).card["weights_sha256"] == reference
+        assert (
+            convert("clip", tmp_path / "ViT.pt", tmp_path / "out", clip.config).card[
+                "weights_sha256"
+            ]
+            == reference
+        )
 
     def test_bfloat16_tensors_are_read(self, clip, tmp_path, torch):
-        tensors = {k: v.bfloat16() if v.is_floating_point() else v for k, v in clip.tensors().items()}
+        tensors = {
+            k: v.bfloat16() if v.is_floating_point() else v for k, v in clip.tensors().items()
+        }
         torch.save(tensors, tmp_path / "half.pt")
         convert("clip", tmp_path / "half.pt", tmp_path / "out", clip.config)
         scale = models.state_dict(models.load(tmp_path / "out"))["logit_scale"]
@@ -291,7 +354,9 @@ class TestPyTorchFiles:
             def __reduce__(self):
                 return os.system, (f"touch {tmp_path / 'ran'}",)
 
-        torch.save({"state_dict": {"weight": torch.zeros(1)}, "x": Malicious()}, tmp_path / "zip.pt")
+        torch.save(
+            {"state_dict": {"weight": torch.zeros(1)}, "x": Malicious()}, tmp_path / "zip.pt"
+        )
         (tmp_path / "bare.pt").write_bytes(pickle.dumps(Malicious()))
         for name in ("zip.pt", "bare.pt"):
             flags = ("--model=clip", f"--checkpoint={tmp_path / name}", f"--out={tmp_path / 'out'}")
@@ -303,15 +368,29 @@ class TestPyTorchFiles:
         data = (tmp_path / "whole.pt").read_bytes()
         torch.save({"epoch": 3, "net": {"a": torch.zeros(1)}}, tmp_path / "other.pt")
         torch.save(torch.zeros(3), tmp_path / "tensor.pt")
-        (tmp_path / "text.pt").write_text("hello, this is a page of a web site that asks you to log in")
+        (tmp_path / "text.pt").write_text(
+            "hello, this is a page of a web site that asks you to log in"
+        )
         for size in (2, 100, len(data) // 2, len(data) - 10):
             (tmp_path / "cut.pt").write_bytes(data[:size])
             result = run(
-                "--model=clip", f"--checkpoint={tmp_path / 'cut.pt'}", f"--out={tmp_path / 'o'}", capsys=capsys
+                "--model=clip",
+                f"--checkpoint={tmp_path / 'cut.pt'}",
+                f"--out={tmp_path / 'o'}",
+                capsys=capsys,
             )
             assert_one_line(result, "cut.pt")
-        for name, words in {"other.pt": "'net'", "tensor.pt": "Tensor", "text.pt": "neither"}.items():
-            result = run("--model=clip", f"--checkpoint={tmp_path / name}", f"--out={tmp_path / 'o'}", capsys=capsys)
+        for name, words in {
+            "other.pt": "'net'",
+            "tensor.pt": "Tensor",
+            "text.pt": "neither",
+        }.items():
+            result = run(
+                "--model=clip",
+                f"--checkpoint={tmp_path / name}",
+                f"--out={tmp_path / 'o'}",
+                capsys=capsys,
+            )
             assert_one_line(result, name, words)
 
 

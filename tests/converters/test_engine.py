@@ -2,17 +2,28 @@ import re
 
 import numpy as np
 import pytest
-from golden_files import recordings, target_shapes
+from helpers.golden import recordings, target_shapes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from converters.arch import resolve
-from converters.convert import layouts_of
-from converters.engine import Drop, Layout, _step_for, detect_layout, fused_linear, linear, make_plan, norm, rule, under
-from converters.rules import LAYOUTS
-from converters.transforms import CONV, IDENTITY, squeeze
-from fairjax.errors import UserError
+from fairjax.converters.arch import resolve
+from fairjax.converters.convert import layouts_of
+from fairjax.converters.engine import (
+    Drop,
+    Layout,
+    _step_for,
+    detect_layout,
+    fused_linear,
+    linear,
+    make_plan,
+    norm,
+    rule,
+    under,
+)
+from fairjax.converters.rules import LAYOUTS
+from fairjax.converters.transforms import CONV, IDENTITY, squeeze
 from fairjax.models.zoo import MODELS
+from fairjax.utils.errors import UserError
 
 LAYOUT = Layout(
     name="toy",
@@ -38,8 +49,14 @@ def toy(depth: int = 2, width: int = 4, channels: int = 3) -> tuple[dict, dict]:
         sources |= {f"layer.{i}.ln.{part}": (width,) for part in ("weight", "bias")}
         targets |= {f"blocks.{i}.norm.{part}": (width,) for part in ("scale", "bias")}
         for name in ("q", "k", "v", "out"):
-            sources |= {f"layer.{i}.{name}.weight": (width, width), f"layer.{i}.{name}.bias": (width,)}
-        targets |= {f"blocks.{i}.qkv.kernel": (width, 3 * width), f"blocks.{i}.qkv.bias": (3 * width,)}
+            sources |= {
+                f"layer.{i}.{name}.weight": (width, width),
+                f"layer.{i}.{name}.bias": (width,),
+            }
+        targets |= {
+            f"blocks.{i}.qkv.kernel": (width, 3 * width),
+            f"blocks.{i}.qkv.bias": (3 * width,),
+        }
         targets |= {f"blocks.{i}.proj.kernel": (width, width), f"blocks.{i}.proj.bias": (width,)}
         sources[f"layer.{i}.ids"] = (1, 7)
     return sources, targets
@@ -50,7 +67,12 @@ def arrays(shapes: dict, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: np.asarray(rng.normal(size=shape), np.float32) for name, shape in shapes.items()}
 
 
-@given(depth=st.integers(1, 3), width=st.integers(1, 5), channels=st.integers(1, 3), seed=st.integers(0, 99))
+@given(
+    depth=st.integers(1, 3),
+    width=st.integers(1, 5),
+    channels=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
 @settings(max_examples=30, deadline=None)
 def test_conversion_is_a_bijection(depth, width, channels, seed):
     sources, targets = toy(depth, width, channels)
@@ -71,9 +93,13 @@ def test_arrays_arrive_in_our_layout():
     converted = make_plan(LAYOUT, sources, targets).convert(tensors)
     x = np.ones(4, np.float32)
     kernel, bias = converted["blocks.1.qkv.kernel"], converted["blocks.1.qkv.bias"]
-    separately = [tensors[f"layer.1.{part}.weight"] @ x + tensors[f"layer.1.{part}.bias"] for part in "qkv"]
+    separately = [
+        tensors[f"layer.1.{part}.weight"] @ x + tensors[f"layer.1.{part}.bias"] for part in "qkv"
+    ]
     np.testing.assert_allclose(x @ kernel + bias, np.concatenate(separately), rtol=1e-5)
-    np.testing.assert_array_equal(converted["stem.kernel"][1, 2, 0, 3], tensors["stem.weight"][3, 0, 1, 2])
+    np.testing.assert_array_equal(
+        converted["stem.kernel"][1, 2, 0, 3], tensors["stem.weight"][3, 0, 1, 2]
+    )
 
 
 @given(st.data())
@@ -83,12 +109,17 @@ def test_every_fault_is_named_in_one_message(data):
     known = sorted(name for name in sources if not name.endswith("ids") and sources[name])
     lost, renamed, reshaped = data.draw(st.permutations(known))[:3]
     faulty = {name: shape for name, shape in sources.items() if name not in (lost, renamed)}
-    faulty |= {f"{renamed}_": sources[renamed], "extra.weight": (2,), reshaped: (*sources[reshaped], 9)}
+    faulty |= {
+        f"{renamed}_": sources[renamed],
+        "extra.weight": (2,),
+        reshaped: (*sources[reshaped], 9),
+    }
     with pytest.raises(UserError) as caught:
         make_plan(LAYOUT, faulty, targets)
     message = str(caught.value)
     missing, unexpected, misshaped = (
-        re.search(rf"\d+ {kind}: (.*?)(;|$)", message)[1] for kind in ("missing", "unexpected", "mis-shaped")
+        re.search(rf"\d+ {kind}: (.*?)(;|$)", message)[1]
+        for kind in ("missing", "unexpected", "mis-shaped")
     )
     assert lost in missing
     assert renamed in missing
@@ -125,7 +156,10 @@ def test_sizes_that_only_agree_after_reshaping_are_refused():
 
 def test_the_layout_is_found_even_when_names_are_faulty():
     openai, hf = LAYOUTS["clip_openai"], LAYOUTS["clip_hf"]
-    assert detect_layout([openai, hf], ["vision_model.post_layernorm.weight", "logit_scale", "junk"]) is hf
+    assert (
+        detect_layout([openai, hf], ["vision_model.post_layernorm.weight", "logit_scale", "junk"])
+        is hf
+    )
     assert detect_layout([hf, openai], ["visual.ln_post.weight", "logit_scale"]) is openai
     with pytest.raises(UserError, match="junk"):
         detect_layout([openai, hf], ["junk"])
@@ -167,7 +201,11 @@ def test_faults_in_a_file_are_all_named_in_one_message(recording):
     read = [name for step in plan.steps for name in step.sources]
     lost, renamed, reshaped = read[0], read[len(read) // 2], read[-1]
     faulty = {name: shape for name, shape in sources.items() if name not in (lost, renamed)}
-    faulty |= {f"{renamed}_": sources[renamed], "added.weight": (2,), reshaped: (*sources[reshaped], 9)}
+    faulty |= {
+        f"{renamed}_": sources[renamed],
+        "added.weight": (2,),
+        reshaped: (*sources[reshaped], 9),
+    }
     with pytest.raises(UserError) as caught:
         make_plan(layout, faulty, targets)
     message = str(caught.value)
@@ -179,21 +217,30 @@ def test_faults_in_a_file_are_all_named_in_one_message(recording):
 
 @pytest.mark.parametrize("name", ["moco_cxr", "moco_cxr_densenet121"])
 @pytest.mark.parametrize("layout", ["first", "last"])
-def test_mocos_projection_is_accepted_with_one_layer_and_with_two_at_the_published_size(name, layout):
+def test_mocos_projection_is_accepted_with_one_layer_and_with_two_at_the_published_size(
+    name, layout
+):
     row = MODELS[name]
     published = LAYOUTS[row.layouts[0 if layout == "first" else -1]].prefixed("module.")
     architecture = resolve(row.architecture, {}, published)
     targets = target_shapes(row.family, architecture)
-    steps = [step for target in targets for rule in published.rules if (step := _step_for(rule, target))]
+    steps = [
+        step for target in targets for rule in published.rules if (step := _step_for(rule, target))
+    ]
     stand_ins = {
         source: stand_in.shape
         for step in steps
         for source, stand_in in zip(
-            step.sources, step.transform.inverse(np.broadcast_to(np.int8(0), targets[step.target]), 1), strict=True
+            step.sources,
+            step.transform.inverse(np.broadcast_to(np.int8(0), targets[step.target]), 1),
+            strict=True,
         )
     }
     found = detect_layout(layouts_of(row), stand_ins)
-    assert (found.name, len(architecture.projection)) == (published.name, 2 if layout == "first" else 1)
+    assert (found.name, len(architecture.projection)) == (
+        published.name,
+        2 if layout == "first" else 1,
+    )
     make_plan(found, stand_ins, targets)
 
 

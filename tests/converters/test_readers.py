@@ -6,15 +6,15 @@ import re
 
 import numpy as np
 import pytest
-from golden_files import Recording, recording_of, recordings
+from helpers.golden import Recording, recording_of, recordings
+from helpers.tokenizers import write_clip
 from safetensors.numpy import save_file
-from tokenizers_made_up import write_clip
 
-from converters import readers
-from converters.__main__ import main
-from converters.convert import convert, layouts_of
-from converters.engine import combine, detect_layout
-from fairjax.errors import UserError
+from fairjax.converters import readers
+from fairjax.converters.__main__ import main
+from fairjax.converters.convert import convert, layouts_of
+from fairjax.converters.engine import combine, detect_layout
+from fairjax.utils.errors import UserError
 
 pytestmark = pytest.mark.skipif(not recordings(), reason="there are no recordings")
 
@@ -29,7 +29,10 @@ def published(torch, recording: Recording) -> dict:
         "arch": "resnet18",
         "args": argparse.Namespace(lr=1e-3, mlp=True),
         "scaler": {"scale": 65536.0},
-        "optimizer": {"state": {0: {"step": torch.tensor(7.0)}}, "param_groups": [{"lr": 1e-3, "params": [0]}]},
+        "optimizer": {
+            "state": {0: {"step": torch.tensor(7.0)}},
+            "param_groups": [{"lr": 1e-3, "params": [0]}],
+        },
         "optimizer_state_dict": {"state": {}, "param_groups": []},
     }
     key = config.get("state_dict_key")
@@ -44,22 +47,32 @@ def test_the_published_pytorch_file_equals_safetensors(recording, tmp_path):
     tensors, weights = readers.read(tmp_path / "published.pth.tar", keys), recording.weights()
     assert tensors.keys() == weights.keys()
     for name, tensor in tensors.items():
-        wanted = weights[name].astype(np.float32) if weights[name].dtype == np.float16 else weights[name]
+        wanted = (
+            weights[name].astype(np.float32) if weights[name].dtype == np.float16 else weights[name]
+        )
         np.testing.assert_array_equal(tensor, wanted, strict=True)
 
 
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
 def test_faults_are_named_as_the_file_names_them(recording, tmp_path):
     weights = recording.weights()
-    drops = [re.compile(drop.pattern) for drop in detect_layout(layouts_of(recording.row), weights).drops]
-    used = [name for name, x in weights.items() if x.ndim and not any(drop.fullmatch(name) for drop in drops)]
+    drops = [
+        re.compile(drop.pattern) for drop in detect_layout(layouts_of(recording.row), weights).drops
+    ]
+    used = [
+        name
+        for name, x in weights.items()
+        if x.ndim and not any(drop.fullmatch(name) for drop in drops)
+    ]
     lost, renamed, reshaped = used[0], used[len(used) // 2], used[-1]
     del weights[lost]
     weights[f"{renamed}_"] = weights.pop(renamed)
     weights[reshaped] = weights[reshaped][..., None]
     save_file(weights | {"extra.weight": np.zeros(2, np.float32)}, tmp_path / "faulty.safetensors")
     with pytest.raises(UserError) as caught:
-        convert(recording.row.name, tmp_path / "faulty.safetensors", tmp_path / "out", recording.config)
+        convert(
+            recording.row.name, tmp_path / "faulty.safetensors", tmp_path / "out", recording.config
+        )
     for name in (lost, renamed, f"{renamed}_", reshaped, "extra.weight"):
         assert name in str(caught.value)
 
@@ -68,7 +81,11 @@ def test_half_precision_safetensors_are_read_as_float32(tmp_path):
     torch = pytest.importorskip("torch", reason="writes bfloat16")
     from safetensors.torch import save_file as save_torch
 
-    tensors = {"a": torch.tensor([1.5, -3.0]).bfloat16(), "b": torch.ones(2).half(), "ids": torch.arange(3)}
+    tensors = {
+        "a": torch.tensor([1.5, -3.0]).bfloat16(),
+        "b": torch.ones(2).half(),
+        "ids": torch.arange(3),
+    }
     save_torch(tensors, tmp_path / "half.safetensors")
     read = readers.read(tmp_path / "half.safetensors")
     np.testing.assert_array_equal(read["a"], np.array([1.5, -3.0], np.float32), strict=True)
@@ -102,17 +119,31 @@ def test_a_model_published_in_parts_is_put_together():
     first = {"a": np.zeros(1), "b": np.zeros(2)}
     second = {"head.c": np.zeros(3), "tower.b": np.ones(2)}
     tensors = combine([Known()], [first, second])
-    assert {name: x.shape for name, x in tensors.items()} == {"tower.a": (1,), "tower.b": (2,), "head.c": (3,)}
+    assert {name: x.shape for name, x in tensors.items()} == {
+        "tower.a": (1,),
+        "tower.b": (2,),
+        "head.c": (3,),
+    }
     assert tensors["tower.b"].all()
 
 
 def test_a_second_file_replaces_what_the_first_has(tmp_path, capsys):
     clip = recording_of("clip")
     weights = clip.weights()
-    save_file({name: weights.pop(name) for name in ("ln_final.weight", "ln_final.bias")}, tmp_path / "rest.safetensors")
+    save_file(
+        {name: weights.pop(name) for name in ("ln_final.weight", "ln_final.bias")},
+        tmp_path / "rest.safetensors",
+    )
     save_file(weights, tmp_path / "most.safetensors")
     flags = [f"--checkpoint={tmp_path / name}.safetensors" for name in ("most", "rest")]
-    code = main(["--model=clip", *flags, f"--arch={clip.folder / 'config.json'}", f"--out={tmp_path / 'out'}"])
+    code = main(
+        [
+            "--model=clip",
+            *flags,
+            f"--arch={clip.folder / 'config.json'}",
+            f"--out={tmp_path / 'out'}",
+        ]
+    )
     assert code == 0, capsys.readouterr().err
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert card["source"]["file"] == "most.safetensors + rest.safetensors"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fairjax import datasets
 from fairjax.datasets.dataset import require_both_classes
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 DATA = Path(os.environ.get("FAIRJAX_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -94,14 +94,27 @@ def test_wrong_names_and_folders_get_one_clear_line(tmp_path):
 
 def test_isic2017_and_covid_cxr_in_their_layouts(tmp_path):
     isic = [
-        {"image_id": f"ISIC_{i}", "age_approximate": age, "sex": sex, "melanoma": y, "orig_width": 9, "orig_height": 9}
-        for i, (age, sex, y) in enumerate([("30", "female", 0), ("unknown", "unknown", 1), ("60", "male", 1)])
+        {
+            "image_id": f"ISIC_{i}",
+            "age_approximate": age,
+            "sex": sex,
+            "melanoma": y,
+            "orig_width": 9,
+            "orig_height": 9,
+        }
+        for i, (age, sex, y) in enumerate(
+            [("30", "female", 0), ("unknown", "unknown", 1), ("60", "male", 1)]
+        )
     ]
     write_csv(tmp_path / "isic" / "metadata.csv", isic)
     cxr = [
         {"patientid": p, "sex": s, "age": a, "finding": f, "image": f"{i}.png"}
         for i, (p, s, a, f) in enumerate(
-            [("2", "M", "65.0", "COVID-19, ARDS"), ("2", "M", "65.0", "COVID-19"), ("7", "F", "", "SARS")]
+            [
+                ("2", "M", "65.0", "COVID-19, ARDS"),
+                ("2", "M", "65.0", "COVID-19"),
+                ("7", "F", "", "SARS"),
+            ]
         )
     ]
     write_csv(tmp_path / "cxr" / "metadata.csv", cxr)
@@ -121,7 +134,8 @@ def test_isic2017_and_covid_cxr_in_their_layouts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "images", "positive"), [("ham10000", 1800, 337), ("isic2017", 1500, 275), ("covid_cxr", 378, 289)]
+    ("name", "images", "positive"),
+    [("ham10000", 1800, 337), ("isic2017", 1500, 275), ("covid_cxr", 378, 289)],
 )
 def test_the_real_files_load(name, images, positive):
     if not DATA.exists():

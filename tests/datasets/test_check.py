@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.trees import write_csv, write_image, write_nifti
 from PIL import Image
-from trees import write_csv, write_image, write_nifti
 
 from fairjax import datasets
 from fairjax.datasets import docs
 from fairjax.datasets.catalog import LOADERS, SPECS
 from fairjax.datasets.check import check, describe, to_json
 from fairjax.datasets.splits import split
-from fairjax.errors import EXIT_USER_ERROR
+from fairjax.utils.errors import EXIT_USER_ERROR
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -24,7 +24,10 @@ RNG = np.random.default_rng(0)
 
 def command(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "fairjax.datasets", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "fairjax.datasets", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
 
 
@@ -44,7 +47,8 @@ def ham(tmp_path):
     write_csv(tmp_path / "HAM10000_metadata.csv", rows)
     for row in rows:
         write_image(
-            tmp_path / "HAM10000_images" / f"{row['image_id']}.jpg", RNG.integers(0, 256, (8, 9, 3), dtype=np.uint8)
+            tmp_path / "HAM10000_images" / f"{row['image_id']}.jpg",
+            RNG.integers(0, 256, (8, 9, 3), dtype=np.uint8),
         )
         masks = tmp_path / "HAM10000_segmentations_lesion_tschandl"
         write_image(masks / f"{row['image_id']}_segmentation.png", np.full((8, 9), 255, np.uint8))
@@ -60,7 +64,13 @@ def test_a_sound_dataset_is_ready(ham):
     found = looked_at(ham)
     assert found.problems() == []
     assert found.missing() == {"sex": 10, "age": 13}
-    assert (found.n_read, found.absent, found.unreadable, found.masks, found.duplicates) == (40, [], [], [], [])
+    assert (found.n_read, found.absent, found.unreadable, found.masks, found.duplicates) == (
+        40,
+        [],
+        [],
+        [],
+        [],
+    )
     assert found.counts.query("attribute == 'sex'")["n_images"].sum() == 40
     text = describe(found)
     assert text.startswith("ham10000_seg: 40 images of 30 units (lesion)")
@@ -68,7 +78,10 @@ def test_a_sound_dataset_is_ready(ham):
     assert "patients on both sides: none" in text
     assert text.endswith("ready")
     groups = [
-        word for line in text.splitlines() for word in line.split()[:2] if word in ("female", "male", "<60", "≥60")
+        word
+        for line in text.splitlines()
+        for word in line.split()[:2]
+        if word in ("female", "male", "<60", "≥60")
     ]
     assert groups == ["female", "male", "<60", "≥60"]
 
@@ -90,7 +103,11 @@ def test_what_is_absent_damaged_or_there_twice_is_named(ham):
         "HAM10000_images/ISIC_01.jpg": "the mask has shape (7, 9), the image (8, 9)",
         "HAM10000_images/ISIC_02.jpg": "the mask is empty",
     }
-    assert found.duplicates == found.leaks == [["HAM10000_images/ISIC_07.jpg", f"HAM10000_images/ISIC_{other:02d}.jpg"]]
+    assert (
+        found.duplicates
+        == found.leaks
+        == [["HAM10000_images/ISIC_07.jpg", f"HAM10000_images/ISIC_{other:02d}.jpg"]]
+    )
     assert found.problems() == [
         "2 of 40 images are absent or unreadable, more than the share 0.01",
         "1 pictures stand on two sides of the split",
@@ -127,30 +144,55 @@ def test_without_reading_pixels_absent_files_are_found(ham):
 
 def test_volumes_are_looked_at_whole(tmp_path):
     rows = [
-        {"case_id": f"case_{i:05d}", "gender": ("male", "female")[i % 2], "age_at_nephrectomy": 50 + i}
+        {
+            "case_id": f"case_{i:05d}",
+            "gender": ("male", "female")[i % 2],
+            "age_at_nephrectomy": 50 + i,
+        }
         for i in range(4)
     ]
     (tmp_path / "kits23.json").write_text(json.dumps(rows))
     for i, row in enumerate(rows):
-        write_nifti(tmp_path / row["case_id"] / "imaging.nii.gz", RNG.integers(0, 99, (4, 5, 6)).astype(np.int16))
-        write_nifti(tmp_path / row["case_id"] / "segmentation.nii.gz", np.full((4, 5, 6 + (i == 2)), 1, np.uint8))
+        write_nifti(
+            tmp_path / row["case_id"] / "imaging.nii.gz",
+            RNG.integers(0, 99, (4, 5, 6)).astype(np.int16),
+        )
+        write_nifti(
+            tmp_path / row["case_id"] / "segmentation.nii.gz",
+            np.full((4, 5, 6 + (i == 2)), 1, np.uint8),
+        )
     (tmp_path / "case_00003" / "imaging.nii.gz").write_bytes(b"damaged")
     found = looked_at(tmp_path, "kits23")
-    assert dict(found.masks) == {"case_00002/imaging.nii.gz": "the mask has shape (7, 5, 4), the image (6, 5, 4)"}
+    assert dict(found.masks) == {
+        "case_00002/imaging.nii.gz": "the mask has shape (7, 5, 4), the image (6, 5, 4)"
+    }
     assert [image for image, _ in found.unreadable] == ["case_00003/imaging.nii.gz"]
     assert "no label: a dataset for segmentation" in describe(found)
 
 
 def test_the_command_line_checks_splits_and_says_what_is_wrong(ham, tmp_path):
     out = tmp_path / "found.json"
-    done = command("check", "HAM10000", f"--root={ham}", f"--out={out}", "--split=hash", "--fractions=0.4,0.3,0.3")
+    done = command(
+        "check",
+        "HAM10000",
+        f"--root={ham}",
+        f"--out={out}",
+        "--split=hash",
+        "--fractions=0.4,0.3,0.3",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ham10000: 40 images of 30 units (lesion)")
     assert json.loads(out.read_text())["problems"] == []
     (ham / "HAM10000_images" / "ISIC_00.jpg").unlink()
     done = command("check", "ham10000", f"--root={ham}")
     assert (done.returncode, "not ready: 1 of 40 images" in done.stdout) == (1, True)
-    done = command("split", "ham10000", f"--root={ham}", f"--out={tmp_path / 'split.csv'}", "--set=cuts={'age': (50,)}")
+    done = command(
+        "split",
+        "ham10000",
+        f"--root={ham}",
+        f"--out={tmp_path / 'split.csv'}",
+        "--set=cuts={'age': (50,)}",
+    )
     assert done.returncode == 0, done.stderr
     data = datasets.load("ham10000", ham)
     side = split(data, method="file", file=str(tmp_path / "split.csv"))
@@ -191,9 +233,22 @@ def test_the_page_of_the_documentation_is_current():
 @pytest.mark.parametrize("name", SPECS)
 def test_every_spec_says_what_a_user_must_know(name):
     spec = SPECS[name]
-    assert all((spec.title, spec.modality, spec.licence, spec.citation, spec.access, spec.tree.strip(), spec.unit))
+    assert all(
+        (
+            spec.title,
+            spec.modality,
+            spec.licence,
+            spec.citation,
+            spec.access,
+            spec.tree.strip(),
+            spec.unit,
+        )
+    )
     assert bool(spec.prompt) == bool(spec.label and all(spec.classes))
     assert spec.label or spec.masks
     assert spec.task != "segmentation" or spec.masks
     text = docs.section(name, spec)
-    assert all(fact in text for fact in (spec.title, spec.licence, spec.citation, spec.access, *spec.attributes))
+    assert all(
+        fact in text
+        for fact in (spec.title, spec.licence, spec.citation, spec.access, *spec.attributes)
+    )

@@ -1,13 +1,13 @@
 """Nothing outside a dataset's folder is read, whatever a table, a link or a header says."""
 
 import pytest
-from trees import records, write_csv, write_image, write_npz
+from helpers.trees import records, write_csv, write_image, write_npz
 
 from fairjax import datasets
 from fairjax.datasets.files import OutsideRootError, fill, find, inside, locate, split_fragment
 from fairjax.datasets.frames import read_table
 from fairjax.datasets.readers.images import ImageFiles
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 @pytest.fixture
@@ -19,7 +19,15 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["../secret/b.png", "x/../../secret/b.png", "a.png/../a.png", "link.png", "folder/b.png", "a\0.png"]
+    "path",
+    [
+        "../secret/b.png",
+        "x/../../secret/b.png",
+        "a.png/../a.png",
+        "link.png",
+        "folder/b.png",
+        "a\0.png",
+    ],
 )
 def test_paths_that_leave_the_root_are_refused(root, path):
     (root / "link.png").symlink_to(root.parent / "secret" / "b.png")
@@ -49,15 +57,23 @@ def test_links_within_the_root_and_a_root_that_is_a_link_are_fine(root):
 
 def test_a_table_that_names_a_file_elsewhere_gets_one_line(root):
     write_csv(root / "t.csv", records("image|label", "a.png|0", "../secret/b.png|1"))
-    with pytest.raises(UserError, match=r"'\.\./secret/b\.png' leaves the dataset's folder; nothing outside"):
+    with pytest.raises(
+        UserError, match=r"'\.\./secret/b\.png' leaves the dataset's folder; nothing outside"
+    ):
         datasets.load("table", root, table="t.csv")
-    write_csv(root / "metadata.csv", records("image_id|age_approximate|sex|melanoma", "../../secret/b|1|male|0"))
+    write_csv(
+        root / "metadata.csv",
+        records("image_id|age_approximate|sex|melanoma", "../../secret/b|1|male|0"),
+    )
     with pytest.raises(UserError, match="nothing outside"):
         datasets.load("isic2017", root)
 
 
 def test_a_table_that_is_a_link_elsewhere_is_not_read(root):
-    write_csv(root.parent / "secret" / "metadata.csv", records("image_id|age_approximate|sex|melanoma", "a|1|male|0"))
+    write_csv(
+        root.parent / "secret" / "metadata.csv",
+        records("image_id|age_approximate|sex|melanoma", "a|1|male|0"),
+    )
     (root / "metadata.csv").symlink_to(root.parent / "secret" / "metadata.csv")
     with pytest.raises(UserError, match="nothing outside"):
         datasets.load("isic2017", root)
@@ -77,7 +93,9 @@ def test_files_found_by_a_pattern_may_be_no_links_elsewhere(root):
 def test_the_first_of_several_places_counts_and_values_are_no_patterns(root):
     write_image(root / "part_2" / "x[1].png")
     frame = read_table(_table(root), ("name",))
-    assert locate(root, [fill(root, "part_1/{name}.png", frame), fill(root, "part_2/{name}.png", frame)]) == (
+    assert locate(
+        root, [fill(root, "part_1/{name}.png", frame), fill(root, "part_2/{name}.png", frame)]
+    ) == (
         ["part_2/x[1].png", "part_1/y.png"],
         [(root / "part_2" / "x[1].png").stat().st_size, -1],
     )
@@ -92,7 +110,11 @@ def _table(root):
 def test_a_folder_counts_with_the_files_in_it_and_a_fragment_does_not(root):
     write_image(root / "series" / "1.png")
     size = (root / "series" / "1.png").stat().st_size
-    assert locate(root, [["series", "a.png#3", ""]])[1] == [size, (root / "a.png").stat().st_size, -1]
+    assert locate(root, [["series", "a.png#3", ""]])[1] == [
+        size,
+        (root / "a.png").stat().st_size,
+        -1,
+    ]
     assert split_fragment("a#b.png#12") == ("a#b.png", 12)
     assert split_fragment("a#b.png") == ("a#b.png", None)
 
@@ -100,5 +122,7 @@ def test_a_folder_counts_with_the_files_in_it_and_a_fragment_does_not(root):
 def test_two_files_that_match_one_pattern_are_refused(root):
     for name in ("ADNI1_a.csv", "ADNI1_b.csv"):
         (root / name).touch()
-    with pytest.raises(UserError, match=r"2 files match ADNI1_\*\.csv, as ADNI1_a\.csv and ADNI1_b\.csv; keep one"):
+    with pytest.raises(
+        UserError, match=r"2 files match ADNI1_\*\.csv, as ADNI1_a\.csv and ADNI1_b\.csv; keep one"
+    ):
         find(root, ["ADNI1_*.csv"])

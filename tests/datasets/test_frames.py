@@ -7,10 +7,10 @@ import zipfile
 
 import pandas as pd
 import pytest
-from trees import write_json, write_xlsx
+from helpers.trees import write_json, write_xlsx
 
 from fairjax.datasets.frames import read_table
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 def table(tmp_path, text, name="t.csv", encoding="utf-8"):
@@ -33,9 +33,16 @@ def test_cells_are_text_without_blanks_whatever_the_format(tmp_path):
 
 
 def test_a_mark_a_title_line_and_blanks_about_names_are_no_part_of_them(tmp_path):
-    path = table(tmp_path, "\ufeffA title, of two cells\r\nage , sex\r\n039Y,M\r\n", encoding="utf-8")
-    assert read_table(path, ("age", "sex"), header_rows=2).to_dict("list") == {"age": ["039Y"], "sex": ["M"]}
-    assert read_table(table(tmp_path, "\ufeffage,sex\n039Y,M\n"), ("age",), header_rows=2)["age"].tolist() == ["039Y"]
+    path = table(
+        tmp_path, "\ufeffA title, of two cells\r\nage , sex\r\n039Y,M\r\n", encoding="utf-8"
+    )
+    assert read_table(path, ("age", "sex"), header_rows=2).to_dict("list") == {
+        "age": ["039Y"],
+        "sex": ["M"],
+    }
+    assert read_table(table(tmp_path, "\ufeffage,sex\n039Y,M\n"), ("age",), header_rows=2)[
+        "age"
+    ].tolist() == ["039Y"]
 
 
 def test_quotes_blank_lines_and_lines_within_a_cell(tmp_path):
@@ -95,12 +102,14 @@ def test_a_million_columns_are_refused_in_bounded_memory(tmp_path):
     """In a process of its own, whose memory is its own."""
     narrow = ",".join(f"c{i}" for i in range(10**5))
     wide = ",".join(f"c{i}" for i in range(10**6))
-    paths = [str(table(tmp_path, f"{text}\n{text}\n", f"{len(text)}.csv")) for text in (narrow, wide)]
+    paths = [
+        str(table(tmp_path, f"{text}\n{text}\n", f"{len(text)}.csv")) for text in (narrow, wide)
+    ]
     script = """
 import json, resource, sys
 from pathlib import Path
 from fairjax.datasets.frames import read_table
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 said = []
 for path in sys.argv[1:]:
@@ -110,7 +119,9 @@ for path in sys.argv[1:]:
         said.append(str(error))
 print(json.dumps([said, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before]))
 """
-    done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True
+    )
     said, kib = json.loads(done.stdout)
     assert "has 100000 columns, more than the 4096 that are read" in said[0]
     assert "has a header of more than 1048576 characters" in said[1]

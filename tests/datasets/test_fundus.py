@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from trees import records, write_csv, write_image, write_npz, write_xlsx
+from helpers.trees import records, write_csv, write_image, write_npz, write_xlsx
 
 from fairjax import datasets
 from fairjax.datasets.splits import split
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 EYES = {
     "od": [["#002", 47, 0, 2], ["#004", 58, 1, 1], ["#005", 60, 0, 0], ["#006", 89, 1, 0]],
@@ -24,9 +24,13 @@ def papila(tmp_path, request):
         elif request.param == "xlsx":
             write_xlsx(path.with_suffix(".xlsx"), [header, *rows])
         else:
-            write_xlsx(path.with_suffix(".xlsx"), [[None, *header[1:]], ["ID"], [None, *header[1:]], *rows])
+            write_xlsx(
+                path.with_suffix(".xlsx"), [[None, *header[1:]], ["ID"], [None, *header[1:]], *rows]
+            )
         for row in rows:
-            write_image(tmp_path / "FundusImages" / f"RET{row[0][1:]}{eye.upper()}.jpg", 1 + (eye == "os"))
+            write_image(
+                tmp_path / "FundusImages" / f"RET{row[0][1:]}{eye.upper()}.jpg", 1 + (eye == "os")
+            )
     return tmp_path
 
 
@@ -46,7 +50,12 @@ def test_papila(papila):
 def test_both_eyes_of_a_patient_stand_on_one_side(tmp_path):
     for eye in ("od", "os"):
         rows = [
-            {"ID": f"#{i:03d}", "Age": 30 + i % 60, "Gender": i % 2, "Diagnosis": (i + (eye == "os")) % 3}
+            {
+                "ID": f"#{i:03d}",
+                "Age": 30 + i % 60,
+                "Gender": i % 2,
+                "Diagnosis": (i + (eye == "os")) % 3,
+            }
             for i in range(120)
         ]
         write_csv(tmp_path / "ClinicalData" / f"patient_data_{eye}.csv", rows)
@@ -54,7 +63,9 @@ def test_both_eyes_of_a_patient_stand_on_one_side(tmp_path):
     data = datasets.load("papila", tmp_path)
     assert data.n_patients == 120
     for method in ("stratified", "hash"):
-        sides = data.table.assign(side=split(data, method=method)).groupby("patient")["side"].nunique()
+        sides = (
+            data.table.assign(side=split(data, method=method)).groupby("patient")["side"].nunique()
+        )
         assert sides.max() == 1
 
 
@@ -74,7 +85,10 @@ def test_brset(tmp_path):
     assert data.patients().tolist() == [0, 0, 1, 2]
     assert data.groups("sex") == (pytest.approx(np.array([0, 0, 1, 1])), ["male", "female"])
     assert data.groups("age")[0].tolist() == [0, 0, -1, 1]
-    assert data.groups("camera") == (pytest.approx(np.array([0, 0, 1, 1])), ["Canon CR", "NIKON NF5050"])
+    assert data.groups("camera") == (
+        pytest.approx(np.array([0, 0, 1, 1])),
+        ["Canon CR", "NIKON NF5050"],
+    )
 
 
 HARVARD = "filename|age|gender|race|ethnicity|language|maritalstatus"
@@ -95,7 +109,10 @@ def test_fairvlmed10k(tmp_path, folder):
     data = datasets.load("fairvlmed10k", tmp_path)
     assert data.labels.tolist() == [1, 0, 0, 1]
     assert data.attributes == ["sex", "age", "race", "language", "ethnicity"]
-    assert data.groups("race") == (pytest.approx(np.array([2, 1, 0, 0])), ["asian", "black", "white"])
+    assert data.groups("race") == (
+        pytest.approx(np.array([2, 1, 0, 0])),
+        ["asian", "black", "white"],
+    )
     assert data.groups("language")[0].tolist() == [0, 1, -1, 2]
     assert data.groups("ethnicity")[0].tolist() == [1, 0, -1, 1]
     assert data.groups("age")[0].tolist() == [1, 0, 1, 0]
@@ -113,7 +130,12 @@ def test_gf3300_maps_thickness_to_grey_as_published(tmp_path):
     thickness = np.linspace(-2, 350, 200 * 200).reshape(200, 200)
     for row in rows:
         write_npz(
-            tmp_path / row["filename"], rnflt=thickness, oct_bscans=np.zeros((2, 3, 3)), md=-1.5, male=1, age=62.1
+            tmp_path / row["filename"],
+            rnflt=thickness,
+            oct_bscans=np.zeros((2, 3, 3)),
+            md=-1.5,
+            male=1,
+            age=62.1,
         )
     data = datasets.load("gf3300", tmp_path)
     assert data.labels.tolist() == [1, 0]
@@ -137,7 +159,10 @@ def fairseg(tmp_path):
 
 def test_fairseg_from_its_arrays(fairseg):
     data = datasets.load("FairSeg", fairseg)
-    assert data.groups("race") == (pytest.approx(np.array([0, 1, 2, 2])), ["asian", "black", "white"])
+    assert data.groups("race") == (
+        pytest.approx(np.array([0, 1, 2, 2])),
+        ["asian", "black", "white"],
+    )
     assert data.groups("sex") == (pytest.approx(np.array([0, 1, 0, 1])), ["female", "male"])
     assert data.groups("language")[0].tolist() == [0, 1, 2, -1]
     assert data.groups("age")[0].tolist() == [-1, 0, 1, 0]  # the first file tells no age

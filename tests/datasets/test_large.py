@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from trees import write_image
+from helpers.trees import write_image
 
 ROWS = 223_414
 SCRIPT = """
@@ -24,7 +24,15 @@ print(json.dumps({
 
 
 def test_chexpert_of_full_size(tmp_path):
-    names = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", "No Finding", *(f"finding {i}" for i in range(13))]
+    names = [
+        "Path",
+        "Sex",
+        "Age",
+        "Frontal/Lateral",
+        "AP/PA",
+        "No Finding",
+        *(f"finding {i}" for i in range(13)),
+    ]
     folder = "CheXpert-v1.0-small/train"
     with open(tmp_path / "train.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -33,11 +41,22 @@ def test_chexpert_of_full_size(tmp_path):
             sex = "Unknown" if i == 9 else ("Male", "Female")[i // 4 % 2]
             path = f"{folder}/patient{i // 4:05d}/study1/view{i % 4}_frontal.jpg"
             writer.writerow(
-                [path, sex, 18 + i // 4 % 73, "Frontal", "AP", ("1.0", "", "-1.0")[i % 3], *["1.0", "", "-1.0"] * 4, ""]
+                [
+                    path,
+                    sex,
+                    18 + i // 4 % 73,
+                    "Frontal",
+                    "AP",
+                    ("1.0", "", "-1.0")[i % 3],
+                    *["1.0", "", "-1.0"] * 4,
+                    "",
+                ]
             )
     for i in range(3):
         write_image(tmp_path / f"{folder}/patient0000{i}/study1/view0_frontal.jpg")
-    done = subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     found = json.loads(done.stdout)
     assert (found["rows"], found["missing"]) == (ROWS, 1)
     assert found["patients"] == -(-ROWS // 4)

@@ -12,7 +12,7 @@ from PIL import Image
 from fairjax import datasets
 from fairjax.datasets.masks import NONZERO, Masks
 from fairjax.datasets.splits import split
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 DATA = Path(os.environ.get("FAIRJAX_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -39,7 +39,9 @@ def test_values_without_a_class_and_shapes_that_differ_are_refused():
     with pytest.raises(ValueError, match=r"mask m holds \[7\], which no class names"):
         masks({"m": np.array([[0, 1, 7]])}, {"liver": (1,)})("image")
     with pytest.raises(ValueError, match="have shapes"):
-        masks({"a": np.zeros((2, 2)), "b": np.zeros((2, 3))}, {"a": NONZERO}, {"b": NONZERO})("image")
+        masks({"a": np.zeros((2, 2)), "b": np.zeros((2, 3))}, {"a": NONZERO}, {"b": NONZERO})(
+            "image"
+        )
     with pytest.raises(FileNotFoundError, match="other has no mask"):
         masks({"m": np.zeros((1, 1))}, {"a": NONZERO})("other")
 
@@ -48,7 +50,11 @@ def test_values_without_a_class_and_shapes_that_differ_are_refused():
 def cxr(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    rows = ["patientid,sex,age,finding,image,mask", "1,F,50,SARS,a.png,a.png", "2,M,60,COVID-19,b.png,"]
+    rows = [
+        "patientid,sex,age,finding,image,mask",
+        "1,F,50,SARS,a.png,a.png",
+        "2,M,60,COVID-19,b.png,",
+    ]
     (tmp_path / "metadata.csv").write_text("\n".join(rows))
     for name in "ab":
         Image.new("L", (6, 4)).save(tmp_path / "images" / f"{name}.png")
@@ -60,7 +66,9 @@ def test_an_image_without_a_mask_is_known_and_the_reader_can_be_sent_to_workers(
     data = datasets.load("covid_cxr", cxr)
     assert data.has_mask.tolist() == [True, False]
     assert data.mask_classes == ("lung",)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(data.masks))("images/a.png"), np.eye(4, 6))
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(data.masks))("images/a.png"), np.eye(4, 6)
+    )
     with pytest.raises(FileNotFoundError, match=r"images/b\.png has no mask"):
         data.read_mask("images/b.png")
 
@@ -71,13 +79,17 @@ def test_what_a_dataset_is_not_made_for_is_refused_in_one_line(cxr):
     with pytest.raises(UserError, match="synthetic has no masks to segment by"):
         data.read_mask(data.table["image"][0])
     masked = datasets.load("covid_cxr", cxr)
-    without = type(data)("seg", masked.table.drop(columns="label"), masked.read, "", masks=masked.masks)
+    without = type(data)(
+        "seg", masked.table.drop(columns="label"), masked.read, "", masks=masked.masks
+    )
     assert not without.labelled
     with pytest.raises(UserError, match="seg has no label to classify by"):
         _ = without.labels
     counts = without.cohort(np.array(["train", "test"]))
     assert "label" not in counts
-    assert counts.query("attribute == 'sex' and n_images > 0")[["group", "split"]].values.tolist() == [
+    assert counts.query("attribute == 'sex' and n_images > 0")[
+        ["group", "split"]
+    ].values.tolist() == [
         ["female", "train"],
         ["male", "test"],
     ]
@@ -95,7 +107,11 @@ def test_a_users_table_of_masks_needs_no_label(cxr):
     (cxr / "t.csv").write_text("image,mask,sex\nimages/a.png,masks/a.png,F\nimages/b.png,,M\n")
     options = {"table": "t.csv", "label": "", "mask": "mask", "attributes": ("sex",)}
     data = datasets.load("table", cxr, **options)
-    assert (data.labelled, data.mask_classes, data.has_mask.tolist()) == (False, ("foreground",), [True, False])
+    assert (data.labelled, data.mask_classes, data.has_mask.tolist()) == (
+        False,
+        ("foreground",),
+        [True, False],
+    )
     Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8)).save(cxr / "masks" / "a.png")
     data = datasets.load("table", cxr, **options, mask_classes=("1=kidney", "2=tumor", "3=tumor"))
     assert data.mask_classes == ("kidney", "tumor")

@@ -5,7 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-from trees import records, write_csv, write_dicom, write_hdf5, write_mha, write_nifti, write_xlsx
+from helpers.trees import (
+    records,
+    write_csv,
+    write_dicom,
+    write_hdf5,
+    write_mha,
+    write_nifti,
+    write_xlsx,
+)
 
 BLOCK = """
 import sys
@@ -13,12 +21,14 @@ for name in ("pydicom", "nibabel", "SimpleITK", "h5py", "openpyxl"):
     sys.modules[name] = None
 from fairjax import datasets
 from fairjax.datasets import catalog, docs
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 """
 
 
 def without(script, *arguments):
-    done = subprocess.run([sys.executable, "-c", BLOCK + script, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK + script, *map(str, arguments)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -34,7 +44,9 @@ def test_no_library_is_imported_before_it_is_needed():
         "print({'pydicom', 'nibabel', 'SimpleITK', 'h5py', 'openpyxl', 'jax', 'scipy'} & set(sys.modules))"
     )
     assert (
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.strip()
         == "set()"
     )
 
@@ -42,8 +54,14 @@ def test_no_library_is_imported_before_it_is_needed():
 @pytest.mark.parametrize(
     ("library", "script"),
     [
-        ("pydicom", "datasets.load('table', sys.argv[1], table='t.csv', image='dicom').read('a.dcm')"),
-        ("nibabel", "datasets.load('table', sys.argv[1], table='t.csv', image='nifti', dimensions='3D').slices()"),
+        (
+            "pydicom",
+            "datasets.load('table', sys.argv[1], table='t.csv', image='dicom').read('a.dcm')",
+        ),
+        (
+            "nibabel",
+            "datasets.load('table', sys.argv[1], table='t.csv', image='nifti', dimensions='3D').slices()",
+        ),
         (
             "SimpleITK",
             "datasets.load('table', sys.argv[1], table='t.csv', image='mha', dimensions='3D').read_volume('a.mha')",
@@ -56,7 +74,9 @@ def test_the_missing_library_and_the_extra_are_named(tmp_path, library, script):
     write_dicom(tmp_path / "a.dcm", np.zeros((3, 4), np.uint16))
     write_nifti(tmp_path / "a.nii", np.zeros((3, 4, 5), np.int16))
     write_mha(tmp_path / "a.mha", np.zeros((3, 4, 5), np.int16))
-    write_hdf5(tmp_path / "dataset.hdf5", image=np.zeros((1, 3, 4), np.uint8), annot_id=np.array([b"1_"]))
+    write_hdf5(
+        tmp_path / "dataset.hdf5", image=np.zeros((1, 3, 4), np.uint8), annot_id=np.array([b"1_"])
+    )
     write_csv(tmp_path / "metadata.csv", records("annot_id|age|sex", "1_|40|Female"))
     write_csv(tmp_path / "t.csv", records("dicom|nifti|mha|label", "a.dcm|a.nii|a.mha|1"))
     for eye in ("od", "os"):

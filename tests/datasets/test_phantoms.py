@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from fairjax.datasets.phantoms import MAX_IMAGES, PhantomConfig, cohort, recorded_auc, render, write
-from fairjax.errors import UserError
-from fairjax.io import hash_json
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import hash_json
 
 LARGE = PhantomConfig(n_patients=40_000, images_per_patient=(1, 1))
 
@@ -19,7 +19,9 @@ LARGE = PhantomConfig(n_patients=40_000, images_per_patient=(1, 1))
 def auc(score: np.ndarray, label: np.ndarray) -> float:
     rank = pd.Series(score).rank().to_numpy()
     n_positive = label.sum()
-    return (rank[label == 1].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * (len(label) - n_positive))
+    return (rank[label == 1].sum() - n_positive * (n_positive + 1) / 2) / (
+        n_positive * (len(label) - n_positive)
+    )
 
 
 def share_error(p: float, n: int) -> float:
@@ -35,7 +37,9 @@ def test_the_same_config_gives_the_same_table_and_pixels_in_another_process():
         "print(hashlib.sha256(b''.join(render(config, i).tobytes() for i in cohort(config)['image'])).hexdigest())"
     )
     here, there = (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
         for _ in range(2)
     )
     assert here == there
@@ -46,7 +50,9 @@ def test_the_same_config_gives_the_same_table_and_pixels_in_another_process():
 def test_images_differ_between_seeds_patients_and_views():
     config = PhantomConfig(n_patients=2, images_per_patient=(2, 2))
     images = [render(config, name) for name in cohort(config)["image"]]
-    images += [render(dataclasses.replace(config, seed=1), name) for name in cohort(config)["image"]]
+    images += [
+        render(dataclasses.replace(config, seed=1), name) for name in cohort(config)["image"]
+    ]
     assert len({image.tobytes() for image in images}) == 8
     assert {(image.shape, image.dtype.name) for image in images} == {((64, 64), "uint8")}
 
@@ -60,14 +66,22 @@ def test_a_patient_stays_the_same_when_the_cohort_grows():
 
 
 def test_shares_and_images_per_patient_are_as_configured():
-    shares = {"sex": {"female": 0.7, "male": 0.3}, "age": {"20-39": 0.2, "40-79": 0.8}, "site": {"B": 0.9, "D": 0.1}}
+    shares = {
+        "sex": {"female": 0.7, "male": 0.3},
+        "age": {"20-39": 0.2, "40-79": 0.8},
+        "site": {"B": 0.9, "D": 0.1},
+    }
     config = PhantomConfig(n_patients=20_000, images_per_patient=(1, 4), shares=shares)
     table = pd.DataFrame(cohort(config))
     patients = table.drop_duplicates("patient")
     assert len(patients) == 20_000
     for column, group, share in [("sex", "female", 0.7), ("site", "D", 0.1)]:
-        assert (patients[column] == group).mean() == pytest.approx(share, abs=share_error(share, 20_000))
-    assert patients["age"].between(20, 39).mean() == pytest.approx(0.2, abs=share_error(0.2, 20_000))
+        assert (patients[column] == group).mean() == pytest.approx(
+            share, abs=share_error(share, 20_000)
+        )
+    assert patients["age"].between(20, 39).mean() == pytest.approx(
+        0.2, abs=share_error(0.2, 20_000)
+    )
     assert set(patients["age"]) == set(range(20, 80))
     counts = table["patient"].value_counts()
     assert set(counts) == {1, 2, 3, 4}
@@ -85,10 +99,16 @@ def test_planted_differences_are_found_in_the_groups_they_were_planted_in(attrib
         part = table[rows]
         prevalence = config.prevalence + extra * shifts["prevalence"]
         noise = config.label_noise + extra * shifts["label_noise"]
-        assert part["true_label"].mean() == pytest.approx(prevalence, abs=share_error(prevalence, len(part)))
-        assert (part["label"] != part["true_label"]).mean() == pytest.approx(noise, abs=share_error(noise, len(part)))
+        assert part["true_label"].mean() == pytest.approx(
+            prevalence, abs=share_error(prevalence, len(part))
+        )
+        assert (part["label"] != part["true_label"]).mean() == pytest.approx(
+            noise, abs=share_error(noise, len(part))
+        )
         contrast = part.loc[part["true_label"] == 1, "lesion_contrast"]
-        assert contrast.mean() == pytest.approx(config.lesion_contrast + extra * shifts["lesion_contrast"], abs=0.002)
+        assert contrast.mean() == pytest.approx(
+            config.lesion_contrast + extra * shifts["lesion_contrast"], abs=0.002
+        )
     assert (table.loc[table["true_label"] == 0, "lesion_contrast"] == 0).all()
 
 
@@ -107,7 +127,9 @@ def observer(config: PhantomConfig) -> pd.DataFrame:
     table = pd.DataFrame(cohort(config))
     scores = []
     for name, present in zip(table["image"], table["true_label"]):
-        with_lesion, without = (render(config, name, lesion=lesion).astype(float) for lesion in (True, False))
+        with_lesion, without = (
+            render(config, name, lesion=lesion).astype(float) for lesion in (True, False)
+        )
         template = with_lesion - without
         inside = template > 0.5 * template.max()
         near = (template > 0.02 * template.max()) & ~inside
@@ -120,14 +142,23 @@ def test_the_lesion_is_where_the_pair_differs_and_nowhere_else():
     config = PhantomConfig(n_patients=30, planted={})
     table = cohort(config)
     for name, present in zip(table["image"], table["true_label"]):
-        with_lesion, without = (render(config, name, lesion=lesion).astype(int) for lesion in (True, False))
+        with_lesion, without = (
+            render(config, name, lesion=lesion).astype(int) for lesion in (True, False)
+        )
         np.testing.assert_array_equal(render(config, name), with_lesion if present else without)
         assert 0.005 < (with_lesion - without > 5).mean() < 0.15
 
 
 def test_a_fainter_lesion_is_harder_to_see_and_without_it_women_and_men_are_alike():
-    sizes = {"n_patients": 800, "images_per_patient": (1, 1), "label_noise": 0.0, "lesion_contrast": 0.14}
-    planted = observer(PhantomConfig(**sizes, planted={"sex": {"female": {"lesion_contrast": -0.07}}}))
+    sizes = {
+        "n_patients": 800,
+        "images_per_patient": (1, 1),
+        "label_noise": 0.0,
+        "lesion_contrast": 0.14,
+    }
+    planted = observer(
+        PhantomConfig(**sizes, planted={"sex": {"female": {"lesion_contrast": -0.07}}})
+    )
     fair = observer(PhantomConfig(**sizes, planted={}))
 
     def gap(table, by):
@@ -145,11 +176,16 @@ def test_label_noise_lowers_the_auc_as_the_formula_says(prevalence, noise):
     truth = rng.random(200_000) < prevalence
     score = rng.standard_normal(len(truth)) + 1.5 * truth
     recorded = truth ^ (rng.random(len(truth)) < noise)
-    assert auc(score, recorded) == pytest.approx(recorded_auc(auc(score, truth), prevalence, noise), abs=0.004)
+    assert auc(score, recorded) == pytest.approx(
+        recorded_auc(auc(score, truth), prevalence, noise), abs=0.004
+    )
 
 
 def test_a_picture_keeps_its_anatomy_at_another_size():
-    small, large = PhantomConfig(n_patients=5, image_size=64), PhantomConfig(n_patients=5, image_size=128)
+    small, large = (
+        PhantomConfig(n_patients=5, image_size=64),
+        PhantomConfig(n_patients=5, image_size=128),
+    )
     for name in cohort(small)["image"]:
         halved = render(large, name).reshape(64, 2, 64, 2).mean((1, 3))
         assert np.corrcoef(halved.ravel(), render(small, name).ravel())[0, 1] > 0.95
@@ -169,7 +205,9 @@ def test_a_cohort_on_disk_is_the_cohort(tmp_path):
 def test_equal_configs_have_equal_json_and_unequal_ones_have_not():
     one = PhantomConfig(shares={"sex": {"male": 0.5, "female": 0.5}}, images_per_patient=[1, 2])
     assert hash_json(dataclasses.asdict(one)) == hash_json(dataclasses.asdict(PhantomConfig()))
-    assert hash_json(dataclasses.asdict(one)) != hash_json(dataclasses.asdict(PhantomConfig(planted={})))
+    assert hash_json(dataclasses.asdict(one)) != hash_json(
+        dataclasses.asdict(PhantomConfig(planted={}))
+    )
 
 
 @pytest.mark.parametrize(

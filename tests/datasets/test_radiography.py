@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from trees import records, write_csv, write_dicom, write_image, write_xlsx
+from helpers.trees import records, write_csv, write_dicom, write_image, write_xlsx
 
 from fairjax import datasets
 from fairjax.datasets.splits import split
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 FINDINGS = "Enlarged Cardiomediastinum|Cardiomegaly|Lung Opacity|Support Devices"
 
@@ -44,7 +44,10 @@ def test_chexpert(chexpert):
     assert data.patients().tolist() == [0, 1, 1, 2, 3, 4]
     assert data.groups("sex")[0].tolist() == [0, 0, 0, 1, -1, 1]
     assert data.groups("age")[0].tolist() == [1, 1, 1, 0, 0, 1]
-    assert data.groups("race") == (pytest.approx(np.array([0, 1, 1, -1, -1, -1])), ["white", "non-white"])
+    assert data.groups("race") == (
+        pytest.approx(np.array([0, 1, 1, -1, -1, -1])),
+        ["white", "non-white"],
+    )
     assert data.read(data.table["image"][3]).mean() == 3
 
 
@@ -86,7 +89,9 @@ def mimic(tmp_path):
         "11000764|57375968|||1.0",
     )
     write_csv(tmp_path / "mimic-cxr-2.0.0-chexpert.csv", findings)
-    people = records("subject_id|gender|anchor_age|dod", "10000032|F|52|", "10000764|M|86|", "11000764|M|60|")
+    people = records(
+        "subject_id|gender|anchor_age|dod", "10000032|F|52|", "10000764|M|86|", "11000764|M|60|"
+    )
     write_csv(tmp_path / "patients.csv", people)
     admissions = records(
         "subject_id|hadm_id|insurance|race",
@@ -99,7 +104,13 @@ def mimic(tmp_path):
     )
     write_csv(tmp_path / "admissions.csv", admissions)
     for row in metadata[:3]:
-        folder = tmp_path / "files" / f"p{row['subject_id'][:2]}" / f"p{row['subject_id']}" / f"s{row['study_id']}"
+        folder = (
+            tmp_path
+            / "files"
+            / f"p{row['subject_id'][:2]}"
+            / f"p{row['subject_id']}"
+            / f"s{row['study_id']}"
+        )
         write_image(folder / f"{row['dicom_id']}.jpg", 7)
     folder = tmp_path / "files" / "p11" / "p11000764" / "s57375968"
     ramp = np.arange(24, dtype=np.uint16).reshape(4, 6)
@@ -111,7 +122,13 @@ def test_mimic_cxr(mimic):
     data = datasets.load("mimic_cxr", mimic)
     assert data.labels.tolist() == [1, 1, 0, 0, 0]
     assert data.patients().tolist() == [0, 0, 1, 2, 3]
-    assert data.groups("sex")[0].tolist() == [0, 0, 1, 1, -1]  # the last has no row among the patients
+    assert data.groups("sex")[0].tolist() == [
+        0,
+        0,
+        1,
+        1,
+        -1,
+    ]  # the last has no row among the patients
     assert data.groups("age")[0].tolist() == [0, 0, 1, 1, -1]
     assert data.groups("race")[0].tolist() == [0, 0, -1, 1, -1]  # the first admission that tells
     assert data.table["image"][0] == "files/p10/p10000032/s50414267/aa-1.jpg"
@@ -149,7 +166,9 @@ def test_montgomery(montgomery):
     assert data.mask_classes == ("left lung", "right lung")
     assert data.has_mask.tolist() == [True, True, True, False]  # one lung is no mask
     assert data.read_mask("CXR_png/MCUCXR_0001_0.png")[0].tolist() == [2, 2, 0, 0, 1, 1]
-    (montgomery / "ClinicalReadings" / "MCUCXR_0001_0.txt").write_text("Patient's Sex: X\nPatient's Age: 27Y")
+    (montgomery / "ClinicalReadings" / "MCUCXR_0001_0.txt").write_text(
+        "Patient's Sex: X\nPatient's Age: 27Y"
+    )
     with pytest.raises(UserError, match=r"'sex' holds 'X' \(1 row\)"):
         datasets.load("montgomery", montgomery)
 
@@ -168,5 +187,7 @@ def test_no_patient_of_chexpert_stands_on_two_sides(tmp_path):
     write_image(tmp_path / rows[0]["Path"])
     data = datasets.load("chexpert", tmp_path)
     for method in ("stratified", "hash"):
-        sides = data.table.assign(side=split(data, method=method)).groupby("patient")["side"].nunique()
+        sides = (
+            data.table.assign(side=split(data, method=method)).groupby("patient")["side"].nunique()
+        )
         assert sides.max() == 1

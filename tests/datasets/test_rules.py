@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fairjax.datasets.catalog import SPECS
 from fairjax.datasets.rules import Bins, Groups, Label, Values, canonical
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 def test_a_value_is_the_same_whether_written_as_text_or_number():
@@ -24,7 +24,8 @@ def test_groups_map_values_and_count_missing():
 def test_an_unknown_group_value_is_refused_with_its_count():
     rule = Groups("sex", {"F": "female", "M": "male"})
     with pytest.raises(
-        UserError, match=r"t\.csv: attribute column 'sex' holds 'X' \(2 rows\), 'transgender' \(1 row\).*'F', 'M'"
+        UserError,
+        match=r"t\.csv: attribute column 'sex' holds 'X' \(2 rows\), 'transgender' \(1 row\).*'F', 'M'",
     ):
         rule.apply(pd.Series(["M", "X", "X", "transgender", "F"]), "t.csv")
 
@@ -51,8 +52,15 @@ def test_labels_by_value_by_text_and_dropped():
     assert Label("y", "", positive=("1",), negative=("0",), drop=("2",)).apply(
         pd.Series(["1", "0.0", 2]), "t"
     ).tolist() == [1, 0, -1]
-    assert Label("y", "", positive=("1",)).apply(pd.Series(["1", "0", "", "-1"]), "t").tolist() == [1, 0, 0, 0]
-    assert Label("y", "", contains="COVID-19").apply(pd.Series(["COVID-19, ARDS", "SARS"]), "t").tolist() == [1, 0]
+    assert Label("y", "", positive=("1",)).apply(pd.Series(["1", "0", "", "-1"]), "t").tolist() == [
+        1,
+        0,
+        0,
+        0,
+    ]
+    assert Label("y", "", contains="COVID-19").apply(
+        pd.Series(["COVID-19, ARDS", "SARS"]), "t"
+    ).tolist() == [1, 0]
 
 
 def test_a_label_without_a_rule_is_refused():
@@ -63,7 +71,13 @@ def test_a_label_without_a_rule_is_refused():
 WORDS = st.text(st.characters(categories=("L", "N", "P", "Zs")), max_size=6)
 
 
-@given(st.lists(st.sampled_from(["F", "M", "female", " M ", "unknown", "", "X"]) | WORDS, min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["F", "M", "female", " M ", "unknown", "", "X"]) | WORDS,
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_a_group_map_is_total_or_refuses(values):
     rule = Groups("sex", {"F": "female", "female": "female", "M": "male"}, missing=("unknown",))
     known = {"F", "M", "female", "unknown", ""}
@@ -98,10 +112,18 @@ def test_every_group_map_of_the_catalog_refuses_what_it_does_not_name(name):
 
 
 def test_parts_of_a_text_are_looked_for_in_their_order_and_missing_values_first():
-    rule = Groups("race", {"White": "white", "Asian": "other", "Hispanic": "other"}, missing=("Not White",), parts=True)
+    rule = Groups(
+        "race",
+        {"White": "white", "Asian": "other", "Hispanic": "other"},
+        missing=("Not White",),
+        parts=True,
+    )
     groups = rule.apply(pd.Series(["White, Hispanic", "Asian - Hispanic", "Not White", ""]), "t")
     assert list(groups.codes) == [0, 1, -1, -1]
-    with pytest.raises(UserError, match=r"holds 'Purple' \(1 row\); the group map names 'White', 'Asian', 'Hispanic'"):
+    with pytest.raises(
+        UserError,
+        match=r"holds 'Purple' \(1 row\); the group map names 'White', 'Asian', 'Hispanic'",
+    ):
         rule.apply(pd.Series(["Purple", "White"]), "t")
 
 
@@ -121,6 +143,8 @@ def test_distinct_values_are_groups_unless_there_are_too_many():
 
 def test_other_positive_values_are_of_those_that_are_known():
     rule = Label("dx", "malignant", positive=("mel",), negative=("bcc", "nv"))
-    assert rule.with_positive(("mel", "bcc"), "ham").apply(pd.Series(["mel", "bcc", "nv"]), "t").tolist() == [1, 1, 0]
+    assert rule.with_positive(("mel", "bcc"), "ham").apply(
+        pd.Series(["mel", "bcc", "nv"]), "t"
+    ).tolist() == [1, 1, 0]
     with pytest.raises(UserError, match="did you mean 'bcc'"):
         rule.with_positive(("bc",), "ham")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fairjax import datasets
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.splits import export, split
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,9 @@ def test_shares_and_prevalence_are_kept(data):
     side = split(data, (0.5, 0.2, 0.3))
     patients = data.table.assign(side=side).drop_duplicates("patient")
     shares = patients["side"].value_counts(normalize=True)
-    assert [shares[name] for name in ("train", "validation", "test")] == pytest.approx([0.5, 0.2, 0.3], abs=0.002)
+    assert [shares[name] for name in ("train", "validation", "test")] == pytest.approx(
+        [0.5, 0.2, 0.3], abs=0.002
+    )
     prevalence = patients.groupby("side")["label"].mean()
     assert prevalence.max() - prevalence.min() < 0.02
 
@@ -37,7 +39,9 @@ def test_every_side_has_its_share_of_every_group_and_class(data):
     for attribute in ("sex", "age", "site"):
         counts = patients.groupby(["label", attribute, "side"], observed=True).size().unstack()
         shares = counts.div(counts.sum(axis=1), axis=0)
-        assert np.abs(shares[["train", "validation", "test"]] - [0.5, 0.2, 0.3]).max().max() < 0.04, attribute
+        assert (
+            np.abs(shares[["train", "validation", "test"]] - [0.5, 0.2, 0.3]).max().max() < 0.04
+        ), attribute
 
 
 def test_the_split_follows_the_seed_and_not_the_order_of_the_table(data):
@@ -51,7 +55,12 @@ def test_the_split_follows_the_seed_and_not_the_order_of_the_table(data):
 def test_a_balanced_test_has_equal_patients_per_group_and_class(data):
     natural, balanced = split(data), split(data, test="balanced", balance_on="site")
     patients = data.table.assign(side=balanced).drop_duplicates("patient")
-    counts = patients[patients["side"] == "test"].groupby(["site", "label"], observed=True).size().unstack()
+    counts = (
+        patients[patients["side"] == "test"]
+        .groupby(["site", "label"], observed=True)
+        .size()
+        .unstack()
+    )
     assert (counts.nunique() == 1).all()
     assert (counts > 0).all().all()
     assert set(balanced[natural != "test"]) == {"train", "validation"}  # only the test side changes
@@ -79,7 +88,9 @@ def cohorts(draw):
     n = draw(st.integers(40, 200))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     patients = rng.integers(0, draw(st.integers(20, n)), n)
-    table = pd.DataFrame({"image": [f"{i}.png" for i in range(n)], "patient": [f"p{k}" for k in patients]})
+    table = pd.DataFrame(
+        {"image": [f"{i}.png" for i in range(n)], "patient": [f"p{k}" for k in patients]}
+    )
     table["label"] = rng.random(n) < draw(st.floats(0.2, 0.8))
     table["label"] = table["label"].astype(int)
     codes = rng.integers(-1, draw(st.integers(1, 4)), n)
@@ -102,7 +113,9 @@ OPTIONS += [{"method": "leave_one_out", "site": "site", "hold_out": "s0"}]
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=cohorts(), options=st.sampled_from(OPTIONS), seed=st.integers(0, 9), balanced=st.booleans())
+@given(
+    data=cohorts(), options=st.sampled_from(OPTIONS), seed=st.integers(0, 9), balanced=st.booleans()
+)
 def test_no_patient_of_any_cohort_stands_on_two_sides(data, options, seed, balanced):
     test = {"test": "balanced", "balance_on": "site"} if balanced else {}
     side = sides(data, seed=seed, **options, **test)
@@ -113,7 +126,9 @@ def test_no_patient_of_any_cohort_stands_on_two_sides(data, options, seed, balan
 @given(data=cohorts(), options=st.sampled_from(OPTIONS[:3]), seed=st.integers(0, 9))
 def test_a_balanced_test_of_any_cohort_is_balanced(data, options, seed):
     side = sides(data, seed=seed, test="balanced", balance_on="site", **options)
-    people = data.table.assign(side=side, positive=data.table.groupby("patient")["label"].transform("max"))
+    people = data.table.assign(
+        side=side, positive=data.table.groupby("patient")["label"].transform("max")
+    )
     people = people.drop_duplicates("patient").query("side == 'test'")
     assert people["site"].notna().all()
     counts = people.groupby(["positive", "site"], observed=True).size().unstack()
@@ -122,12 +137,20 @@ def test_a_balanced_test_of_any_cohort_is_balanced(data, options, seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=cohorts(), options=st.sampled_from(OPTIONS[1:]), seed=st.integers(0, 9), half=st.integers(0, 1))
+@given(
+    data=cohorts(),
+    options=st.sampled_from(OPTIONS[1:]),
+    seed=st.integers(0, 9),
+    half=st.integers(0, 1),
+)
 def test_who_joins_or_leaves_moves_nobody_else(data, options, seed, half):
     before = sides(data, seed=seed, **options)
     stays = data.table["patient"].str[1:].astype(int) % 2 == half
     fewer = dataclasses.replace(data, table=data.table[stays].reset_index(drop=True))
-    assume(stays.any() and (options["method"] != "leave_one_out" or (fewer.table["site"] == "s0").any()))
+    assume(
+        stays.any()
+        and (options["method"] != "leave_one_out" or (fewer.table["site"] == "s0").any())
+    )
     assert (sides(fewer, seed=seed, **options) == before[stays]).all()
 
 
@@ -162,7 +185,9 @@ def test_folds_part_the_patients(data):
 
 def test_hashed_shares_are_those_asked_for(data):
     shares = pd.Series(split(data, (0.5, 0.2, 0.3), method="hash")).value_counts(normalize=True)
-    assert [shares[name] for name in ("train", "validation", "test")] == pytest.approx([0.5, 0.2, 0.3], abs=0.04)
+    assert [shares[name] for name in ("train", "validation", "test")] == pytest.approx(
+        [0.5, 0.2, 0.3], abs=0.04
+    )
 
 
 def test_one_site_is_left_out():
@@ -195,7 +220,10 @@ def test_ways_to_split_that_do_not_fit_get_one_line(data, tmp_path):
         ({"method": "kfold", "folds": 3, "fold": 3}, "fold must be one of 0 … 2"),
         ({"method": "leave_one_out"}, "give --config.dataset.site"),
         ({"method": "leave_one_out", "site": "hospital"}, "unknown attribute 'hospital'"),
-        ({"method": "leave_one_out", "site": "site", "hold_out": "Z"}, "unknown group of site to hold out 'Z'"),
+        (
+            {"method": "leave_one_out", "site": "site", "hold_out": "Z"},
+            "unknown group of site to hold out 'Z'",
+        ),
         ({"method": "hash", "test": "balanced"}, "balance_on"),
     ):
         with pytest.raises(UserError, match=says):

@@ -4,7 +4,7 @@ from PIL import Image
 
 from fairjax import datasets
 from fairjax.datasets.dataset import require_both_classes
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ COLUMNS = {"image": "path", "label": "y", "patient": "pid"}
 
 @pytest.mark.parametrize("table", ["t.csv", "t.parquet"])
 def test_csv_and_parquet_give_the_same_dataset(folder, table):
-    data = datasets.load("table", folder, table=table, attributes=("sex", "age"), cuts={"age": (60,)}, **COLUMNS)
+    data = datasets.load(
+        "table", folder, table=table, attributes=("sex", "age"), cuts={"age": (60,)}, **COLUMNS
+    )
     assert data.labels.tolist() == [0, 1] * 4
     assert data.patients().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert data.groups("sex")[0].tolist() == [0, 1, 1, 0, -1, -1, 0, 1]
@@ -65,7 +67,9 @@ def test_a_group_with_one_class_is_refused_with_its_counts(folder):
     rows = pd.read_csv(folder / "t.csv").assign(sex=["f", "m"] * 4)
     rows.to_csv(folder / "one.csv", index=False)
     data = datasets.load("table", folder, table="one.csv", attributes=("sex",), **COLUMNS)
-    with pytest.raises(UserError, match=r"group 'f' of attribute 'sex' has one class only \(4 negative, 0 positive"):
+    with pytest.raises(
+        UserError, match=r"group 'f' of attribute 'sex' has one class only \(4 negative, 0 positive"
+    ):
         require_both_classes(data, ["sex"])
 
 
@@ -73,5 +77,7 @@ def test_without_patients_a_unit_is_an_image_by_its_name(folder):
     rows = pd.read_csv(folder / "t.csv")
     pd.concat([rows, rows.head(2)]).to_csv(folder / "twice.csv", index=False)
     data = datasets.load("table", folder, table="twice.csv", image="path", label="y")
-    assert data.n_patients == len(rows)  # an image that is listed twice stands on one side of a split
+    assert data.n_patients == len(
+        rows
+    )  # an image that is listed twice stands on one side of a split
     assert data.patients()[-2:].tolist() == data.patients()[:2].tolist()

@@ -2,11 +2,19 @@
 
 import numpy as np
 import pytest
-from trees import records, write_csv, write_hdf5, write_json, write_mha, write_nifti, write_series
+from helpers.trees import (
+    records,
+    write_csv,
+    write_hdf5,
+    write_json,
+    write_mha,
+    write_nifti,
+    write_series,
+)
 
 from fairjax import datasets
 from fairjax.datasets.splits import split
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 @pytest.fixture
@@ -19,12 +27,16 @@ def covid_ct(tmp_path):
         "Normal|normal001|F|009Y||",
         "Normal|normal002|M|||",
     )
-    write_csv(tmp_path / "Clinical-data.csv", rows, before="\ufeffClinical data of the patients,,,,,\r\n")
+    write_csv(
+        tmp_path / "Clinical-data.csv", rows, before="\ufeffClinical data of the patients,,,,,\r\n"
+    )
     ramp = np.linspace(-1250, 250, 3 * 4 * 5).reshape(3, 4, 5).round().astype(int)
     for case, folder in (("COVID-19", "P001"), ("COVID-19", "P002"), ("Cap", "cap001")):
         write_series(tmp_path / f"{case} Cases" / folder, np.maximum(ramp, -1024))
     write_nifti(tmp_path / "Normal Cases" / "normal001.nii.gz", np.zeros((5, 4, 3), np.int16))
-    write_nifti(tmp_path / "Normal Cases" / "normal002" / "any.nii.gz", np.zeros((5, 4, 7), np.int16))
+    write_nifti(
+        tmp_path / "Normal Cases" / "normal002" / "any.nii.gz", np.zeros((5, 4, 7), np.int16)
+    )
     return tmp_path
 
 
@@ -45,14 +57,18 @@ def test_covid_ct_md(covid_ct):
     assert len(slices) == 3 * 4 + 7
     assert slices.volumes()[-1] == 4
     last = slices.read("COVID-19 Cases/P001#2")
-    assert last[-1, -1, 0] == 255  # 250 HU is white; the patient's left lies on the right of the image
+    assert (
+        last[-1, -1, 0] == 255
+    )  # 250 HU is white; the patient's left lies on the right of the image
     assert slices.read("COVID-19 Cases/P001#0")[0, 0, 0] == round((1250 - 1024) / 1500 * 255)
 
 
 def test_a_missing_diagnosis_is_refused_and_not_read_from_another_folder(covid_ct):
     text = (covid_ct / "Clinical-data.csv").read_text(encoding="utf-8")
     (covid_ct / "Clinical-data.csv").write_text(text.replace("CAP", "Cap."), encoding="utf-8")
-    with pytest.raises(UserError, match=r"'Diagnosis' holds 'Cap\.' \(1 row\), of which no cases is known"):
+    with pytest.raises(
+        UserError, match=r"'Diagnosis' holds 'Cap\.' \(1 row\), of which no cases is known"
+    ):
         datasets.load("covid_ct_md", covid_ct)
 
 
@@ -67,9 +83,16 @@ def test_adni(tmp_path):
     write_csv(tmp_path / "ADNI1_Complete_1Yr_1.5T_1_01_2024.csv", rows)
     for row, deeper in zip(rows, ("S13407", "", "S1", "")):
         folder = (
-            tmp_path / "ADNI" / row["Subject"] / "MPR__GradWarp__N3" / "2006-04-18_08_20_30.0" / row["Image Data ID"]
+            tmp_path
+            / "ADNI"
+            / row["Subject"]
+            / "MPR__GradWarp__N3"
+            / "2006-04-18_08_20_30.0"
+            / row["Image Data ID"]
         )
-        write_nifti(folder / deeper / f"ADNI_{row['Image Data ID']}.nii", np.ones((3, 4, 5), np.float32))
+        write_nifti(
+            folder / deeper / f"ADNI_{row['Image Data ID']}.nii", np.ones((3, 4, 5), np.float32)
+        )
     data = datasets.load("adni", tmp_path)
     assert data.labels.tolist() == [0, 1, 1]
     assert data.patients().tolist() == [0, 1, 1]
@@ -84,15 +107,30 @@ def test_adni(tmp_path):
 @pytest.fixture
 def kits(tmp_path):
     cases = [
-        {"case_id": "case_00000", "gender": "male", "age_at_nephrectomy": 49, "comorbidities": {"copd": False}},
-        {"case_id": "case_00299", "gender": "female", "age_at_nephrectomy": 60, "comorbidities": {}},
+        {
+            "case_id": "case_00000",
+            "gender": "male",
+            "age_at_nephrectomy": 49,
+            "comorbidities": {"copd": False},
+        },
+        {
+            "case_id": "case_00299",
+            "gender": "female",
+            "age_at_nephrectomy": 60,
+            "comorbidities": {},
+        },
         {
             "case_id": "case_00400",
             "gender": "transgender_male_to_female",
             "age_at_nephrectomy": 55,
             "comorbidities": {},
         },
-        {"case_id": "case_00588", "gender": "female", "age_at_nephrectomy": None, "comorbidities": {}},
+        {
+            "case_id": "case_00588",
+            "gender": "female",
+            "age_at_nephrectomy": None,
+            "comorbidities": {},
+        },
     ]
     write_json(tmp_path / "kits23.json", cases)
     image = np.random.default_rng(0).integers(-200, 300, (6, 5, 4)).astype(np.int16)
@@ -100,7 +138,9 @@ def kits(tmp_path):
     labels[1:3, 1:3, 1:3], labels[2, 2, 2], labels[4, 4, 3] = 1, 2, 3
     for i, case in enumerate(cases):
         names = (f"{case['case_id']}/imaging", f"{case['case_id']}/segmentation")
-        names = (f"imagesTr/{case['case_id']}_0000", f"labelsTr/{case['case_id']}") if i == 3 else names
+        names = (
+            (f"imagesTr/{case['case_id']}_0000", f"labelsTr/{case['case_id']}") if i == 3 else names
+        )
         for name, values in zip(names, (image, labels)):
             write_nifti(tmp_path / f"{name}.nii.gz", values, np.diag([-0.8, -0.8, 3.0, 1.0]))
     return tmp_path
@@ -109,7 +149,10 @@ def kits(tmp_path):
 def test_kits23(kits):
     data = datasets.load("kits23", kits)
     assert len(data) == 4  # with case_00588
-    assert data.groups("sex") == (pytest.approx(np.array([1, 0, -1, 0])), ["female", "male"])  # missing, never male
+    assert data.groups("sex") == (
+        pytest.approx(np.array([1, 0, -1, 0])),
+        ["female", "male"],
+    )  # missing, never male
     own = datasets.load("kits23", kits, rare="group")
     assert own.groups("sex") == (
         pytest.approx(np.array([1, 0, 2, 0])),
@@ -136,13 +179,19 @@ def test_slices_of_kits23_have_the_masks_of_their_volume(kits):
     # The file's x and y run to the left and to the back, as the rows and columns of a slice as it is shown.
     assert np.argwhere(mask == 2).tolist() == [[2, 2]]
     np.testing.assert_array_equal(
-        mask > 0, datasets.load("kits23", kits).slices(4).read_mask("case_00000/imaging.nii.gz#2") > 0
+        mask > 0,
+        datasets.load("kits23", kits).slices(4).read_mask("case_00000/imaging.nii.gz#2") > 0,
     )
     assert split(slices).tolist() == [side for side in split(data) for _ in range(4)]
 
 
 def test_candi(tmp_path):
-    people = {"BPDwithoutPsy": "BPDwoPsy_029", "BPDwithPsy": "BPDwPsy_065", "HC": "HC_001", "SS": "SS_084"}
+    people = {
+        "BPDwithoutPsy": "BPDwoPsy_029",
+        "BPDwithPsy": "BPDwPsy_065",
+        "HC": "HC_001",
+        "SS": "SS_084",
+    }
     sexes, ages = ("female", "male", "F", "Male"), ("10", "17.2", "4.5", "9")
     for i, (cohort, subject) in enumerate(people.items()):
         rows = [{"Subject": subject, "Gender": sexes[i], "Age": ages[i], "Handedness": "Right"}]
@@ -168,7 +217,10 @@ def test_candi(tmp_path):
 
 
 def test_ircadb(tmp_path):
-    write_csv(tmp_path / "overview.csv", records("name|sex", "3Dircadb1.1|F", "3Dircadb1.2|M", "3Dircadb1.3|male"))
+    write_csv(
+        tmp_path / "overview.csv",
+        records("name|sex", "3Dircadb1.1|F", "3Dircadb1.2|M", "3Dircadb1.3|male"),
+    )
     for image, liver in (
         ("3Dircadb1.1.nii.gz", "3Dircadb1.1_liver.nii.gz"),
         ("3Dircadb1.2/volume.nii.gz", "3Dircadb1.2/liver.nii.gz"),
@@ -180,7 +232,9 @@ def test_ircadb(tmp_path):
     write_series(tmp_path / "3Dircadb1.3" / "PATIENT_DICOM", np.full((2, 3, 3), 40))
     for file in (tmp_path / "3Dircadb1.3" / "PATIENT_DICOM").iterdir():
         file.rename(file.with_suffix(""))
-    write_series(tmp_path / "3Dircadb1.3" / "MASKS_DICOM" / "liver", np.eye(3, dtype=int)[None].repeat(2, 0))
+    write_series(
+        tmp_path / "3Dircadb1.3" / "MASKS_DICOM" / "liver", np.eye(3, dtype=int)[None].repeat(2, 0)
+    )
     data = datasets.load("ircadb", tmp_path)
     assert data.groups("sex")[0].tolist() == [0, 1, 1]
     assert data.has_mask.all()
@@ -219,14 +273,19 @@ def test_tusc(tmp_path):
     write_csv(
         tmp_path / "metadata.csv",
         records(
-            "annot_id|age|sex|location|histopath_diagnosis", "1_|41|Female|right|Benign", "2_|60|Male|left|Papillary"
+            "annot_id|age|sex|location|histopath_diagnosis",
+            "1_|41|Female|right|Benign",
+            "2_|60|Male|left|Papillary",
         ),
     )
     images = np.arange(5 * 4 * 6, dtype=np.uint8).reshape(5, 4, 6)
     masks = np.zeros((5, 4, 6), np.uint8)
     masks[:, 1:3, 2:4] = 255
     write_hdf5(
-        tmp_path / "dataset.hdf5", image=images, mask=masks, annot_id=np.array([b"1_", b"1_", b"2_", b"2_", b"2_"])
+        tmp_path / "dataset.hdf5",
+        image=images,
+        mask=masks,
+        annot_id=np.array([b"1_", b"1_", b"2_", b"2_", b"2_"]),
     )
     data = datasets.load("tusc", tmp_path)
     assert data.patients().tolist() == [0, 0, 1, 1, 1]

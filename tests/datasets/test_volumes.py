@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.trees import records, write_csv, write_nifti
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
-from trees import records, write_csv, write_nifti
 
 from fairjax import datasets
 from fairjax.datasets.volumes import (
@@ -21,7 +21,7 @@ from fairjax.datasets.volumes import (
     slice_of,
     with_foreground,
 )
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -107,7 +107,10 @@ def test_batches_have_one_shape_and_every_slice_with_its_mask(axis):
 def test_pooled_scores_are_those_of_each_volumes_slices(scores, volume):
     volume = np.unique(volume, return_inverse=True)[1].astype(np.int32)
     for how, reduce in (("max", np.max), ("mean", np.mean)):
-        expected = [[reduce(run[volume == v].astype(np.float64)) for v in range(volume.max() + 1)] for run in scores]
+        expected = [
+            [reduce(run[volume == v].astype(np.float64)) for v in range(volume.max() + 1)]
+            for run in scores
+        ]
         np.testing.assert_allclose(pool(scores, volume, how), expected, rtol=1e-6)
 
 
@@ -127,16 +130,22 @@ def scans(tmp_path):
     return tmp_path
 
 
-OPTIONS = {"table": "t.csv", "image": "path", "patient": "pid", "attributes": ("sex",), "dimensions": "2.5D"}
+OPTIONS = {
+    "table": "t.csv",
+    "image": "path",
+    "patient": "pid",
+    "attributes": ("sex",),
+    "dimensions": "2.5D",
+}
 
 
 def test_a_users_own_volumes_become_slices(scans):
     data = datasets.load("table", scans, **OPTIONS)
     assert data.volumetric
     slices = data.slices()
-    assert slices.table["image"].tolist() == [f"a.nii#{i}" for i in range(4)] + [f"b.nii#{i}" for i in range(6)] + [
-        "c.nii#0"
-    ]
+    assert slices.table["image"].tolist() == [f"a.nii#{i}" for i in range(4)] + [
+        f"b.nii#{i}" for i in range(6)
+    ] + ["c.nii#0"]
     assert slices.labels.tolist() == [0] * 4 + [1] * 7
     assert slices.volumes().tolist() == [0] * 4 + [1] * 6 + [2]
     assert slices.attributes == ["sex"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fairjax import datasets
 from fairjax.embeddings import Encoder, embed, open_cache
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 class Projection(nnx.Module):
@@ -84,7 +84,10 @@ def test_unreadable_images_are_quarantined_named_and_counted(data, encoder, tmp_
     (tmp_path / "5.png").write_bytes(b"not an image")
     (tmp_path / "36.png").unlink()
     embedded = embed(data, encoder, tmp_path / "cache", max_unreadable=0.1, **OPTIONS)
-    assert [(entry["row"], entry["image"]) for entry in embedded.quarantined] == [(5, "5.png"), (36, "36.png")]
+    assert [(entry["row"], entry["image"]) for entry in embedded.quarantined] == [
+        (5, "5.png"),
+        (36, "36.png"),
+    ]
     assert "UnidentifiedImageError" in embedded.quarantined[0]["reason"]
     assert np.flatnonzero(~embedded.valid).tolist() == [5, 36]
     assert (embedded.features[[5, 36]] == 0).all()
@@ -177,7 +180,10 @@ class Queries(Projection):
 def test_another_output_is_another_key_and_may_be_reduced_shard_by_shard(data, tmp_path):
     probe = Encoder(Queries(), to_float, (4, 4, 3), {"weights": "w"})
     image = probe.of("image")
-    folders = [open_cache(data, of, tmp_path / "cache", batch_size=4, shard_batches=2).folder for of in (probe, image)]
+    folders = [
+        open_cache(data, of, tmp_path / "cache", batch_size=4, shard_batches=2).folder
+        for of in (probe, image)
+    ]
     assert folders[0] != folders[1]
     assert probe.cache_key == {"weights": "w"}  # as before there was a choice
     embedded = embed(data, image, tmp_path / "cache", **OPTIONS)
@@ -202,6 +208,8 @@ def test_a_probe_that_is_the_image_embedding_shares_its_cache(tmp_path):
 
     tower = {"width": 8, "depth": 1, "heads": 2, "mlp_dim": 8}
     for name, same in (("clip", True), ("clip_hf", False)):
-        module = models.build(name, vision=tower, text=tower | {"vocab_size": 9, "context_length": 4}, embed_dim=8)
+        module = models.build(
+            name, vision=tower, text=tower | {"vocab_size": 9, "context_length": 4}, embed_dim=8
+        )
         encoder = Encoder(module, to_float, (4, 4, 3), {"weights": "w"})
         assert (encoder.of("image").cache_key == encoder.cache_key) == same

@@ -3,13 +3,13 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from tokenizers_made_up import write_bert, write_clip
+from helpers.tokenizers import write_bert, write_clip
 
 from fairjax import models
 from fairjax.embeddings import prompts
 from fairjax.embeddings.prompts import embed_prompts, load_text_encoder
-from fairjax.errors import UserError
 from fairjax.models.tokenizer import tokenizer_files
+from fairjax.utils.errors import UserError
 
 PROMPTS = ["a chest x", "normal heart", "a lesion of a heart", "a"]
 
@@ -25,7 +25,9 @@ MEDCLIP = {
 def save(folder, words):
     """A small MedCLIP, whose text features depend on the padding."""
     module = models.build("medclip", **MEDCLIP)
-    models.save(folder, module, models.make_card("medclip", module.config), tokenizer_files(words, "bert"))
+    models.save(
+        folder, module, models.make_card("medclip", module.config), tokenizer_files(words, "bert")
+    )
     return folder
 
 
@@ -88,14 +90,20 @@ def test_no_prompts_are_refused(encoder, tmp_path):
 
 
 def test_a_model_without_masks_gets_none(tmp_path):
-    module = models.build("clip", vision=SMALL, text=SMALL | {"vocab_size": 40, "context_length": 12}, embed_dim=8)
+    module = models.build(
+        "clip", vision=SMALL, text=SMALL | {"vocab_size": 40, "context_length": 12}, embed_dim=8
+    )
     words = tokenizer_files(write_clip(tmp_path / "words"), "clip")
     models.save(tmp_path / "model", module, models.make_card("clip", module.config), words)
     encoder = load_text_encoder(tmp_path / "model")
     assert encoder.tokenizer(PROMPTS)[1] is None
     # CLIP's towers are causal: what stands after the end of the text, and so how far it is padded, changes nothing.
     spec = dataclasses.replace(encoder.tokenizer.spec, padding="longest")
-    longest = dataclasses.replace(encoder, tokenizer=dataclasses.replace(encoder.tokenizer, spec=spec))
+    longest = dataclasses.replace(
+        encoder, tokenizer=dataclasses.replace(encoder.tokenizer, spec=spec)
+    )
     with jax.default_matmul_precision("highest"):
-        found = [embed_prompts(PROMPTS, e, tmp_path / str(i)) for i, e in enumerate((encoder, longest))]
+        found = [
+            embed_prompts(PROMPTS, e, tmp_path / str(i)) for i, e in enumerate((encoder, longest))
+        ]
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ AFTER = ["--", "--config=configs/quickstart.py", "--workdir=runs/a b"]
 SHARING = """
 import sys
 from pathlib import Path
-from fairjax.distributed import barrier, initialize_from_environment, is_first, process
+from fairjax.utils.distributed import barrier, initialize_from_environment, is_first, process
 assert initialize_from_environment()
 folder = Path(sys.argv[1])
 index, count = process()
@@ -27,7 +27,7 @@ barrier("assembled")
 """
 FAILING = """
 import sys, time
-from fairjax.distributed import failing_at_once, initialize_from_environment, is_first
+from fairjax.utils.distributed import failing_at_once, initialize_from_environment, is_first
 initialize_from_environment()
 with failing_at_once():
     if not is_first():
@@ -60,7 +60,14 @@ def module(tmp_path):
 def test_local_processes_share_the_work_and_wait_for_each_other(module, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    done = start("launch.local", "--processes=2", *module("sharing", SHARING), "--", str(folder), path=tmp_path)
+    done = start(
+        "launch.local",
+        "--processes=2",
+        *module("sharing", SHARING),
+        "--",
+        str(folder),
+        path=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "all").read_text() == "0 1 2 3 4 5 6"
     assert (folder / "5.txt").read_text() == "(1, 2)"
@@ -76,7 +83,9 @@ def test_local_processes_share_the_work_and_wait_for_each_other(module, tmp_path
         ("__import__('os').kill(__import__('os').getpid(), 9)", 137, "process 1 failed (-9)"),
     ],
 )
-def test_when_one_local_process_fails_the_others_are_stopped_and_so_it_exits(module, tmp_path, how, status, said):
+def test_when_one_local_process_fails_the_others_are_stopped_and_so_it_exits(
+    module, tmp_path, how, status, said
+):
     failing = module("failing", FAILING.format(how=how))
     done = start("launch.local", "--processes=2", *failing, "--", "x", path=tmp_path)
     assert done.returncode == status, done.stdout + done.stderr
@@ -85,7 +94,9 @@ def test_when_one_local_process_fails_the_others_are_stopped_and_so_it_exits(mod
 
 
 def test_a_local_dry_run_prints_each_process():
-    done = start("launch.local", "--processes=2", "--port=5000", "--dry_run", *AFTER, JAX_NUM_CPU_DEVICES="3")
+    done = start(
+        "launch.local", "--processes=2", "--port=5000", "--dry_run", *AFTER, JAX_NUM_CPU_DEVICES="3"
+    )
     assert done.stdout.splitlines() == [
         f"env FAIRJAX_COORDINATOR=127.0.0.1:5000 FAIRJAX_NUM_PROCESSES=2 FAIRJAX_PROCESS_ID={index} "
         f"{shlex.quote(sys.executable)} -m fairjax.launch --config=configs/quickstart.py '--workdir=runs/a b'"
@@ -127,7 +138,9 @@ def test_a_slurm_script_is_given_to_sbatch(tmp_path):
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     submitted = start("launch.slurm", "--nodes=1", *AFTER, PATH=path)
     assert submitted.returncode == 0, submitted.stderr
-    assert (tmp_path / "script").read_text() == start("launch.slurm", "--nodes=1", "--dry_run", *AFTER).stdout
+    assert (tmp_path / "script").read_text() == start(
+        "launch.slurm", "--nodes=1", "--dry_run", *AFTER
+    ).stdout
     stand_in.write_text("#!/bin/sh\nexit 1\n")
     refused = start("launch.slurm", "--nodes=1", *AFTER, PATH=path)
     assert refused.returncode == 2
@@ -137,7 +150,16 @@ def test_a_slurm_script_is_given_to_sbatch(tmp_path):
 def test_a_tpu_dry_run_prints_the_command():
     done = start("launch.tpu", "--name=pod", "--zone=us-central2-b", "--dry_run", *AFTER)
     words = shlex.split(done.stdout)
-    assert words[:-1] == ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "pod", "--zone=us-central2-b", "--worker=all"]
+    assert words[:-1] == [
+        "gcloud",
+        "compute",
+        "tpus",
+        "tpu-vm",
+        "ssh",
+        "pod",
+        "--zone=us-central2-b",
+        "--worker=all",
+    ]
     assert words[-1] == (
         "--command=cd fairjax && FAIRJAX_DISTRIBUTED=auto python3 -m fairjax.launch "
         "--config=configs/quickstart.py '--workdir=runs/a b'"

@@ -17,7 +17,10 @@ from fairjax.metrics.evaluate import evaluate, prepare
 from fairjax.metrics.table import CLASSIFICATION
 
 TOLERANCE = 2e-6
-RECALIBRATION = ("calibration_slope", "calibration_intercept")  # apart from the others: they take long to compile
+RECALIBRATION = (
+    "calibration_slope",
+    "calibration_intercept",
+)  # apart from the others: they take long to compile
 ALL = tuple(name for name in CLASSIFICATION if name not in RECALIBRATION)
 N = BLOCK - 1  # every (cell, label) is one block, so that most tests share one compiled program
 
@@ -63,7 +66,9 @@ def oracle(s, y, w, threshold):
         log_loss = -np.where(y == 1, np.maximum(np.log(s), -100), np.maximum(np.log1p(-s), -100))
     return {
         "auc": sk.roc_auc_score(y, s, sample_weight=w) if both else np.nan,
-        "auprc": sk.average_precision_score(y, s, sample_weight=w) if w[y == 1].sum() > 0 else np.nan,
+        "auprc": sk.average_precision_score(y, s, sample_weight=w)
+        if w[y == 1].sum() > 0
+        else np.nan,
         "acc": sk.accuracy_score(y, positive, sample_weight=w),
         "balanced_acc": (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2,
         "f1": sk.f1_score(y, positive, sample_weight=w) if tp + fp + fn else np.nan,
@@ -90,7 +95,11 @@ def make(seed, n=N, grid=None, share=0.4):
     if grid:
         scores = np.round(scores * grid) / grid  # ties, and scores of exactly 0 and 1
     group = rng.random(n) < 0.3
-    return scores.astype(np.float32), labels, np.stack([np.ones(n, bool), group, ~group, rng.random(n) < 0.5])
+    return (
+        scores.astype(np.float32),
+        labels,
+        np.stack([np.ones(n, bool), group, ~group, rng.random(n) < 0.5]),
+    )
 
 
 def make_weights(kind, seed, n):
@@ -114,7 +123,11 @@ def check(scores, labels, membership, weights, threshold):
             scale = max(1, abs(value))
             power = 2 if name == "ece_debiased" else 1  # a root loses digits where it is near 0
             np.testing.assert_allclose(
-                got[name][c, 0] ** power, value**power, rtol=0, atol=TOLERANCE * scale, err_msg=f"{name}, cell {c}"
+                got[name][c, 0] ** power,
+                value**power,
+                rtol=0,
+                atol=TOLERANCE * scale,
+                err_msg=f"{name}, cell {c}",
             )
 
 
@@ -145,13 +158,17 @@ def test_replicates_and_runs_are_independent_axes():
     weights = np.stack([make_weights("multiplicities", seed, N) for seed in range(4)], 1)
     thresholds = np.float32([0.3, 0.5, 0.6])
     cells = Cells.build(labels, membership)
-    layouts = jax.jit(jax.vmap(partial(prepare, metrics=ALL), (None, 0, 0)))(cells, jnp.stack(runs), thresholds)
+    layouts = jax.jit(jax.vmap(partial(prepare, metrics=ALL), (None, 0, 0)))(
+        cells, jnp.stack(runs), thresholds
+    )
     together = jax.jit(jax.vmap(evaluate, (None, 0, None)))(cells, layouts, weights)
     for r in range(3):
         for b in range(4):
             alone = compute(cells, runs[r], thresholds[r], weights[:, b : b + 1])
             for name in ALL:
-                np.testing.assert_allclose(together[name][r, :, b], alone[name][:, 0], 1e-5, 1e-6, err_msg=name)
+                np.testing.assert_allclose(
+                    together[name][r, :, b], alone[name][:, 0], 1e-5, 1e-6, err_msg=name
+                )
 
 
 @pytest.mark.parametrize(("n", "shift", "spread"), [(500, 0, 1), (500, -3, 0.4), (500, 1, 3)])
@@ -161,19 +178,27 @@ def test_recalibration_equals_logistic_regression_on_log_odds(n, shift, spread, 
     _, labels, membership = make(5, n=n)
     scores = (1 / (1 + np.exp(-spread * rng.normal(0.8 * labels, 1) - shift))).astype(np.float32)
     weights = make_weights(kind, 5, n)
-    got = compute(Cells.build(labels, membership), scores, np.float32(0.5), weights[:, None], RECALIBRATION)
+    got = compute(
+        Cells.build(labels, membership), scores, np.float32(0.5), weights[:, None], RECALIBRATION
+    )
     log_odds = np.log(scores, dtype=np.float64) - np.log1p(-scores, dtype=np.float64)
     for c, member in enumerate(membership):
         model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
         model.fit(log_odds[member, None], labels[member], sample_weight=weights[member])
         np.testing.assert_allclose(got["calibration_slope"][c, 0], model.coef_[0, 0], 1e-4, 1e-5)
-        np.testing.assert_allclose(got["calibration_intercept"][c, 0], model.intercept_[0], 1e-4, 1e-5)
+        np.testing.assert_allclose(
+            got["calibration_intercept"][c, 0], model.intercept_[0], 1e-4, 1e-5
+        )
 
 
-@pytest.mark.parametrize("scores", [np.linspace(0.1, 0.9, 20), np.full(20, 0.3), np.repeat([0.0, 1.0], 10)])
+@pytest.mark.parametrize(
+    "scores", [np.linspace(0.1, 0.9, 20), np.full(20, 0.3), np.repeat([0.0, 1.0], 10)]
+)
 def test_there_is_no_recalibration_of_separated_or_constant_scores(scores):
     labels, ones = np.repeat([0, 1], 10), np.ones((20, 1), np.float32)
-    got = compute(Cells.build(labels, ones.T), scores.astype(np.float32), np.float32(0.5), ones, RECALIBRATION)
+    got = compute(
+        Cells.build(labels, ones.T), scores.astype(np.float32), np.float32(0.5), ones, RECALIBRATION
+    )
     assert all(np.isnan(got[name][0, 0]) for name in RECALIBRATION)
 
 
@@ -187,10 +212,14 @@ def test_weight_tallies_are_the_cells_counts():
 
 def test_samples_in_no_cell_and_samples_of_weight_zero_change_nothing():
     scores, labels, membership = make(2)
-    plain = compute(Cells.build(labels, membership), scores, np.float32(0.5), np.ones((N, 1), np.float32))
+    plain = compute(
+        Cells.build(labels, membership), scores, np.float32(0.5), np.ones((N, 1), np.float32)
+    )
     more = np.concatenate([scores, np.float32([0.1, 0.9, 0.9])]), np.append(labels, [0, 1, 0])
     padded = np.pad(membership, ((0, 0), (0, 3)))
-    unused = compute(Cells.build(more[1], padded), more[0], np.float32(0.5), np.ones((N + 3, 1), np.float32))
+    unused = compute(
+        Cells.build(more[1], padded), more[0], np.float32(0.5), np.ones((N + 3, 1), np.float32)
+    )
     padded[:, -3:] = True
     zero = np.append(np.ones(N), np.zeros(3))[:, None].astype(np.float32)
     weightless = compute(Cells.build(more[1], padded), more[0], np.float32(0.5), zero)
@@ -202,14 +231,18 @@ def test_samples_in_no_cell_and_samples_of_weight_zero_change_nothing():
 
 def test_a_threshold_equal_to_a_score_predicts_positive():
     labels, scores = np.array([0, 0, 1, 1]), np.float32([0.1, 0.4, 0.4, 0.8])
-    got = compute(Cells.build(labels, np.ones((1, 4))), scores, np.float32(0.4), np.ones((4, 1), np.float32))
+    got = compute(
+        Cells.build(labels, np.ones((1, 4))), scores, np.float32(0.4), np.ones((4, 1), np.float32)
+    )
     assert got["tpr"][0, 0] == 1
     assert got["tnr"][0, 0] == 0.5
 
 
 def test_scores_of_zero_and_one_cost_at_most_one_hundred_each():
     labels, scores = np.array([0, 1, 0, 1]), np.float32([1, 0, 0, 1])
-    got = compute(Cells.build(labels, np.ones((1, 4))), scores, np.float32(0.5), np.ones((4, 1), np.float32))
+    got = compute(
+        Cells.build(labels, np.ones((1, 4))), scores, np.float32(0.5), np.ones((4, 1), np.float32)
+    )
     assert got["bce"][0, 0] == 50
     assert got["auc"][0, 0] == 0.5
 
@@ -217,7 +250,10 @@ def test_scores_of_zero_and_one_cost_at_most_one_hundred_each():
 def test_constant_scores_say_nothing():
     labels = np.arange(40) % 2
     got = compute(
-        Cells.build(labels, np.ones((1, 40))), np.full(40, 0.3, np.float32), np.float32(0.5), np.ones((40, 1))
+        Cells.build(labels, np.ones((1, 40))),
+        np.full(40, 0.3, np.float32),
+        np.float32(0.5),
+        np.ones((40, 1)),
     )
     assert got["auc"][0, 0] == 0.5
     assert got["auprc"][0, 0] == 0.5
@@ -226,14 +262,21 @@ def test_constant_scores_say_nothing():
 
 def test_one_class_leaves_only_what_needs_both_undefined():
     labels, scores = np.ones(5, int), np.linspace(0.1, 0.9, 5, dtype=np.float32)
-    got = compute(Cells.build(labels, np.ones((1, 5))), scores, np.float32(0.5), np.ones((5, 1), np.float32))
+    got = compute(
+        Cells.build(labels, np.ones((1, 5))), scores, np.float32(0.5), np.ones((5, 1), np.float32)
+    )
     undefined = {name for name in ALL if np.isnan(got[name][0, 0])}
     assert undefined == {"auc", "balanced_acc", "tnr", "fpr"}
 
 
 def test_two_samples_and_an_empty_cell():
     labels, scores = np.array([0, 1]), np.float32([0.2, 0.7])
-    got = compute(Cells.build(labels, np.array([[1, 1], [0, 0]])), scores, np.float32(0.5), np.ones((2, 1), np.float32))
+    got = compute(
+        Cells.build(labels, np.array([[1, 1], [0, 0]])),
+        scores,
+        np.float32(0.5),
+        np.ones((2, 1), np.float32),
+    )
     assert got["auc"][0, 0] == got["acc"][0, 0] == 1
     assert all(np.isnan(got[name][1, 0]) for name in ALL)
 
@@ -248,7 +291,9 @@ def test_float64_scores_are_compared_as_float64():
     assert got["tpr"][0, 0] == got["tnr"][0, 0] == 0.5
 
 
-@pytest.mark.parametrize(("labels", "membership"), [([0, 1, 2], np.ones((1, 3))), ([0, 1], np.ones((1, 3)))])
+@pytest.mark.parametrize(
+    ("labels", "membership"), [([0, 1, 2], np.ones((1, 3))), ([0, 1], np.ones((1, 3)))]
+)
 def test_a_wrong_label_or_shape_is_refused(labels, membership):
     with pytest.raises(ValueError, match=r"labels|samples"):
         Cells.build(np.array(labels), membership)

@@ -22,9 +22,14 @@ def reference(pred, true, spacing, tolerance):
         return 0.0, 1.0
     if not edges[0].any() or not edges[1].any():
         return np.nan, 0.0
-    distances = [ndimage.distance_transform_edt(~other, sampling=spacing)[edge] for edge, other in (edges, edges[::-1])]
+    distances = [
+        ndimage.distance_transform_edt(~other, sampling=spacing)[edge]
+        for edge, other in (edges, edges[::-1])
+    ]
     near = sum((distance <= tolerance).sum() for distance in distances)
-    return max(np.percentile(distance, 95) for distance in distances), near / sum(map(len, distances))
+    return max(np.percentile(distance, 95) for distance in distances), near / sum(
+        map(len, distances)
+    )
 
 
 @jax.jit
@@ -33,7 +38,8 @@ def both(pred, true, spacing):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "spacing"), [(masks_2d, (1.0, 1.0)), (masks_2d, (0.7, 2.5)), (masks_3d, (3.0, 0.5, 1.0))]
+    ("shapes", "spacing"),
+    [(masks_2d, (1.0, 1.0)), (masks_2d, (0.7, 2.5)), (masks_3d, (3.0, 0.5, 1.0))],
 )
 def test_surface_measures_equal_those_of_scipy(shapes, spacing):
     @settings(deadline=None, max_examples=40)
@@ -50,7 +56,9 @@ def test_surface_measures_equal_those_of_scipy(shapes, spacing):
 @given(pred=masks_2d, true=masks_2d)
 def test_overlaps_follow_their_definitions(pred, true):
     both, either = (pred & true).sum(), (pred | true).sum()
-    assert dice(pred, true) == pytest.approx(2 * both / (pred.sum() + true.sum()) if either else 1, abs=1e-6)
+    assert dice(pred, true) == pytest.approx(
+        2 * both / (pred.sum() + true.sum()) if either else 1, abs=1e-6
+    )
     assert iou(pred, true) == pytest.approx(both / either if either else 1, abs=1e-6)
 
 

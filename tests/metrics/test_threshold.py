@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from fairjax.errors import UserError
 from fairjax.metrics import threshold as module
 from fairjax.metrics.threshold import choose_threshold
+from fairjax.utils.errors import UserError
 
 
 def rates(s, y, t):
@@ -42,7 +42,9 @@ def test_rules_find_what_a_search_over_all_thresholds_finds(rule, grid, dtype):
 
 @pytest.mark.parametrize("rule", [0.3, "0.3", 1])
 def test_a_number_is_the_threshold(rule):
-    np.testing.assert_array_equal(choose_threshold(np.zeros((2, 3), np.float32), np.zeros(3), rule), np.float32(rule))
+    np.testing.assert_array_equal(
+        choose_threshold(np.zeros((2, 3), np.float32), np.zeros(3), rule), np.float32(rule)
+    )
 
 
 def test_targets_are_reached_in_spite_of_rounding():
@@ -73,7 +75,9 @@ def test_chunks_do_not_change_the_choice(monkeypatch):
     np.testing.assert_array_equal(choose_threshold(s, y), whole)
 
 
-@pytest.mark.parametrize("rule", ["best", "sensitivity", "sensitivity=2", "sensitivity=x", "f1=0.3", ""])
+@pytest.mark.parametrize(
+    "rule", ["best", "sensitivity", "sensitivity=2", "sensitivity=x", "f1=0.3", ""]
+)
 def test_an_unknown_rule_is_refused(rule):
     with pytest.raises(UserError, match="threshold rule"):
         choose_threshold(np.zeros((1, 2)), np.array([0, 1]), rule)

@@ -14,10 +14,10 @@ import pytest
 from flax import nnx
 
 from fairjax import models
-from fairjax.errors import UserError
-from fairjax.io import hash_arrays
 from fairjax.models.architectures import override
 from fairjax.models.zoo import MODELS
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import hash_arrays
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "mlp_dim": 16}
 
@@ -60,7 +60,10 @@ def test_the_card_says_what_the_weights_are(module, saved):
 def test_bfloat16_is_for_computing_not_for_keeping(saved):
     loaded = models.load(saved, dtype=jnp.bfloat16)
     assert {x.dtype for x in models.state_dict(loaded).values()} == {jnp.dtype(jnp.float32)}
-    assert models.intermediates(loaded.encode_image, jnp.zeros((1, 64, 64, 3)))["encoder"].dtype == jnp.bfloat16
+    assert (
+        models.intermediates(loaded.encode_image, jnp.zeros((1, 64, 64, 3)))["encoder"].dtype
+        == jnp.bfloat16
+    )
 
 
 def test_weights_go_straight_to_a_sharding(saved):
@@ -78,7 +81,9 @@ def test_a_loaded_module_trains(saved):
 
 @pytest.mark.parametrize("how", ["truncated", "lost", "flipped", "no list", "no card"])
 def test_a_damaged_directory_is_refused_in_one_line(directory, how, capfd):
-    largest = max((directory / "weights").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
+    largest = max(
+        (directory / "weights").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size
+    )
     if how == "truncated":
         os.truncate(largest, largest.stat().st_size // 2)
     elif how == "lost":

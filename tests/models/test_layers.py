@@ -5,12 +5,12 @@ import pytest
 from flax import nnx
 from scipy.special import erf
 
-from fairjax.errors import UserError
 from fairjax.models.architectures import ViTConfig
 from fairjax.models.convolution import conv
 from fairjax.models.layers import ACTIVATIONS, attention, bicubic_matrix, resize_bicubic
 from fairjax.models.tinyvit import offset_index
 from fairjax.models.vit import ViT
+from fairjax.utils.errors import UserError
 
 TINY = {"image_size": 16, "patch_size": 8, "width": 12, "depth": 1, "heads": 2, "mlp_dim": 24}
 
@@ -40,10 +40,14 @@ def test_attention_has_gradients_and_survives_large_scores(rng):
 
 def test_activations_follow_their_definitions():
     x = np.linspace(-6, 6, 101, dtype=np.float32)
-    np.testing.assert_allclose(ACTIVATIONS["gelu"](x), x * 0.5 * (1 + erf(x / np.sqrt(2))), atol=1e-6)
+    np.testing.assert_allclose(
+        ACTIVATIONS["gelu"](x), x * 0.5 * (1 + erf(x / np.sqrt(2))), atol=1e-6
+    )
     tanh = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
     np.testing.assert_allclose(ACTIVATIONS["gelu_tanh"](x), tanh, atol=1e-6)
-    np.testing.assert_allclose(ACTIVATIONS["quick_gelu"](x), x / (1 + np.exp(-1.702 * x)), atol=1e-6)
+    np.testing.assert_allclose(
+        ACTIVATIONS["quick_gelu"](x), x / (1 + np.exp(-1.702 * x)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(7, 4), (7, 10), (7, 7), (37, 16)])
@@ -66,7 +70,9 @@ def test_bicubic_resizing_equals_torch(rng, h, w, offset):
     grid = rng.normal(size=(7, 7, 5)).astype(np.float32)
     scale = {"scale_factor": ((h + offset) / 7, (w + offset) / 7)} if offset else {"size": (h, w)}
     image = torch.from_numpy(grid).permute(2, 0, 1)[None]
-    theirs = torch.nn.functional.interpolate(image, mode="bicubic", **scale)[0].permute(1, 2, 0).numpy()
+    theirs = (
+        torch.nn.functional.interpolate(image, mode="bicubic", **scale)[0].permute(1, 2, 0).numpy()
+    )
     np.testing.assert_allclose(resize_bicubic(jnp.asarray(grid), h, w, offset), theirs, atol=1e-5)
 
 
@@ -76,7 +82,12 @@ def test_depthwise_convolution_equals_the_grouped_one(rng, stride, size):
     x = jnp.asarray(rng.normal(size=(2, size, size + 1, 4)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, 1, 4)), jnp.float32)
     theirs = jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(1, 1)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=4
+        x,
+        kernel,
+        (stride, stride),
+        [(1, 1)] * 2,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=4,
     )
     np.testing.assert_allclose(conv(x, kernel, stride), theirs, atol=1e-5)
 
@@ -84,7 +95,10 @@ def test_depthwise_convolution_equals_the_grouped_one(rng, stride, size):
 def test_offsets_are_numbered_in_the_order_in_which_the_original_meets_them():
     window, points = 3, [(y, x) for y in range(3) for x in range(3)]
     seen: dict[tuple[int, int], int] = {}
-    theirs = [[seen.setdefault((abs(a[0] - b[0]), abs(a[1] - b[1])), len(seen)) for b in points] for a in points]
+    theirs = [
+        [seen.setdefault((abs(a[0] - b[0]), abs(a[1] - b[1])), len(seen)) for b in points]
+        for a in points
+    ]
     np.testing.assert_array_equal(offset_index(window), theirs)
 
 
@@ -103,7 +117,11 @@ def test_pooling_by_name(rng, pool, width):
     assert tokens.shape == (2, 1 + 3 * 2, 12)
     assert features.shape == (2, width) == (2, config.probe_width)
     patches = tokens[:, 1:].mean(axis=1)
-    expected = {"cls": tokens[:, 0], "mean": patches, "cls_mean": jnp.concatenate([tokens[:, 0], patches], 1)}[pool]
+    expected = {
+        "cls": tokens[:, 0],
+        "mean": patches,
+        "cls_mean": jnp.concatenate([tokens[:, 0], patches], 1),
+    }[pool]
     np.testing.assert_allclose(features, expected, rtol=1e-6)
 
 

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from golden_files import abstract
+from helpers.golden import abstract
 
 from fairjax import models
-from fairjax.errors import UserError
-from fairjax.io import hash_arrays
 from fairjax.models import lora
 from fairjax.models.checkpoint import state_dict
 from fairjax.models.zoo import MODELS
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import hash_arrays
 
 TINY = {"width": 8, "depth": 2, "heads": 2, "mlp_dim": 16}
 VIT = {**TINY, "image_size": 16, "patch_size": 8}
@@ -33,7 +33,10 @@ def injected(name: str, rank: int = 3):
 def noisy(module: nnx.Module):
     """Additions that are not 0."""
     rng = np.random.default_rng(0)
-    return {name: jnp.asarray(rng.normal(size=x.shape), jnp.float32) for name, x in lora.adapters(module).items()}
+    return {
+        name: jnp.asarray(rng.normal(size=x.shape), jnp.float32)
+        for name, x in lora.adapters(module).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,9 @@ def test_fresh_adapters_leave_the_output_as_it_is_and_others_merge_into_the_weig
 
 
 def test_a_loop_over_layers_has_the_adapters_of_the_layers():
-    plain, looped = (lora.initial(jax.random.key(3), injected(name)[1]) for name in ("vit", "scanned"))
+    plain, looped = (
+        lora.initial(jax.random.key(3), injected(name)[1]) for name in ("vit", "scanned")
+    )
     for name, x in looped.items():
         for layer in range(TINY["depth"]):
             np.testing.assert_array_equal(x[layer], plain[name.replace("*", str(layer))])
@@ -71,7 +76,9 @@ def test_adapters_are_of_the_image_tower_and_as_many_as_they_should_be():
     arrays = lora.adapters(adapted)
     assert all(name.startswith("vision.encoder.blocks.") for name in arrays)
     widths = [(8, 24), (8, 8), (8, 16), (16, 8)]  # qkv, proj, fc1, fc2
-    assert sum(x.size for x in arrays.values()) == 2 * sum(3 * (n_in + n_out) for n_in, n_out in widths)
+    assert sum(x.size for x in arrays.values()) == 2 * sum(
+        3 * (n_in + n_out) for n_in, n_out in widths
+    )
 
 
 @pytest.mark.parametrize("name", ["medclip", "blip2", "mobile_sam", "medsam2"])
@@ -81,14 +88,18 @@ def test_the_targets_of_each_family_are_layers_of_its_tower(name):
     arrays = lora.adapters(lora.inject(module, row.lora_targets, 2, 1.0))
     towers = {path.split(".")[0] for path in arrays}
     assert towers == {"vision" if row.family != "sam" and row.family != "sam2" else "encoder"}
-    assert {path.rsplit(".", 3)[1] + "." + path.rsplit(".", 3)[2] for path in arrays} == set(row.lora_targets)
+    assert {path.rsplit(".", 3)[1] + "." + path.rsplit(".", 3)[2] for path in arrays} == set(
+        row.lora_targets
+    )
 
 
 def test_gradients_are_of_the_adapters_alone(images):
     _, adapted = injected("vit")
     join, frozen = lora.split(adapted)
     arrays = noisy(adapted)
-    gradient = jax.jit(jax.grad(lambda a: jnp.sum(join(a, frozen).probe_features(images) ** 2)))(arrays)
+    gradient = jax.jit(jax.grad(lambda a: jnp.sum(join(a, frozen).probe_features(images) ** 2)))(
+        arrays
+    )
     assert gradient.keys() == arrays.keys()
     assert all(np.abs(x).max() > 0 for x in gradient.values())
 

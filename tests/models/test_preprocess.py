@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from golden_files import recordings
+from helpers.golden import recordings
 from PIL import Image
 
-from fairjax.errors import UserError
 from fairjax.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, compat
 from fairjax.models.zoo import MODELS
+from fairjax.utils.errors import UserError
 
 rng = np.random.default_rng(0)
 
@@ -18,17 +18,25 @@ rng = np.random.default_rng(0)
 def picture(height: int, width: int) -> np.ndarray:
     """Smooth colours and an edge, so that interpolation and cropping show."""
     y, x = np.mgrid[:height, :width]
-    image = np.stack([x * 255 / width, y * 255 / height, 128 + 100 * np.sign(x - width / 3)], axis=-1)
+    image = np.stack(
+        [x * 255 / width, y * 255 / height, 128 + 100 * np.sign(x - width / 3)], axis=-1
+    )
     return image.astype(np.uint8)
 
 
-@pytest.mark.parametrize(("height", "width"), [(300, 400), (401, 300), (224, 224), (100, 173), (515, 512)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(300, 400), (401, 300), (224, 224), (100, 173), (515, 512)]
+)
 def test_clip_style_equals_pil_resize_and_crop_done_by_hand(height, width):
     image = picture(height, width)
     if height <= width:
-        resized = Image.fromarray(image).resize((int(224 * width / height), 224), Image.Resampling.BICUBIC)
+        resized = Image.fromarray(image).resize(
+            (int(224 * width / height), 224), Image.Resampling.BICUBIC
+        )
     else:
-        resized = Image.fromarray(image).resize((224, int(224 * height / width)), Image.Resampling.BICUBIC)
+        resized = Image.fromarray(image).resize(
+            (224, int(224 * height / width)), Image.Resampling.BICUBIC
+        )
     left, top = round((resized.width - 224) / 2), round((resized.height - 224) / 2)
     cropped = np.asarray(resized.crop((left, top, left + 224, top + 224)), np.float64) / 255
     expected = (cropped - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
@@ -41,12 +49,16 @@ def test_clip_style_equals_pil_resize_and_crop_done_by_hand(height, width):
 def test_dinov2_resizes_to_256_before_cropping_224():
     image = picture(512, 512)
     resized = np.asarray(Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(MODELS["dinov2"].preprocess.resized(image), resized[16:240, 16:240])
+    np.testing.assert_array_equal(
+        MODELS["dinov2"].preprocess.resized(image), resized[16:240, 16:240]
+    )
 
 
 def test_the_share_that_is_cropped_follows_another_size():
     preprocess = MODELS["dinov2"].preprocess.replace(size=112)
-    resized = np.asarray(Image.fromarray(picture(512, 512)).resize((128, 128), Image.Resampling.BICUBIC))
+    resized = np.asarray(
+        Image.fromarray(picture(512, 512)).resize((128, 128), Image.Resampling.BICUBIC)
+    )
     np.testing.assert_array_equal(preprocess.resized(picture(512, 512)), resized[8:120, 8:120])
 
 
@@ -63,7 +75,8 @@ def test_squash_fills_the_square():
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8)]
+    "image",
+    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8)],
 )
 def test_what_is_no_rgb_image_is_refused(image):
     with pytest.raises(UserError, match="uint8 images"):
@@ -99,17 +112,23 @@ def test_medclip_pads_grey_images_to_a_square(height, width):
     resized = np.asarray(square.resize((224, 224), Image.Resampling.BICUBIC), np.float64) / 255
     ours = MODELS["medclip"].preprocess(image)
     np.testing.assert_allclose(
-        ours, ((resized - 0.5862785803043838) / 0.27950088968644304)[..., None].repeat(3, 2), atol=2e-6
+        ours,
+        ((resized - 0.5862785803043838) / 0.27950088968644304)[..., None].repeat(3, 2),
+        atol=2e-6,
     )
 
 
 @pytest.mark.skipif(not recordings(), reason="there are no recordings")
 def test_compat_is_the_recorded_preprocessing_of_fairmedfm():
     (published,) = {
-        json.dumps(r.config["preprocess_fairmedfm"]) for r in recordings() if "preprocess_fairmedfm" in r.config
+        json.dumps(r.config["preprocess_fairmedfm"])
+        for r in recordings()
+        if "preprocess_fairmedfm" in r.config
     }
     for names, constants in json.loads(published)["mean_std_by_dataset"].items():
-        for name in names.replace("CXP", "CHEXPERT").replace("all others", "isic2017").lower().split(","):
+        for name in (
+            names.replace("CXP", "CHEXPERT").replace("all others", "isic2017").lower().split(",")
+        ):
             ours = compat(name)
             assert (list(ours.mean), list(ours.std)) == (constants["mean"], constants["std"])
             assert (ours.size, ours.resize, ours.interpolation) == (224, "shorter", "bicubic")

@@ -9,11 +9,11 @@ import pytest
 from flax import nnx
 
 from fairjax import models
-from fairjax.errors import UserError
 from fairjax.models.architectures import TransformerConfig, ViTConfig
 from fairjax.models.checkpoint import build_abstract, state_dict
 from fairjax.models.layers import Transformer
 from fairjax.models.stack import SCAN_DEPTH
+from fairjax.utils.errors import UserError
 
 TINY = {"width": 8, "depth": 3, "heads": 2, "mlp_dim": 16}
 VIT = {**TINY, "image_size": 16, "patch_size": 8}
@@ -59,7 +59,9 @@ def reference(tokens):
 
 
 @pytest.mark.parametrize("how", [{"scan": True}, {"remat": True}, {"scan": True, "remat": True}])
-def test_how_it_is_computed_changes_neither_weights_nor_results_nor_gradients(how, tokens, reference):
+def test_how_it_is_computed_changes_neither_weights_nor_results_nor_gradients(
+    how, tokens, reference
+):
     module = transformer(**how)
     assert_same(state_dict(module), reference[0])
     for ours, theirs in zip(outputs_and_gradients(module, tokens), reference[1:], strict=True):
@@ -75,7 +77,9 @@ def assert_same(ours: dict, theirs: dict, rtol: float = 0.0):
 def test_a_deep_stack_is_one_block_in_a_loop(tokens):
     def operations(depth):
         graph, state = nnx.split(transformer(depth=depth))
-        return str(jax.make_jaxpr(lambda state, x: nnx.merge(graph, state)(x))(state, tokens)).count("erf")
+        return str(
+            jax.make_jaxpr(lambda state, x: nnx.merge(graph, state)(x))(state, tokens)
+        ).count("erf")
 
     assert operations(SCAN_DEPTH) == 1
     assert operations(SCAN_DEPTH - 1) == SCAN_DEPTH - 1
@@ -94,7 +98,10 @@ def test_rematerialised_gradients_keep_less(tokens):
 def test_every_block_of_a_loop_can_be_looked_at():
     images = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
     plain, looped = vit(scan=False), vit(scan=True)
-    steps, others = (jax.jit(lambda x, m=m: models.intermediates(m.encode_image, x))(images) for m in (plain, looped))
+    steps, others = (
+        jax.jit(lambda x, m=m: models.intermediates(m.encode_image, x))(images)
+        for m in (plain, looped)
+    )
     assert steps.keys() == others.keys() >= {"encoder", *(f"encoder.blocks.{i}" for i in range(3))}
     assert_same(others, steps, rtol=1e-5)
     assert state_dict(looped).keys() == state_dict(plain).keys()
@@ -102,7 +109,10 @@ def test_every_block_of_a_loop_can_be_looked_at():
 
 def test_a_model_directory_does_not_depend_on_how_it_is_computed(tmp_path):
     modules = {name: vit(scan=name == "looped") for name in ("looped", "plain")}
-    cards = [models.save(tmp_path / name, m, models.make_card("phantom_vit", m.config)) for name, m in modules.items()]
+    cards = [
+        models.save(tmp_path / name, m, models.make_card("phantom_vit", m.config))
+        for name, m in modules.items()
+    ]
     assert cards[0] == cards[1]
     for name in modules:
         loaded = models.load(tmp_path / name, scan=name == "plain", remat=True)
@@ -158,7 +168,13 @@ def test_weights_go_straight_to_the_sharding_that_a_function_gives_by_name(tmp_p
     images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
     np.save(tmp_path / "features.npy", module.encode_image(images))
     done = subprocess.run(
-        [sys.executable, "-c", LOAD_SHARDED, str(tmp_path / "model"), str(tmp_path / "features.npy")],
+        [
+            sys.executable,
+            "-c",
+            LOAD_SHARDED,
+            str(tmp_path / "model"),
+            str(tmp_path / "features.npy"),
+        ],
         capture_output=True,
         text=True,
         env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},

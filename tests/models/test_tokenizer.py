@@ -4,22 +4,24 @@ import sys
 
 import numpy as np
 import pytest
-from golden_files import recording_of
-from tokenizers_made_up import WRITERS, write_clip
+from helpers.golden import recording_of
+from helpers.tokenizers import WRITERS, write_clip
 
-from converters.__main__ import main
-from converters.convert import convert
 from fairjax import models
-from fairjax.errors import UserError
+from fairjax.converters.__main__ import main
+from fairjax.converters.convert import convert
 from fairjax.models.tokenizer import read_tokenizer
 from fairjax.models.zoo import MODELS, TokenizerSpec
+from fairjax.utils.errors import UserError
 
 PROMPTS = ["A chest", "normal"]
 
 
 def read(tmp_path, kind, padding="longest", *, context=8, vocab=100, masked=True):
     folder = WRITERS[kind](tmp_path / kind)
-    return read_tokenizer(folder, TokenizerSpec(name=kind, kind=kind, padding=padding, masked=masked), context, vocab)
+    return read_tokenizer(
+        folder, TokenizerSpec(name=kind, kind=kind, padding=padding, masked=masked), context, vocab
+    )
 
 
 def test_bert_marks_both_ends_and_pads_to_the_longest(tmp_path):
@@ -87,7 +89,10 @@ class TestModelDirectories:
         assert tokenizer(PROMPTS)[0].shape == (2, tokenizer.context_length)
 
     def test_or_from_the_folder_that_is_named(self, recording, tmp_path, capsys):
-        flags = [f"--checkpoint={recording.weights_file}", f"--arch={recording.folder / 'config.json'}"]
+        flags = [
+            f"--checkpoint={recording.weights_file}",
+            f"--arch={recording.folder / 'config.json'}",
+        ]
         flags += ["--model=clip", f"--out={tmp_path / 'out'}"]
         assert main([*flags, f"--tokenizer={write_clip(tmp_path / 'words')}"]) == 0
         assert "tokenizer" not in capsys.readouterr().out
@@ -96,14 +101,23 @@ class TestModelDirectories:
         assert "vocab.json and merges.txt of openai/clip" in capsys.readouterr().err
 
     def test_without_one_the_way_to_it_is_told(self, recording, tmp_path, capsys):
-        flags = [f"--checkpoint={recording.weights_file}", f"--arch={recording.folder / 'config.json'}"]
+        flags = [
+            f"--checkpoint={recording.weights_file}",
+            f"--arch={recording.folder / 'config.json'}",
+        ]
         assert main([*flags, "--model=clip", f"--out={tmp_path / 'out'}"]) == 0
         assert "--tokenizer=DIR" in capsys.readouterr().out
         with pytest.raises(UserError, match="--tokenizer=DIR"):
             models.load_tokenizer(tmp_path / "out")
 
     def test_a_changed_file_is_refused(self, recording, tmp_path):
-        convert("clip", recording.weights_file, tmp_path / "out", recording.config, write_clip(tmp_path / "words"))
+        convert(
+            "clip",
+            recording.weights_file,
+            tmp_path / "out",
+            recording.config,
+            write_clip(tmp_path / "words"),
+        )
         (tmp_path / "out" / "tokenizer" / "merges.txt").write_text("#version: 0.2")
         with pytest.raises(UserError, match="incomplete or damaged"):
             models.load_tokenizer(tmp_path / "out")
@@ -111,7 +125,13 @@ class TestModelDirectories:
     def test_a_model_of_images_alone_has_none(self, tmp_path):
         recording = recording_of("dinov2")
         with pytest.raises(UserError, match="no text tower"):
-            convert("dinov2", recording.weights_file, tmp_path / "out", recording.config, write_clip(tmp_path / "w"))
+            convert(
+                "dinov2",
+                recording.weights_file,
+                tmp_path / "out",
+                recording.config,
+                write_clip(tmp_path / "w"),
+            )
         module = models.build("phantom_vit", width=16, heads=2, depth=1, mlp_dim=16)
         models.save(tmp_path / "vit", module, models.make_card("phantom_vit", module.config))
         with pytest.raises(UserError, match="no text tower"):
@@ -122,7 +142,9 @@ class TestModelDirectories:
 def test_every_row_names_a_kind_that_can_be_read(name, tmp_path):
     row = MODELS[name]
     folder = WRITERS[row.tokenizer.kind](tmp_path)
-    ids, mask = read_tokenizer(folder, row.tokenizer, row.architecture.text.context_length, 100)(PROMPTS)
+    ids, mask = read_tokenizer(folder, row.tokenizer, row.architecture.text.context_length, 100)(
+        PROMPTS
+    )
     assert len(ids) == 2
     assert (mask is not None) == row.tokenizer.masked
     if row.tokenizer.padding == "max_length":
@@ -130,7 +152,7 @@ def test_every_row_names_a_kind_that_can_be_read(name, tmp_path):
 
 
 def test_transformers_is_imported_only_where_a_tokenizer_is_read():
-    code = "import sys, json, fairjax, fairjax.models, fairjax.models.tokenizer, fairjax.models.checkpoint, fairjax.pipeline\n"
+    code = "import sys, json, fairjax, fairjax.models, fairjax.models.tokenizer, fairjax.models.checkpoint, fairjax.tasks.classification.pipeline\n"
     code += "print(json.dumps(sorted({'transformers', 'torch'} & set(sys.modules))))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []

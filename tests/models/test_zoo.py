@@ -8,15 +8,15 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from golden_files import recordings, target_shapes
+from helpers.golden import recordings, target_shapes
 
-from converters.convert import layouts_of, plan_for
-from converters.engine import detect_layout
 from fairjax import models
-from fairjax.errors import UserError
+from fairjax.converters.convert import layouts_of, plan_for
+from fairjax.converters.engine import detect_layout
 from fairjax.models.architectures import ConvNetConfig, SAMConfig, override
 from fairjax.models.checkpoint import build_abstract
 from fairjax.models.zoo import FAMILIES, MODELS
+from fairjax.utils.errors import UserError
 
 # Tensors that the published count includes, and that no output depends on.
 COUNTED = re.compile(r"mask_token|\.pooler\.|^Qformer\.cls\.|^neck\.")
@@ -43,7 +43,11 @@ def test_lora_targets_are_linear_layers_of_the_image_tower(name):
     tower = "vision." if any(path.startswith("vision.") for path in shapes) else ""
     assert bool(row.lora_targets) == any(path.endswith("attn.qkv.kernel") for path in shapes)
     for target in row.lora_targets:
-        found = [shapes[path] for path in shapes if path.startswith(tower) and path.endswith(f"{target}.kernel")]
+        found = [
+            shapes[path]
+            for path in shapes
+            if path.startswith(tower) and path.endswith(f"{target}.kernel")
+        ]
         assert found
         assert {len(shape) for shape in found} == {2}
 
@@ -59,11 +63,15 @@ def test_a_family_names_a_module_with_the_public_methods(family):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_probe_feature_has_the_width_the_row_says(name):
     row = MODELS[name]
-    shallow = {"encoder.depth": 1} if isinstance(row.architecture, SAMConfig) else {}  # quick to trace
+    shallow = (
+        {"encoder.depth": 1} if isinstance(row.architecture, SAMConfig) else {}
+    )  # quick to trace
     graph, state = nnx.split(build_abstract(row.family, override(row.architecture, shallow)))
     size = row.architecture.image_size
     images = jax.ShapeDtypeStruct((2, size, size, 3), np.float32)
-    features = jax.eval_shape(lambda state, x: nnx.merge(graph, state).probe_features(x), state, images)
+    features = jax.eval_shape(
+        lambda state, x: nnx.merge(graph, state).probe_features(x), state, images
+    )
     assert features.shape == (2, row.architecture.probe_width)
     assert features.dtype == np.float32
 
@@ -72,16 +80,31 @@ def test_the_probe_feature_has_the_width_the_row_says(name):
 def test_the_row_is_of_the_published_size(recording):
     row, config = recording.row, recording.config
     spec = recording.full_spec()
-    published = int(config["full_param_count"])  # running statistics and fixed constants are not counted
-    keys = [name for name in spec if name.endswith("attn.v_bias")]  # EVA has no such bias of keys; ours is 0
+    published = int(
+        config["full_param_count"]
+    )  # running statistics and fixed constants are not counted
+    keys = [
+        name for name in spec if name.endswith("attn.v_bias")
+    ]  # EVA has no such bias of keys; ours is 0
     published += sum(math.prod(spec[name]) for name in keys)
     plan = plan_for(row, row.architecture, detect_layout(layouts_of(row), spec), spec)
     if "constructor" in config:
-        unused = [name for name in config.get("tensors_without_effect_on_any_output", []) if COUNTED.search(name)]
+        unused = [
+            name
+            for name in config.get("tensors_without_effect_on_any_output", [])
+            if COUNTED.search(name)
+        ]
         left_out = sum(math.prod(spec.get(name, (0,))) for name in unused)
     else:
-        no_parameters = {*config.get("full_non_float_tensors", {}), *(name for name in spec if "position_ids" in name)}
-        left_out = sum(math.prod(spec[name]) for name in plan.dropped if spec[name] and name not in no_parameters)
+        no_parameters = {
+            *config.get("full_non_float_tensors", {}),
+            *(name for name in spec if "position_ids" in name),
+        }
+        left_out = sum(
+            math.prod(spec[name])
+            for name in plan.dropped
+            if spec[name] and name not in no_parameters
+        )
     module = build_abstract(row.family, row.architecture)
     n_parameters = sum(x.size for x in jax.tree.leaves(nnx.state(module, nnx.Param)))
     assert n_parameters + left_out == published
@@ -95,21 +118,33 @@ def test_the_row_is_of_the_published_size(recording):
 def test_the_preprocessing_is_the_published_one(recording):
     preprocess, config = recording.row.preprocess, recording.config
     published = config.get("preprocess_published") or config["preprocessing"]
-    for ours, names in ((preprocess.mean, ("mean", "pixel_mean")), (preprocess.std, ("std", "pixel_std"))):
-        theirs = next((published[name] for name in names if isinstance(published.get(name), list)), ours)
+    for ours, names in (
+        (preprocess.mean, ("mean", "pixel_mean")),
+        (preprocess.std, ("std", "pixel_std")),
+    ):
+        theirs = next(
+            (published[name] for name in names if isinstance(published.get(name), list)), ours
+        )
         np.testing.assert_allclose(ours, theirs)
     if stated := re.match(r"\d+", str(published.get("image_size", ""))):  # a remark may follow
         assert preprocess.size == int(stated[0])
 
 
 def test_the_table_prints_every_model():
-    done = subprocess.run([sys.executable, "-m", "fairjax.models"], capture_output=True, text=True, check=True)
-    assert all(any(line.startswith(f"{name} ") for line in done.stdout.splitlines()) for name in MODELS)
+    done = subprocess.run(
+        [sys.executable, "-m", "fairjax.models"], capture_output=True, text=True, check=True
+    )
+    assert all(
+        any(line.startswith(f"{name} ") for line in done.stdout.splitlines()) for name in MODELS
+    )
 
 
 def test_build_takes_the_rows_architecture_with_changes():
     module = models.build("phantom_vit", width=16, heads=2, depth=1, mlp_dim=16)
-    assert (module.config.width, module.config.patch_size) == (16, MODELS["phantom_vit"].architecture.patch_size)
+    assert (module.config.width, module.config.patch_size) == (
+        16,
+        MODELS["phantom_vit"].architecture.patch_size,
+    )
 
 
 def test_an_encoder_of_uneven_stages_is_refused():

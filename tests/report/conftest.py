@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from made_up import make_report_data
+from helpers.report_data import make_report_data
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import SEX, make_report_data
-from made_up_methods import CHOSEN, NAMES, STRENGTHS, with_methods
-from test_page import Reader
+from helpers.method_data import CHOSEN, NAMES, STRENGTHS, with_methods
+from helpers.pages import Reader
+from helpers.report_data import SEX, make_report_data
 
 from fairjax.report import console_methods, console_table, summary_table
 from fairjax.report.cells import decimal, signed
@@ -26,7 +26,9 @@ OF_METHODS = {"methods", "tradeoff", "harm", "seeds"}
 
 def small(attributes):
     """A report without the figures of cases."""
-    return dataclasses.replace(make_report_data(attributes, n=900, n_runs=1), curves={}, thresholds={})
+    return dataclasses.replace(
+        make_report_data(attributes, n=900, n_runs=1), curves={}, thresholds={}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +57,16 @@ def section(html: str, name: str) -> str:
     return Reader(re.search(rf'<section id="{name}".*?</section>', html, flags=re.S)[0]).text
 
 
-def test_pages_are_well_formed_with_unique_ids_and_all_sections_of_methods(page_of_two, page_of_many):
+def test_pages_are_well_formed_with_unique_ids_and_all_sections_of_methods(
+    page_of_two, page_of_many
+):
     for html in (page_of_two, page_of_many):
         reader = Reader(html)
         assert len(reader.ids) == len(set(reader.ids))
         assert set(reader.ids) >= OF_METHODS
-        targets = set(re.findall(r"url\(#([^)]*)\)", html)) | {a["href"][1:] for _, a in reader.tags if "href" in a}
+        targets = set(re.findall(r"url\(#([^)]*)\)", html)) | {
+            a["href"][1:] for _, a in reader.tags if "href" in a
+        }
         assert targets <= set(reader.ids)
         figures = "".join(re.findall(r"<svg.*?</svg>", html, flags=re.S))
         assert not re.findall(r"#[0-9a-f]{6}", figures)
@@ -77,12 +83,17 @@ def test_sections_of_methods_are_left_out_of_one_method(two):
 
 def test_the_table_shows_every_value_and_difference_with_its_interval(two, page_of_two):
     text = section(page_of_two, "methods").replace(" * ", " ")
-    shown = two.methods[two.methods["group"].isin(["overall", "worst", "gap"]) & (two.methods["attribute"] != "all")]
+    shown = two.methods[
+        two.methods["group"].isin(["overall", "worst", "gap"]) & (two.methods["attribute"] != "all")
+    ]
     shown = shown[(shown["sensitive"] == "") | (shown["sensitive"] == shown["attribute"])]
     for row in shown.itertuples():
         assert f"{decimal(row.value)} [{decimal(row.ci_low)}, {decimal(row.ci_high)}]" in text
         if row.method != "erm":
-            assert f"{signed(row.difference)} [{signed(row.difference_low)}, {signed(row.difference_high)}]" in text
+            assert (
+                f"{signed(row.difference)} [{signed(row.difference_low)}, {signed(row.difference_high)}]"
+                in text
+            )
     assert "difference to erm" in text
 
 
@@ -90,17 +101,28 @@ def test_a_star_marks_exactly_the_differences_whose_interval_excludes_zero(two):
     frame = two.methods.copy()
     of_auc = (frame["method"] != "erm") & (frame["metric"] == "auc")
     frame[["difference_low", "difference", "difference_high"]] = -0.02, 0.0, 0.02
-    frame.loc[frame["method"] == "erm", ["difference_low", "difference", "difference_high"]] = np.nan
-    at = of_auc & (frame["group"] == "gap") & (frame["attribute"] == "sex") & (frame["sensitive"] == "sex")
+    frame.loc[frame["method"] == "erm", ["difference_low", "difference", "difference_high"]] = (
+        np.nan
+    )
+    at = (
+        of_auc
+        & (frame["group"] == "gap")
+        & (frame["attribute"] == "sex")
+        & (frame["sensitive"] == "sex")
+    )
     assert at.sum() == 1
     frame.loc[at, ["difference_low", "difference", "difference_high"]] = -0.03, -0.02, -0.01
-    html = re.search(r'<section id="methods".*?</section>', render(dataclasses.replace(two, methods=frame)), re.S)[0]
+    html = re.search(
+        r'<section id="methods".*?</section>', render(dataclasses.replace(two, methods=frame)), re.S
+    )[0]
     starred = re.findall(r'versus (\w+)">([^<]*)<span class="star"', html)
     assert starred == [("better", "−0.020 [−0.030, −0.010]")]
 
 
 def test_bold_is_the_best_of_a_column_whichever_end_that_is(many):
-    rows = methods._table(Compared(many.methods), Compared(many.methods).told("linear_probe", "sex"), "sex", "auc")
+    rows = methods._table(
+        Compared(many.methods), Compared(many.methods).told("linear_probe", "sex"), "sex", "auc"
+    )
     for column, best in enumerate((max, max, min)):
         values = [cells[column][0].value for _, _, cells in rows]
         bold = [cells[column][0].value for _, _, cells in rows if cells[column][3]]
@@ -112,12 +134,21 @@ def test_a_path_is_the_mean_over_seeds_at_each_strength_in_ascending_order(two):
     runs = Runs(two.results, compared, "auc")
     dro = Method("linear_probe", "group_dro", "sex")
     track = methods._track(Page(two), compared, runs, dro, "sex", "gap")
-    of = two.results.query("method == 'group_dro' and sensitive == 'sex' and metric == 'auc' and attribute == 'sex'")
+    of = two.results.query(
+        "method == 'group_dro' and sensitive == 'sex' and metric == 'auc' and attribute == 'sex'"
+    )
     for row, strength in zip(track.path, STRENGTHS, strict=True):
         at = of[of["strength"] == strength].groupby("group")["value"].mean()
         np.testing.assert_allclose(row, [at["overall"], at["gap"]])
     np.testing.assert_allclose(track.path[CHOSEN], track.point, atol=1e-9)
-    assert len(methods._track(Page(two), compared, runs, Method("linear_probe", "erm", ""), "sex", "gap").path) == 0
+    assert (
+        len(
+            methods._track(
+                Page(two), compared, runs, Method("linear_probe", "erm", ""), "sex", "gap"
+            ).path
+        )
+        == 0
+    )
 
 
 def test_only_runs_of_the_selected_settings_are_a_methods_seeds(two):
@@ -141,19 +172,29 @@ def test_harm_says_who_is_worse_off_and_by_how_much(many, page_of_many):
     assert "No group got worse" not in text
 
 
-def test_harm_says_that_nobody_got_worse_where_that_is_so_and_what_remains_possible(two, page_of_two):
+def test_harm_says_that_nobody_got_worse_where_that_is_so_and_what_remains_possible(
+    two, page_of_two
+):
     text = section(page_of_two, "harm")
     rows = harm(two.methods)
     assert not (rows["verdict"] == "worse").any()
     assert f"No group got worse beyond noise, in {len(rows)} comparisons" in text
     assert f"AUC {signed(rows[rows['metric'] == 'auc']['difference_low'].min())} (group_dro" in text
-    assert f"Log loss {signed(rows[rows['metric'] == 'bce']['difference_high'].max())} (group_dro" in text
+    assert (
+        f"Log loss {signed(rows[rows['metric'] == 'bce']['difference_high'].max())} (group_dro"
+        in text
+    )
     for row in rows.itertuples():  # nothing is hidden
-        assert f"{signed(row.difference)} [{signed(row.difference_low)}, {signed(row.difference_high)}]" in text
+        assert (
+            f"{signed(row.difference)} [{signed(row.difference_low)}, {signed(row.difference_high)}]"
+            in text
+        )
 
 
 def test_methods_are_told_apart_and_the_baseline_is_the_same_everywhere(two):
-    others = [two.methods[two.methods["method"] == "group_dro"].assign(method=name) for name in NAMES]
+    others = [
+        two.methods[two.methods["method"] == "group_dro"].assign(method=name) for name in NAMES
+    ]
     frame = pd.concat([two.methods[two.methods["method"] == "erm"], *others])
     looks = Page(dataclasses.replace(two, methods=frame)).method_looks
     assert set(looks) == {"erm", *NAMES}
@@ -169,7 +210,9 @@ def test_paths_of_many_methods_have_panels_of_their_own(page_of_two, page_of_man
 
 def test_the_selected_run_keeps_its_numbers_among_many_methods(two):
     text = console_table(two)
-    assert text == console_table(dataclasses.replace(two, results=two.results[two.results["run"] == two.run]))
+    assert text == console_table(
+        dataclasses.replace(two, results=two.results[two.results["run"] == two.run])
+    )
     summary = summary_table(two.results, two.run).set_index("attribute")
     erm = two.results[(two.results["method"] == "erm") & (two.results["metric"] == "auc")]
     assert summary.loc["sex", "n_seeds"] == 3
@@ -182,15 +225,25 @@ def test_console_table_of_methods_fits_aligns_and_marks(two, many):
     for text in (console_methods(frame), console_methods(two.methods)):
         lines = text.splitlines()
         assert max(map(len, lines)) <= 120
-        places = {tuple(match.start() for match in re.finditer(r"\]", line)) for line in lines if line.count("]") == 3}
+        places = {
+            tuple(match.start() for match in re.finditer(r"\]", line))
+            for line in lines
+            if line.count("]") == 3
+        }
         assert len(places) == 1
     assert "lora, by sex" in console_methods(frame)
-    laftr = many.methods.query("method == 'laftr' and attribute == 'sex' and metric == 'auc'").set_index("group")
-    line = next(line for line in console_methods(many.methods).splitlines() if line.startswith("  laftr"))
+    laftr = many.methods.query(
+        "method == 'laftr' and attribute == 'sex' and metric == 'auc'"
+    ).set_index("group")
+    line = next(
+        line for line in console_methods(many.methods).splitlines() if line.startswith("  laftr")
+    )
     for group in ("overall", "worst", "gap"):
         assert f"{laftr.loc[group, 'value']:.3f} [" in line
     starred = console_methods(many.methods).count("]*")
-    shown = many.methods[(many.methods["metric"] == "auc") & many.methods["group"].isin(["overall", "worst", "gap"])]
+    shown = many.methods[
+        (many.methods["metric"] == "auc") & many.methods["group"].isin(["overall", "worst", "gap"])
+    ]
     shown = shown[shown["attribute"] == "sex"]
     assert starred == ((shown["difference_low"] > 0) | (shown["difference_high"] < 0)).sum() > 0
 
@@ -208,7 +261,15 @@ def test_usages_are_apart_and_named(two):
 def test_a_method_without_numbers_says_why_and_leaves_the_figures_to_the_others(many):
     frame = many.methods.copy()
     broken = frame["method"] == "mmd"
-    numbers = ["value", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "p_value"]
+    numbers = [
+        "value",
+        "ci_low",
+        "ci_high",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p_value",
+    ]
     frame.loc[broken, numbers] = np.nan
     frame.loc[broken, "status"] = "scores or threshold of a run are not finite"
     data = dataclasses.replace(many, methods=frame)

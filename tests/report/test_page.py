@@ -4,56 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import AGE, SEX, make_report_data
+from helpers.pages import Reader
+from helpers.report_data import AGE, SEX, make_report_data
 
 from fairjax import report
-from fairjax.errors import UserError
 from fairjax.report.cells import count, decimal
 from fairjax.report.page import render
 from fairjax.report.sections import SECTIONS
 from fairjax.report.selected import GAP, OVERALL, Selected
-
-VOID = {"meta", "br", "link", "img", "input", "hr"}
-
-
-class Reader(HTMLParser):
-    """Checks that tags nest, and collects ids, links, text and the tags themselves."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[tuple[str, dict]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.tags.append((tag, attributes))
-        self.ids += [attributes["id"]] if "id" in attributes else []
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+from fairjax.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +52,9 @@ def test_page_loads_nothing_and_runs_nothing(page):
     assert not {"script", "link", "img", "iframe", "image"} & {tag for tag, _ in reader.tags}
     for _, attributes in reader.tags:
         assert not any(name.startswith("on") for name in attributes)
-        assert all(attributes.get(name, "#").startswith("#") for name in ("href", "src", "xlink:href"))
+        assert all(
+            attributes.get(name, "#").startswith("#") for name in ("href", "src", "xlink:href")
+        )
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
     assert "@import" not in page
     assert "http://" not in page
@@ -97,7 +63,9 @@ def test_page_loads_nothing_and_runs_nothing(page):
 
 def test_references_inside_figures_point_at_something(page):
     reader = Reader(page)
-    targets = set(re.findall(r"url\(#([^)]*)\)", page)) | {a["href"][1:] for _, a in reader.tags if "href" in a}
+    targets = set(re.findall(r"url\(#([^)]*)\)", page)) | {
+        a["href"][1:] for _, a in reader.tags if "href" in a
+    }
     assert targets
     assert targets <= set(reader.ids)
 
@@ -113,7 +81,9 @@ def test_every_figure_has_a_description_and_every_table_headers(page):
     figures = [attributes for tag, attributes in reader.tags if tag == "svg"]
     assert figures
     assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in figures)
-    assert page.count("<table") == len(re.findall(r'<table[^>]*>(?:(?!</table>).)*<th scope="', page, flags=re.S))
+    assert page.count("<table") == len(
+        re.findall(r'<table[^>]*>(?:(?!</table>).)*<th scope="', page, flags=re.S)
+    )
 
 
 def test_every_number_of_the_selected_run_is_shown_with_its_interval(data, page):
@@ -135,13 +105,19 @@ def test_verdict_says_shown_only_where_the_interval_excludes_zero(data, page):
     selected = Selected(data.results, data.run)
     assert selected.cell("sex", "auc", GAP).excludes_zero
     assert not selected.cell("age", "auc", GAP).excludes_zero
-    assert re.search(r"By sex the gap is 0\.\d\d \[0\.\d\d, 0\.\d\d\]: female 0\.\d\d, male 0\.\d\d\.", page)
-    assert re.search(r"By age no gap could be shown: 0\.\d\d \[0\.00, (0\.\d\d)\]; one of up to \1 remains", page)
+    assert re.search(
+        r"By sex the gap is 0\.\d\d \[0\.\d\d, 0\.\d\d\]: female 0\.\d\d, male 0\.\d\d\.", page
+    )
+    assert re.search(
+        r"By age no gap could be shown: 0\.\d\d \[0\.00, (0\.\d\d)\]; one of up to \1 remains", page
+    )
 
 
 def test_a_malicious_name_stays_text():
     evil = "</text><script>alert(1)</script>\"'&"
-    evil_data = make_report_data({evil: {"$\\frac{1}$ --><b>": 1.0, "\x00\x1b[31m": 1.4}}, n=400, n_runs=2)
+    evil_data = make_report_data(
+        {evil: {"$\\frac{1}$ --><b>": 1.0, "\x00\x1b[31m": 1.4}}, n=400, n_runs=2
+    )
     html = render(dataclasses.replace(evil_data, title=evil, notes=[evil]))
     assert "<script" not in html
     assert "<b>m" not in html
@@ -149,7 +125,9 @@ def test_a_malicious_name_stays_text():
 
 
 def test_a_group_without_a_number_shows_the_reason(tmp_path):
-    sparse = make_report_data({"sex": {**SEX, "other": 1.0}}, n=1500, n_runs=2, sparse={("sex", "other"): 0.0})
+    sparse = make_report_data(
+        {"sex": {**SEX, "other": 1.0}}, n=1500, n_runs=2, sparse={("sex", "other"): 0.0}
+    )
     text = Reader(report.write(tmp_path, sparse).read_text()).text
     assert "No numbers for sex = other: no test images." in text
     assert text.count("no test images") > 6
@@ -167,19 +145,30 @@ def test_an_attribute_without_a_gap_says_why(data):
 
 def test_a_gap_that_leaves_out_a_group_says_so(data):
     results = data.results.copy()
-    results.loc[(results["attribute"] == "sex") & (results["group"] == GAP), "status"] = "without other"
-    assert re.search(r"By sex the gap is [^:]* \(without other\):", render(dataclasses.replace(data, results=results)))
+    results.loc[(results["attribute"] == "sex") & (results["group"] == GAP), "status"] = (
+        "without other"
+    )
+    assert re.search(
+        r"By sex the gap is [^:]* \(without other\):",
+        render(dataclasses.replace(data, results=results)),
+    )
 
 
 def test_sections_without_data_are_left_out(data):
     results = data.results[data.results["run"] == data.run]
-    html = render(dataclasses.replace(data, results=results, curves={}, thresholds={}, cohort=data.cohort.iloc[:0]))
+    html = render(
+        dataclasses.replace(
+            data, results=results, curves={}, thresholds={}, cohort=data.cohort.iloc[:0]
+        )
+    )
     ids = Reader(html).ids
     assert not {"roc", "calibration", "runs", "cohort"} & set(ids)
     assert {"groups", "numbers"} <= set(ids)
 
 
-def test_same_data_give_the_same_bytes_whatever_the_style_of_matplotlib(data, page, tmp_path, monkeypatch):
+def test_same_data_give_the_same_bytes_whatever_the_style_of_matplotlib(
+    data, page, tmp_path, monkeypatch
+):
     monkeypatch.setitem(matplotlib.rcParams, "axes.grid", True)
     monkeypatch.setitem(matplotlib.rcParams, "font.size", 20)
     path = report.write(tmp_path / "new" / "report", data)
@@ -189,14 +178,18 @@ def test_same_data_give_the_same_bytes_whatever_the_style_of_matplotlib(data, pa
 
 def test_page_stays_small_with_twelve_thousand_runs(data):
     rng = np.random.default_rng(0)
-    summary = data.results[(data.results["metric"] == "auc") & data.results["group"].isin([OVERALL, GAP, "worst"])]
+    summary = data.results[
+        (data.results["metric"] == "auc") & data.results["group"].isin([OVERALL, GAP, "worst"])
+    ]
     one = summary[summary["run"] == data.run]
     many = one.loc[one.index.repeat(12_288)].reset_index(drop=True)
     number = many.groupby(["attribute", "group"]).cumcount()
     many["run"] = "more-" + number.astype(str)
     many["learning_rate"] = 10.0 ** -(2 + number % 4)
     many["value"] += rng.normal(0, 0.03, len(many))
-    html = render(dataclasses.replace(data, results=pd.concat([data.results, many], ignore_index=True)))
+    html = render(
+        dataclasses.replace(data, results=pd.concat([data.results, many], ignore_index=True))
+    )
     assert "12,352 runs" in html
     assert len(html.encode()) < 1_000_000
 
@@ -215,7 +208,9 @@ def test_an_unknown_run_is_a_user_error(data):
 
 
 def test_groups_with_few_images_of_a_class_are_named():
-    few = make_report_data({"sex": {**SEX, "other": 1.0}}, n=1500, n_runs=1, sparse={("sex", "other"): 0.05})
+    few = make_report_data(
+        {"sex": {**SEX, "other": 1.0}}, n=1500, n_runs=1, sparse={("sex", "other"): 0.05}
+    )
     selected = Selected(few.results, few.run)
     n, n_positive = selected.sizes("sex", "other")
     text = Reader(render(few)).text

@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import SEX, make_report_data
+from helpers.report_data import SEX, make_report_data
 
-from fairjax.errors import UserError
 from fairjax.report import console_table, summary_table
 from fairjax.report.selected import Selected
+from fairjax.utils.errors import UserError
 
 
 def test_console_table_fits_its_width_and_aligns_its_numbers(data):
@@ -19,7 +19,11 @@ def test_console_table_fits_its_width_and_aligns_its_numbers(data):
     assert max(map(len, lines)) <= 120
     header = lines[0]
     assert re.findall(r"\S+", header)[:6] == ["n", "pos.", "AUC", "TPR", "TNR", "ECE"]
-    closing = {tuple(match.start() for match in re.finditer(r"\]", line)) for line in lines[2:-1] if "]" in line}
+    closing = {
+        tuple(match.start() for match in re.finditer(r"\]", line))
+        for line in lines[2:-1]
+        if "]" in line
+    }
     assert len(closing) == 1
 
 
@@ -37,7 +41,9 @@ def test_console_table_shows_no_number_without_an_interval(data):
         numbers = re.sub(r"\[\d\.\d{3}, \d\.\d{3}\]", "!", line)
         assert len(re.findall(r"\d\.\d{3}", numbers)) == numbers.count("!")
     gone = data.results["metric"] == "auc"
-    results = data.results.assign(ci_low=data.results["ci_low"].mask(gone), ci_high=data.results["ci_high"].mask(gone))
+    results = data.results.assign(
+        ci_low=data.results["ci_low"].mask(gone), ci_high=data.results["ci_high"].mask(gone)
+    )
     assert console_table(results, data.run).count("[no interval]") > 5
 
 
@@ -56,7 +62,9 @@ def test_console_table_marks_a_gap_whose_interval_excludes_zero(data):
 
 
 def test_console_table_gives_the_reason_for_a_missing_number():
-    sparse = make_report_data({"sex": {**SEX, "other": 1.0}}, n=1500, n_runs=1, sparse={("sex", "other"): 0.0})
+    sparse = make_report_data(
+        {"sex": {**SEX, "other": 1.0}}, n=1500, n_runs=1, sparse={("sex", "other"): 0.0}
+    )
     text = console_table(sparse)
     assert re.search(r"  other +0 +0 +\(1\) +\(1\)", text)
     assert "(1) no number: no test images" in text
@@ -68,7 +76,9 @@ def test_console_table_aligns_long_and_wide_names():
     lines = console_table(make_report_data({"g": groups}, n=600, n_runs=1)).splitlines()
     long = next(line for line in lines if "…" in line)
     wide = next(line for line in lines if "东亚" in line)
-    assert long.rindex("]") == wide.rindex("]") + len("东亚人")  # each takes two columns of the terminal
+    assert long.rindex("]") == wide.rindex("]") + len(
+        "东亚人"
+    )  # each takes two columns of the terminal
     assert max(map(len, lines)) <= 120
 
 

@@ -9,15 +9,17 @@ import torch
 from torch.nn.functional import interpolate
 
 from fairjax import models
-from fairjax.audit.masks import measure
-from fairjax.errors import UserError
+from fairjax.auditing.masks import measure
 from fairjax.models import zoo
 from fairjax.segmentation import objects
 from fairjax.segmentation.evaluate import runs
 from fairjax.segmentation.frame import Frame
-from fairjax.segmentation.infer import Scoring, Segmenter, loader, nearest, segment
+from fairjax.segmentation.infer import segment
+from fairjax.segmentation.loader import loader, nearest
 from fairjax.segmentation.objects import Rule, scan
 from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.segmenter import Scoring, Segmenter
+from fairjax.utils.errors import UserError
 
 RULE, PLAN = Rule("component", most=2), Plan(("interior", "rands", "bbox"), draws=2)
 OPTIONS = {"batch_size": 2, "shard_batches": 2, "show_progress": False}
@@ -27,7 +29,9 @@ MEASURES = ("dice", "iou", "nsd", "hd95")
 @pytest.fixture(scope="module")
 def segmenter(checkpoint):
     module, card = models.load(checkpoint), models.load_card(checkpoint)
-    return Segmenter(module, Frame(models.load_preprocess(card), module.config.decoder), {"weights": "w"})
+    return Segmenter(
+        module, Frame(models.load_preprocess(card), module.config.decoder), {"weights": "w"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,9 @@ def found(data):
     table = scan(data, RULE, show_progress=False)
     holds = np.isin(np.arange(len(data)), table.table["row"])
     rows = np.cumsum(holds) - 1
-    return dataclasses.replace(table, table=table.table.assign(row=rows[table.table["row"]])), data.take(holds)
+    return dataclasses.replace(
+        table, table=table.table.assign(row=rows[table.table["row"]])
+    ), data.take(holds)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +57,23 @@ def test_objects_are_found_and_what_is_empty_is_counted(data):
     assert {found.without_mask for found in by_mode.values()} == {1}
     # Nine masks × two classes: image 3 is empty, and the even images lack the second class.
     assert {found.empty for found in by_mode.values()} == {2 + 4}
-    counts = {mode: found.table.groupby("class").size().to_dict() for mode, found in by_mode.items()}
+    counts = {
+        mode: found.table.groupby("class").size().to_dict() for mode, found in by_mode.items()
+    }
     assert counts["class"] == counts["largest"] == {"big": 8, "small": 4}
     assert counts["component"] == {"big": 16, "small": 4}
     sizes = by_mode["component"].table.query("image == '1.png' and `class` == 'big'")
     assert sizes["pixels"].tolist() == [14 * 14, 4 * 6]
     assert sizes["target"].tolist() == ["big#0", "big#1"]
     assert by_mode["largest"].most == 2
-    sides = {mode: by_mode[mode].table.query("image == '0.png'")["pixels"].tolist() for mode in ("left", "right")}
-    assert sides == {"left": [13 * 14], "right": [13 * 14]}  # the small block is not large enough to be one of two
+    sides = {
+        mode: by_mode[mode].table.query("image == '0.png'")["pixels"].tolist()
+        for mode in ("left", "right")
+    }
+    assert sides == {
+        "left": [13 * 14],
+        "right": [13 * 14],
+    }  # the small block is not large enough to be one of two
 
 
 def test_the_leftmost_of_two_lungs_is_found():
@@ -90,7 +104,9 @@ def original(segmenter, pixels, codes, drawn):
     decoded = module.decode(embedding, tokens)
     low = torch.tensor(np.asarray(decoded["masks"][0, :, 1:]))
     big = interpolate(low, (preprocess.size, preprocess.size), mode="bilinear")[..., :h, :w]
-    return interpolate(big, (height, width), mode="bilinear")[0].numpy(), np.asarray(decoded["iou"][0, 0, 1:])
+    return interpolate(big, (height, width), mode="bilinear")[0].numpy(), np.asarray(
+        decoded["iou"][0, 0, 1:]
+    )
 
 
 @pytest.mark.parametrize("k", [0, 4, 9])
@@ -99,14 +115,18 @@ def test_every_measure_equals_that_of_the_original_way(found, segmenter, measure
     row = result.table.iloc[k]
     codes = targets.read_mask(row["image"])
     code = targets.mask_classes.index(row["class"]) + 1
-    mask = next(mask for c, part, mask in RULE.find(codes, 2) if (c, part) == (code, row["component"]))
+    mask = next(
+        mask for c, part, mask in RULE.find(codes, 2) if (c, part) == (code, row["component"])
+    )
     for place, drawn in enumerate(PLAN.draw(mask, row["image"], f"{code}#{row['component']}")):
         logits, iou = original(segmenter, targets.read(row["image"]), codes, drawn)
         masks = logits > 0
         dice = measure(masks, np.broadcast_to(mask, masks.shape))["dice"]
         for s, best in enumerate((iou.argmax(), dice.argmax())):
             expected = measure(masks[best][None], mask[None], MEASURES, tolerance=2.0)
-            np.testing.assert_allclose(result.values[k, place, s], [expected[name][0] for name in MEASURES], atol=2e-3)
+            np.testing.assert_allclose(
+                result.values[k, place, s], [expected[name][0] for name in MEASURES], atol=2e-3
+            )
         assert result.predicted_iou[k, place] == pytest.approx(iou.max(), abs=1e-4)
 
 
@@ -155,7 +175,9 @@ def test_an_unreadable_image_is_quarantined(found, segmenter, tmp_path):
 
     broken = dataclasses.replace(targets, read=read, fingerprint="other")
     options = OPTIONS | {"max_unreadable": 0.5}
-    result = segment(broken, segmenter, table, RULE, Plan(("bbox",)), Scoring(("dice",)), tmp_path, **options)
+    result = segment(
+        broken, segmenter, table, RULE, Plan(("bbox",)), Scoring(("dice",)), tmp_path, **options
+    )
     assert [entry["image"] for entry in result.quarantined] == ["2.png"]
     assert "2.png" not in set(result.table["image"])
     assert np.isfinite(result.values).all()
@@ -165,7 +187,9 @@ def test_a_random_prompt_is_averaged_over_its_draws(measured):
     result, _ = measured
     found = {facts["run"]: values["dice"] for facts, values in runs(result, PLAN, MEASURES)}
     np.testing.assert_allclose(
-        found["rands:predicted"], (found["rands/0:predicted"] + found["rands/1:predicted"]) / 2, rtol=1e-6
+        found["rands:predicted"],
+        (found["rands/0:predicted"] + found["rands/1:predicted"]) / 2,
+        rtol=1e-6,
     )
     assert "bbox/0:predicted" not in found
 
@@ -187,7 +211,9 @@ def test_compat_compares_in_the_squashed_frame_as_fairmedfm(found, segmenter):
     assert reason == ""
     pixels, codes = targets.read(load.images[1]), targets.read_mask(load.images[1])
     squashed = interpolate(
-        torch.tensor(pixels[..., ::-1].copy()).permute(2, 0, 1)[None].float(), (64, 64), mode="bilinear"
+        torch.tensor(pixels[..., ::-1].copy()).permute(2, 0, 1)[None].float(),
+        (64, 64),
+        mode="bilinear",
     )
     expected = (squashed.round()[0].permute(1, 2, 0).numpy() - own.mean) / own.std
     np.testing.assert_allclose(arrays["pixels"], expected, atol=1 / 55)
@@ -197,7 +223,9 @@ def test_compat_compares_in_the_squashed_frame_as_fairmedfm(found, segmenter):
     assert not arrays["truth"][:, :, 0].any()
     assert not arrays["columns"][0].any()
     y, x = np.nonzero(mask)
-    np.testing.assert_array_equal(arrays["coords"][0].ravel()[:4], [x.min(), y.min(), x.max(), y.max()])
+    np.testing.assert_array_equal(
+        arrays["coords"][0].ravel()[:4], [x.min(), y.min(), x.max(), y.max()]
+    )
     low = np.random.default_rng(0).normal(size=(64, 64))
     enlarged = arrays["rows"] @ low @ arrays["columns"].T
     np.testing.assert_allclose(enlarged[:, 1:], low[:, 1:], atol=1e-5)

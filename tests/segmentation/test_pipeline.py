@@ -6,44 +6,16 @@ import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import fairmedfm
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.segmentation import config
 from safetensors.numpy import load_file
 
-from configs.segmentation import get_config
-from fairjax import segmentation_pipeline as pipeline
-from fairjax.errors import UserError
-
-
-def config(root, checkpoint, **changes):
-    settings = get_config("dataset=table,model=mobile_sam,prompts=rand+bbox")
-    settings.update(
-        {
-            "n_boot": 40,
-            "attributes": ("sex", "side"),
-            "embedding": {"batch_size": 2, "shard_batches": 2},
-            "evaluation": {"min_group": 1},
-            "model": {"checkpoint": str(checkpoint)},
-            "prompting": {"draws": 2, "cases": 2},
-            "dataset": {
-                "root": str(root),
-                "table": "t.csv",
-                "image": "path",
-                "label": "",
-                "patient": "who",
-                "mask": "mask",
-                "mask_classes": ("1=big", "2=small"),
-            },
-        }
-    )
-    for key, value in changes.items():
-        section, _, name = key.partition("__")
-        settings[section][name] = value
-    return settings.to_dict()
+from fairjax.tasks.segmentation import pipeline
+from fairjax.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +33,28 @@ def test_a_run_leaves_tidy_results_and_a_report(finished):
     assert set(tidy["attribute"]) == {"all", "sex", "side", "sex × side"}
     assert set(tidy["usage"]) == {"prompted_segmentation"}
     assert {"dice", "dice_median", "iou", "nsd", "hd95"} <= set(tidy["metric"])
-    rows = tidy.query("run == 'bbox:predicted' and metric == 'dice' and attribute == 'sex'").set_index("group")
+    rows = tidy.query(
+        "run == 'bbox:predicted' and metric == 'dice' and attribute == 'sex'"
+    ).set_index("group")
     assert {"overall", "F", "M", "gap", "worst", "es_std", "skewness"} <= set(rows.index)
     objects = pd.read_parquet(finished / "work" / "scores" / "objects.parquet")
     boxes = objects.query("prompt == 'bbox' and selection == 'predicted'")
     assert len(boxes) == 12
     assert rows.loc["overall", "value"] == pytest.approx(boxes["dice"].mean())
-    assert rows.loc["overall", "ci_low"] <= rows.loc["overall", "value"] <= rows.loc["overall", "ci_high"]
+    assert (
+        rows.loc["overall", "ci_low"]
+        <= rows.loc["overall", "value"]
+        <= rows.loc["overall", "ci_high"]
+    )
     assert rows.loc["overall", "n"] == 12
     page = (finished / "work" / "report" / "index.html").read_text()
-    for words in ("Worst cases", "oracle", "data:image/jpeg", "1 images have no true mask", "6 masks are empty"):
+    for words in (
+        "Worst cases",
+        "oracle",
+        "data:image/jpeg",
+        "1 images have no true mask",
+        "6 masks are empty",
+    ):
         assert words in page
     assert "http://" not in page.split("data:image")[0].replace("http://www.w3.org", "")
     summary = pd.read_csv(finished / "work" / "summary.csv")
@@ -79,10 +63,18 @@ def test_a_run_leaves_tidy_results_and_a_report(finished):
 
 def test_a_second_run_changes_nothing(finished, root, checkpoint):
     before = pd.read_parquet(finished / "work" / "results.parquet")
-    pipeline.run(config(root, checkpoint), finished / "work", finished / "cache", show_progress=False)
+    pipeline.run(
+        config(root, checkpoint), finished / "work", finished / "cache", show_progress=False
+    )
     pd.testing.assert_frame_equal(before, pd.read_parquet(finished / "work" / "results.parquet"))
     said = [json.loads(line) for line in (finished / "work" / "log.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in said[-5:]] == ["dataset", "objects", "masks", "metrics", "report"]
+    assert [line["event"] for line in said[-5:]] == [
+        "dataset",
+        "objects",
+        "masks",
+        "metrics",
+        "report",
+    ]
 
 
 def test_what_would_be_done_is_said(finished, root, checkpoint):
@@ -95,14 +87,24 @@ def test_compat_gives_the_summary_of_fairmedfm(root, checkpoint, tmp_path):
     settings = config(root, checkpoint, evaluation__policy="compat", prompting__prompts="bbox")
     settings["prompting"] |= {"intersections": False, "cases": 0}
     pipeline.run(settings, tmp_path / "work", tmp_path / "cache", show_progress=False)
-    objects = pd.read_parquet(tmp_path / "work" / "scores" / "objects.parquet").query("selection == 'predicted'")
+    objects = pd.read_parquet(tmp_path / "work" / "scores" / "objects.parquet").query(
+        "selection == 'predicted'"
+    )
     people = pd.read_csv(root / "t.csv").set_index("path")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         groups = people.loc[objects["image"], ["sex", "side"]].reset_index(drop=True)
         expected = fairmedfm.evaluate_segmentation(groups, dice=objects["dice"].to_numpy()).summary
     got = pd.read_csv(tmp_path / "work" / "compat.csv").set_index("attribute")
-    for column in ("mean_dice", "min_dice", "max_dice", "delta_dice", "skewness_dice", "std_dice", "es_dice"):
+    for column in (
+        "mean_dice",
+        "min_dice",
+        "max_dice",
+        "delta_dice",
+        "skewness_dice",
+        "std_dice",
+        "es_dice",
+    ):
         np.testing.assert_allclose(got.loc[expected.index, column], expected[column], atol=1e-6)
 
 
@@ -123,47 +125,74 @@ def test_compat_gives_the_summary_of_fairmedfm(root, checkpoint, tmp_path):
 )
 def test_mistakes_are_one_line(root, checkpoint, tmp_path, changes, words):
     with pytest.raises(UserError, match=words) as caught:
-        pipeline.run(config(root, checkpoint, **changes), tmp_path / "work", tmp_path / "cache", show_progress=False)
+        pipeline.run(
+            config(root, checkpoint, **changes),
+            tmp_path / "work",
+            tmp_path / "cache",
+            show_progress=False,
+        )
     assert "\n" not in str(caught.value)
 
 
 def tuned(root, checkpoint):
     settings = config(root, checkpoint, prompting__prompts="bbox", prompting__cases=1)
-    settings["mitigation"] |= {"methods": ("erm", "febs"), "seeds": 2, "epochs": 2, "learning_rates": (1e-3,)}
+    settings["mitigation"] |= {
+        "methods": ("erm", "febs"),
+        "seeds": 2,
+        "epochs": 2,
+        "learning_rates": (1e-3,),
+    }
     settings["dataset"] |= {"fractions": (0.5, 0.25, 0.25)}
     return settings
 
 
 @pytest.mark.slow
-def test_tuned_decoders_are_compared_with_the_frozen_one_on_the_test_side(root, checkpoint, tmp_path):
-    pipeline.run(tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False)
+def test_tuned_decoders_are_compared_with_the_frozen_one_on_the_test_side(
+    root, checkpoint, tmp_path
+):
+    pipeline.run(
+        tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False
+    )
     tidy = pd.read_parquet(tmp_path / "work" / "results.parquet")
     assert set(tidy["method"]) == {"frozen", "erm", "febs"}
-    dice = tidy.query("metric == 'dice' and attribute == 'all' and selection == 'predicted'").set_index("run")["value"]
+    dice = tidy.query(
+        "metric == 'dice' and attribute == 'all' and selection == 'predicted'"
+    ).set_index("run")["value"]
     seeds = [dice[f"febs/{seed}:bbox:predicted"] for seed in (0, 1)]
     assert dice["febs:bbox:predicted"] == pytest.approx(np.mean(seeds), rel=1e-6)
     side = pd.read_csv(tmp_path / "work" / "split.csv")
     assert set(side["split"]) == {"train", "validation", "test"}
-    differences = pd.read_csv(tmp_path / "work" / "differences.csv").query("metric == 'dice' and attribute == 'all'")
+    differences = pd.read_csv(tmp_path / "work" / "differences.csv").query(
+        "metric == 'dice' and attribute == 'all'"
+    )
     assert set(zip(differences["a"], differences["b"])) == {
         ("erm", "frozen"),
         ("febs", "frozen"),
         ("febs", "erm"),
     }
     row = differences.query("a == 'febs' and b == 'frozen' and selection == 'predicted'").iloc[0]
-    assert row["value"] == pytest.approx(dice["febs:bbox:predicted"] - dice["bbox:predicted"], abs=1e-6)
+    assert row["value"] == pytest.approx(
+        dice["febs:bbox:predicted"] - dice["bbox:predicted"], abs=1e-6
+    )
     assert row["ci_low"] <= row["value"] <= row["ci_high"]
     page = (tmp_path / "work" / "report" / "index.html").read_text()
     assert "Decoders were tuned on the training side" in page
     assert "febs: bbox" in page
-    pipeline.run(tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    pipeline.run(
+        tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False
+    )
     pd.testing.assert_frame_equal(tidy, pd.read_parquet(tmp_path / "work" / "results.parquet"))
 
 
 @pytest.mark.slow
 def test_an_encoder_with_low_rank_additions_is_tuned_and_measured(root, checkpoint, tmp_path):
     settings = tuned(root, checkpoint)
-    settings["mitigation"] |= {"methods": ("erm",), "seeds": 1, "lora_rank": 2, "learning_rates": (1e-2,)}
+    settings["mitigation"] |= {
+        "methods": ("erm",),
+        "seeds": 1,
+        "lora_rank": 2,
+        "learning_rates": (1e-2,),
+    }
     pipeline.run(settings, tmp_path / "work", tmp_path / "cache", show_progress=False)
     assert not (tmp_path / "cache" / "image_embeddings").exists()
     chunk = next((tmp_path / "work" / "decoders").rglob("*.safetensors"))
@@ -175,17 +204,20 @@ def test_an_encoder_with_low_rank_additions_is_tuned_and_measured(root, checkpoi
 KILLED = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_pipeline import config, pipeline
+from helpers.segmentation import config
+from fairjax.tasks.segmentation import pipeline
 pipeline.run(config(Path({root!r}), {checkpoint!r}), Path({out!r}) / "work", Path({out!r}) / "cache")
 """
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(finished, root, checkpoint, tmp_path):
-    tests = str(Path(__file__).parent)
-    script = KILLED.format(tests=tests, root=str(root), checkpoint=str(checkpoint), out=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(
+    finished, root, checkpoint, tmp_path
+):
+    script = KILLED.format(root=str(root), checkpoint=str(checkpoint), out=str(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 300
 
     def shards():
@@ -197,8 +229,12 @@ def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(finished, roo
     process.wait()
     assert shards()
     assert not (tmp_path / "work" / "results.parquet").exists()
-    pipeline.run(config(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    pipeline.run(
+        config(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False
+    )
     names = ("results.parquet", "scores/objects.parquet")
-    got, expected = ([pd.read_parquet(path / "work" / name) for name in names] for path in (tmp_path, finished))
+    got, expected = (
+        [pd.read_parquet(path / "work" / name) for name in names] for path in (tmp_path, finished)
+    )
     for one, other in zip(got, expected, strict=True):
         pd.testing.assert_frame_equal(one, other, check_exact=True)

@@ -1,21 +1,16 @@
 """Volumes are segmented slice by slice, evaluated one value per volume and class, in millimetres of their files."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from test_pipeline import config
+from helpers.segmentation import config
+from helpers.trees import write_dicom, write_image, write_mha, write_nifti
 
 from fairjax import datasets
-from fairjax import segmentation_pipeline as pipeline
 from fairjax.segmentation.evaluate import by_volume
-from fairjax.segmentation.infer import Measured
 from fairjax.segmentation.objects import Rule, scan
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "datasets"))
-from trees import write_dicom, write_image, write_mha, write_nifti
+from fairjax.segmentation.segmenter import Measured
+from fairjax.tasks.segmentation import pipeline
 
 DEPTH, SIDE = 5, 24
 SPACING = (0.5, 0.75, 3.0)  # mm along x, y, z
@@ -37,33 +32,57 @@ def volumes(tmp_path_factory):
                 write_mha(folder / name, values, SPACING)
             else:
                 write_nifti(folder / name, values.T, np.diag([*SPACING, 1.0]))
-        row = {"path": f"{i}{ending}", "mask": f"{i}_mask{ending}", "who": f"p{i % 5}", "sex": "FM"[i % 5 % 2]}
+        row = {
+            "path": f"{i}{ending}",
+            "mask": f"{i}_mask{ending}",
+            "who": f"p{i % 5}",
+            "sex": "FM"[i % 5 % 2],
+        }
         rows.append(row | {"side": "LR"[i % 5 // 3]})
     pd.DataFrame(rows).to_csv(folder / "t.csv", index=False)
     return folder
 
 
 def load(folder, **options):
-    words = {"table": "t.csv", "image": "path", "label": "", "patient": "who", "mask": "mask", "dimensions": "3D"}
+    words = {
+        "table": "t.csv",
+        "image": "path",
+        "label": "",
+        "patient": "who",
+        "mask": "mask",
+        "dimensions": "3D",
+    }
     classes = ("1=organ", "2=lesion")
-    return datasets.load("table", folder, attributes=["sex"], mask_classes=classes, **words, **options)
+    return datasets.load(
+        "table", folder, attributes=["sex"], mask_classes=classes, **words, **options
+    )
 
 
 @pytest.fixture(scope="module")
 def finished(volumes, checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    settings = config(volumes, checkpoint, prompting__prompts="bbox", prompting__cases=1, dataset__dimensions="3D")
+    settings = config(
+        volumes, checkpoint, prompting__prompts="bbox", prompting__cases=1, dataset__dimensions="3D"
+    )
     settings["dataset"]["mask_classes"] = ("1=organ", "2=lesion")
     pipeline.run(settings, folder / "work", folder / "cache", show_progress=False)
     return folder / "work"
 
 
 def test_a_volume_has_the_mean_of_its_slices(finished):
-    objects = pd.read_parquet(finished / "scores" / "objects.parquet").query("selection == 'predicted'")
+    objects = pd.read_parquet(finished / "scores" / "objects.parquet").query(
+        "selection == 'predicted'"
+    )
     assert len(objects) == 6 * (3 + 1)  # slices that hold the organ, and the lesion
-    whole = objects.assign(volume=objects["image"].str.partition("#")[0]).groupby(["volume", "class"])["dice"].mean()
+    whole = (
+        objects.assign(volume=objects["image"].str.partition("#")[0])
+        .groupby(["volume", "class"])["dice"]
+        .mean()
+    )
     assert len(whole) == 12
-    tidy = pd.read_parquet(finished / "results.parquet").query("run == 'bbox:predicted' and metric == 'dice'")
+    tidy = pd.read_parquet(finished / "results.parquet").query(
+        "run == 'bbox:predicted' and metric == 'dice'"
+    )
     overall = tidy.query("attribute == 'all' and group == 'overall'").iloc[0]
     assert overall["value"] == pytest.approx(whole.mean(), rel=1e-6)
     assert overall["n"] == 12
@@ -81,11 +100,17 @@ def test_slices_tell_the_spacing_of_their_volume(volumes):
     data = load(volumes).slices()
     for image in ("0.nii.gz#2", "1.mha#2"):
         assert data.pixel_spacing(image) == pytest.approx((0.75, 0.5))
-    assert load(volumes, axis="sagittal").slices().pixel_spacing("1.mha#0") == pytest.approx((3.0, 0.75))
-    assert load(volumes, axis="coronal").slices().pixel_spacing("1.mha#0") == pytest.approx((3.0, 0.5))
+    assert load(volumes, axis="sagittal").slices().pixel_spacing("1.mha#0") == pytest.approx(
+        (3.0, 0.75)
+    )
+    assert load(volumes, axis="coronal").slices().pixel_spacing("1.mha#0") == pytest.approx(
+        (3.0, 0.5)
+    )
     assert load(volumes, spacing=(1.0, 2.0, 4.0)).slices().pixel_spacing("0.nii.gz#0") == (2.0, 4.0)
     table = scan(data, Rule(), show_progress=False).table
-    assert table[["mm_y", "mm_x"]].drop_duplicates().to_numpy().tolist() == [pytest.approx([0.75, 0.5])]
+    assert table[["mm_y", "mm_x"]].drop_duplicates().to_numpy().tolist() == [
+        pytest.approx([0.75, 0.5])
+    ]
 
 
 def test_dicom_files_tell_their_spacing_and_pictures_do_not(tmp_path):
@@ -99,7 +124,15 @@ def test_dicom_files_tell_their_spacing_and_pictures_do_not(tmp_path):
 
 
 def test_a_measure_that_is_undefined_in_a_slice_is_left_out_there():
-    table = pd.DataFrame({"row": [0, 1, 2], "image": ["a#0", "a#1", "b#0"], "class": "x", "target": "x#0", "pixels": 2})
+    table = pd.DataFrame(
+        {
+            "row": [0, 1, 2],
+            "image": ["a#0", "a#1", "b#0"],
+            "class": "x",
+            "target": "x#0",
+            "pixels": 2,
+        }
+    )
     values = np.array([[1.0, 4.0], [0.5, np.nan], [0.25, np.nan]]).reshape(3, 1, 1, 2).repeat(2, 2)
     measured = Measured(table, values, np.array([[0.2], [0.4], [0.6]]), np.ones(3, bool), [])
     pooled = by_volume(measured, np.array([0, 0, 1]))

@@ -4,10 +4,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fairjax.errors import UserError
 from fairjax.segmentation.prompts import KINDS, Plan, box, center, interior, parse, tight_box
+from fairjax.utils.errors import UserError
 
-settings.register_profile("slow_machine", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.register_profile(
+    "slow_machine", suppress_health_check=[HealthCheck.too_slow], deadline=None
+)
 settings.load_profile("slow_machine")
 MASKS = arrays.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(np.any)
 NO_DRAWS = np.random.default_rng(0)
@@ -78,12 +80,18 @@ def test_a_draw_depends_on_names_and_not_on_who_else_is_drawn():
 
 
 def test_boxes_are_drawn_repeatedly_only_if_they_differ():
-    assert Plan(("bbox", "rand"), draws=3).instances == [("bbox", 0), ("rand", 0), ("rand", 1), ("rand", 2)]
+    assert Plan(("bbox", "rand"), draws=3).instances == [
+        ("bbox", 0),
+        ("rand", 0),
+        ("rand", 1),
+        ("rand", 2),
+    ]
     assert len(Plan(("bbox",), draws=3, jitter=0.1).instances) == 3
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("centre+bbox", "did you mean 'center'"), ("", "bbox"), ("rand+rand", "different")]
+    ("text", "words"),
+    [("centre+bbox", "did you mean 'center'"), ("", "bbox"), ("rand+rand", "different")],
 )
 def test_faulty_prompts_are_named(text, words):
     with pytest.raises(UserError, match=words):

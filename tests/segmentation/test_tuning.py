@@ -9,18 +9,18 @@ import time
 from pathlib import Path
 
 import jax.numpy as jnp
-import masks_made_up
 import numpy as np
 import pytest
-from masks_made_up import GROUPS, SOURCE, examples, names
+from helpers import masks
+from helpers.masks import GROUPS, SOURCE, examples, names
 from safetensors.numpy import load_file
 
-from fairjax.errors import UserError
-from fairjax.segmentation.embedded import FromEmbeddings
+from fairjax.segmentation.image_embeddings import FromEmbeddings
 from fairjax.segmentation.tuning import lora, losses, sweep
 from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun, choose, expand
 from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
+from fairjax.utils.errors import UserError
 
 CONFIG = TuneConfig(epochs=3, batch_size=3)
 RUNS = expand(("erm", "febs"), (), (3e-3,), 3)
@@ -28,7 +28,7 @@ RUNS = expand(("erm", "febs"), (), (3e-3,), 3)
 
 @pytest.fixture(scope="module")
 def model():
-    return masks_made_up.segmenter()
+    return masks.segmenter()
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,12 @@ def numpy_sums(logits, truth, inside):
 def step(logits, truth, inside, groups):
     sums = jnp.stack([losses.mask_sums(*one) for one in zip(logits, truth, inside)])
     membership = np.eye(2, dtype=np.float32)[groups]
-    return Step(losses.sample_losses(sums)[None], jnp.ones(len(sums)), membership, outputs=sums.mean(-1).T[None])
+    return Step(
+        losses.sample_losses(sums)[None],
+        jnp.ones(len(sums)),
+        membership,
+        outputs=sums.mean(-1).T[None],
+    )
 
 
 def test_the_loss_is_dice_and_cross_entropy_inside_the_image():
@@ -84,13 +89,18 @@ def test_the_loss_is_dice_and_cross_entropy_inside_the_image():
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.5])
 def test_febs_scales_predictions_by_the_error_bound_of_their_group(gamma):
     logits, truth, inside, groups = batch()
-    logits[groups == 1] *= np.where(truth[groups == 1], 1, -1)[:, None] * np.sign(logits[groups == 1])  # nearly right
+    logits[groups == 1] *= np.where(truth[groups == 1], 1, -1)[:, None] * np.sign(
+        logits[groups == 1]
+    )  # nearly right
     parts = [part.mean(1) for part in numpy_sums(logits, truth, inside)]
     by_group = [[part[groups == g].sum() for part in parts] for g in (0, 1)]
     errors = np.array([1 - 2 * i / (p + y) for i, p, y, _ in by_group])
     factor = np.tanh((errors.min() / errors) ** gamma)
     w = factor[groups]
-    expected = 0.8 * (1 - 2 * (w * parts[0]).sum() / ((w**2 * parts[1]).sum() + parts[2].sum())) + 0.2 * parts[3].mean()
+    expected = (
+        0.8 * (1 - 2 * (w * parts[0]).sum() / ((w**2 * parts[1]).sum() + parts[2].sum()))
+        + 0.2 * parts[3].mean()
+    )
     one = step(logits, truth, inside, groups)
     found = losses.febs_factors(one.outputs, one.weights[None], one.membership, jnp.array([gamma]))
     np.testing.assert_allclose(found[0], factor, atol=1e-4)
@@ -122,7 +132,9 @@ def test_a_run_is_the_same_alone_and_together(model, sides, tuned, tmp_path):
     together = tuned.params(run)
     for name, array in alone.params(run).items():
         np.testing.assert_allclose(array, together[name], atol=1e-6, err_msg=name)
-    assert alone.table()["validation_score"][0] == pytest.approx(tuned.table()["validation_score"][4], abs=1e-6)
+    assert alone.table()["validation_score"][0] == pytest.approx(
+        tuned.table()["validation_score"][4], abs=1e-6
+    )
 
 
 def test_training_lowers_the_loss_and_keeps_the_best_epoch(tuned):
@@ -136,12 +148,21 @@ def test_training_lowers_the_loss_and_keeps_the_best_epoch(tuned):
 def test_seeds_and_methods_give_different_decoders(tuned):
     params = np.concatenate([arrays["params"] for arrays in chunks(tuned)])
     for a, b in itertools.combinations(range(len(RUNS)), 2):
-        assert np.abs(params[a] - params[b]).max() > 1e-5 or tuned.table()["best_epoch"].iloc[[a, b]].max() == 0
+        assert (
+            np.abs(params[a] - params[b]).max() > 1e-5
+            or tuned.table()["best_epoch"].iloc[[a, b]].max() == 0
+        )
 
 
-def test_what_is_on_disk_is_not_trained_again_and_what_is_damaged_is(model, sides, tuned, monkeypatch):
+def test_what_is_on_disk_is_not_trained_again_and_what_is_damaged_is(
+    model, sides, tuned, monkeypatch
+):
     trained = []
-    monkeypatch.setattr(sweep.Engine, "train", lambda self, chunk, *_: trained.append(chunk) or before[len(before) - 1])
+    monkeypatch.setattr(
+        sweep.Engine,
+        "train",
+        lambda self, chunk, *_: trained.append(chunk) or before[len(before) - 1],
+    )
     before = chunks(tuned)
     tune(model, sides, RUNS, tuned.folder.parent)
     assert trained == []
@@ -154,7 +175,10 @@ def test_what_is_on_disk_is_not_trained_again_and_what_is_damaged_is(model, side
 def test_the_encoder_changes_by_low_rank_products(model):
     arrays = sweep.state_dict(model.module)
     start = lora.initial(arrays, 2, 0, 1)
-    assert {name.split(".")[-3] + "." + name.split(".")[-2] for name in start} == {"attn.qkv", "attn.proj"}
+    assert {name.split(".")[-3] + "." + name.split(".")[-2] for name in start} == {
+        "attn.qkv",
+        "attn.proj",
+    }
     unchanged = lora.merged(arrays, start)
     for name, array in unchanged.items():
         np.testing.assert_array_equal(array, arrays[name])
@@ -166,7 +190,9 @@ def test_the_encoder_changes_by_low_rank_products(model):
 
 def test_embeddings_stand_in_for_the_encoder(model):
     parts = {"image": (8, 8, 16), "stride8": (16, 16, 4)}
-    whole = {name: np.random.default_rng(0).normal(size=(2, *shape)) for name, shape in parts.items()}
+    whole = {
+        name: np.random.default_rng(0).normal(size=(2, *shape)) for name, shape in parts.items()
+    }
     flat = np.concatenate([part.reshape(2, -1) for part in whole.values()], 1)
     taken = FromEmbeddings(model.module, parts)
     for name, part in taken.embed(flat).items():
@@ -209,7 +235,7 @@ def test_methods_without_a_strength_are_run_once():
 
 @pytest.mark.slow
 def test_tuning_helps_the_group_that_the_frozen_decoder_fails(tmp_path):
-    model = masks_made_up.segmenter({})
+    model = masks.segmenter({})
     validation = examples(names(900, 24), model, ("bbox",), 1)
     config = TuneConfig(epochs=12, batch_size=8, weight_decay=0.0)
     first = examples(names(0, 32, groups=(0,)), model), validation
@@ -231,7 +257,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 import test_tuning
 from test_tuning import *
-model = masks_made_up.segmenter()
+model = masks.segmenter()
 sides = examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
 tune(model, sides, RUNS, Path({out!r}))
 """
@@ -241,9 +267,15 @@ tune(model, sides, RUNS, Path({out!r}))
 def test_a_killed_sweep_resumes_to_the_same_decoders(model, sides, tuned, tmp_path):
     folder = tmp_path / "killed"
     script = KILLED.format(tests=os.path.dirname(__file__), out=str(folder))
-    process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    )
     deadline = time.monotonic() + 300
-    while not list(Path(folder).glob("*/chunk-*.json")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(Path(folder).glob("*/chunk-*.json"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()

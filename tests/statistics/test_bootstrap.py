@@ -57,7 +57,9 @@ def test_multiplicities_are_multinomial():
     counts = np.bincount(weights.astype(int).reshape(-1), minlength=n + 1)
     expected = stats.binom.pmf(np.arange(n + 1), n, 1 / n) * n * n_replicates
     tail = counts[5:].sum(), expected[5:].sum()
-    statistic = (((counts - expected) ** 2 / expected)[:5]).sum() + (tail[0] - tail[1]) ** 2 / tail[1]
+    statistic = (
+        (((counts - expected) ** 2 / expected)[:5]).sum() + (tail[0] - tail[1]) ** 2 / tail[1]
+    )
     assert stats.chi2.sf(statistic, 5) > 1e-3
     correlation = np.corrcoef(weights)
     np.testing.assert_allclose(correlation[~np.eye(n, dtype=bool)], -1 / (n - 1), atol=0.04)

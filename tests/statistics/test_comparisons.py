@@ -7,22 +7,26 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from fairjax.errors import UserError
 from fairjax.statistics.comparisons import benjamini_hochberg, friedman_nemenyi, holm, wilcoxon
 from fairjax.statistics.selection import SELECTORS, distance_to_optimum, pareto_front
+from fairjax.utils.errors import UserError
 
 
 @settings(deadline=None, max_examples=50)
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_corrections_equal_those_of_statsmodels(p):
     np.testing.assert_allclose(holm(np.array(p)), multipletests(p, method="holm")[1])
-    np.testing.assert_allclose(benjamini_hochberg(np.array(p)), multipletests(p, method="fdr_bh")[1])
+    np.testing.assert_allclose(
+        benjamini_hochberg(np.array(p)), multipletests(p, method="fdr_bh")[1]
+    )
 
 
 @pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
 def test_what_was_not_tested_does_not_count(correct):
     p = np.array([[0.01, np.nan], [0.04, 0.03]])
-    np.testing.assert_array_equal(correct(p)[[0, 1, 1], [0, 0, 1]], correct(np.array([0.01, 0.04, 0.03])))
+    np.testing.assert_array_equal(
+        correct(p)[[0, 1, 1], [0, 0, 1]], correct(np.array([0.01, 0.04, 0.03]))
+    )
     assert np.isnan(correct(p)[0, 1])
     assert np.isnan(correct(np.full(3, np.nan))).all()
 
@@ -57,11 +61,23 @@ def test_ranks_equal_those_of_the_published_example():
 
 @pytest.mark.parametrize(
     ("k", "q"),
-    [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (6, 2.850), (7, 2.949), (8, 3.031), (9, 3.102), (10, 3.164)],
+    [
+        (2, 1.960),
+        (3, 2.343),
+        (4, 2.569),
+        (5, 2.728),
+        (6, 2.850),
+        (7, 2.949),
+        (8, 3.031),
+        (9, 3.102),
+        (10, 3.164),
+    ],
 )
 def test_critical_values_are_those_of_the_published_table(k, q):
     table = np.random.default_rng(k).random((7, k))
-    assert friedman_nemenyi(table).critical_difference == pytest.approx(q * np.sqrt(k * (k + 1) / 42), abs=1e-3)
+    assert friedman_nemenyi(table).critical_difference == pytest.approx(
+        q * np.sqrt(k * (k + 1) / 42), abs=1e-3
+    )
 
 
 def test_incomplete_datasets_are_left_out_and_losses_rank_the_other_way():
@@ -104,10 +120,15 @@ def test_runs_without_a_number_are_never_chosen():
 
 
 def test_selectors_want_different_things():
-    groups, overall = np.array([[0.95, 0.60], [0.80, 0.75], [0.86, 0.74]]), np.array([0.9, 0.7, 0.8])
+    groups, overall = (
+        np.array([[0.95, 0.60], [0.80, 0.75], [0.86, 0.74]]),
+        np.array([0.9, 0.7, 0.8]),
+    )
     assert {name: choose(groups, overall) for name, choose in SELECTORS.items()} == {
         "overall": 0,
         "minimax": 1,
         "dto": 2,
     }
-    np.testing.assert_allclose(distance_to_optimum(groups), np.hypot(groups[:, 0] - 0.95, groups[:, 1] - 0.75))
+    np.testing.assert_allclose(
+        distance_to_optimum(groups), np.hypot(groups[:, 0] - 0.95, groups[:, 1] - 0.75)
+    )

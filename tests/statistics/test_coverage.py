@@ -19,7 +19,9 @@ def test_the_population_has_the_metrics_that_it_says():
     for code, name in enumerate("ab"):
         member, positive = who.groups == code, (who.groups == code) & (who.labels == 1)
         aucs = [
-            auc_influence(run[member], who.labels[member], who.patients[member], who.patients[-1] + 1)[0]
+            auc_influence(
+                run[member], who.labels[member], who.patients[member], who.patients[-1] + 1
+            )[0]
             for run in scores
         ]
         assert np.mean(aucs) == pytest.approx(truth["auc", name], abs=2e-3)
@@ -38,7 +40,9 @@ def test_the_expanded_level_is_that_of_students_t(n):
 
 @pytest.mark.parametrize("n", [1, 7, 40])
 def test_a_perfect_share_has_the_exact_interval(n):
-    assert perfect(0.95, np.array(n)) == pytest.approx(stats.binomtest(n, n).proportion_ci(0.95, "exact").low)
+    assert perfect(0.95, np.array(n)) == pytest.approx(
+        stats.binomtest(n, n).proportion_ci(0.95, "exact").low
+    )
 
 
 @pytest.mark.slow

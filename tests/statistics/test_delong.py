@@ -45,7 +45,9 @@ def test_clusters_have_obuchowskis_variance(seed):
     sum_01 = np.bincount(clusters[labels == 0], v01 - auc, 20)
     i10, i01 = (np.unique(clusters[labels == label]).size for label in (1, 0))
     cross = np.sqrt(i10 * i01 / ((i10 - 1) * (i01 - 1)))
-    variance = i10 / (i10 - 1) * (sum_10**2).sum() / m**2 + i01 / (i01 - 1) * (sum_01**2).sum() / n**2
+    variance = (
+        i10 / (i10 - 1) * (sum_10**2).sum() / m**2 + i01 / (i01 - 1) * (sum_01**2).sum() / n**2
+    )
     variance += 2 * cross * (sum_10 * sum_01).sum() / (m * n)
     assert (influence**2).sum() == pytest.approx(variance, rel=1e-10)
 
@@ -57,7 +59,9 @@ def test_a_paired_test_has_delongs_covariance():
     variance = np.var(a10 - b10, ddof=1) / len(a10) + np.var(a01 - b01, ddof=1) / len(a01)
     assert test.difference == pytest.approx(auc_a - auc_b)
     assert test.se == pytest.approx(np.sqrt(variance))
-    assert test.p_value == pytest.approx(2 * stats.norm.sf(abs(test.difference) / np.sqrt(variance)))
+    assert test.p_value == pytest.approx(
+        2 * stats.norm.sf(abs(test.difference) / np.sqrt(variance))
+    )
     assert delong_test(a, a, labels).p_value == 1
 
 
@@ -81,7 +85,9 @@ def test_intervals_of_clustered_samples_cover_the_truth():
     labels = clusters % 2
     truth = stats.norm.cdf(1 / np.sqrt(2 * (1 + 0.5)))
     for _ in range(600):
-        scores = labels + rng.normal(0, 0.5**0.5, n_patients)[clusters] + rng.normal(size=clusters.size)
+        scores = (
+            labels + rng.normal(0, 0.5**0.5, n_patients)[clusters] + rng.normal(size=clusters.size)
+        )
         auc, influence = auc_influence(scores, labels, clusters, n_patients)
         low, high = interval(auc, np.linalg.norm(influence), 0.95)
         covered += low <= truth <= high

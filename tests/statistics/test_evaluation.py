@@ -11,7 +11,6 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from fairjax.errors import UserError
 from fairjax.metrics import evaluate as per_weights
 from fairjax.metrics.cells import Cells
 from fairjax.metrics.table import CLASSIFICATION
@@ -19,7 +18,14 @@ from fairjax.statistics import evaluation
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import evaluate_runs
 from fairjax.statistics.intervals import expanded
-from fairjax.statistics.replicates import Chunks, Draws, plan_chunks, replicate_values, sample_values
+from fairjax.statistics.replicates import (
+    Chunks,
+    Draws,
+    plan_chunks,
+    replicate_values,
+    sample_values,
+)
+from fairjax.utils.errors import UserError
 
 N_BOOT = 60
 
@@ -38,7 +44,12 @@ def make(n_runs=3, n=90, seed=0):
 
 def evaluate(scores, labels, attributes, thresholds=0.5, clusters=None, **options):
     return evaluate_runs(
-        scores, labels, attributes, thresholds, clusters, **{"n_boot": N_BOOT, "min_group": 2, **options}
+        scores,
+        labels,
+        attributes,
+        thresholds,
+        clusters,
+        **{"n_boot": N_BOOT, "min_group": 2, **options},
     )
 
 
@@ -58,7 +69,9 @@ def test_every_replicate_equals_scikit_learn_on_its_weights():
     cells, resampling = Cells.build(labels, member), Resampling.build(labels.size, patients)
     ones, thresholds = np.ones(labels.size, np.float32), np.float32([0.4, 0.5, 0.6])
     names = ("auc", "acc", "brier")
-    chunks = replicate_values(cells, scores, thresholds, [Draws(resampling, 20)], ones, names, 4, Chunks(2, 8))
+    chunks = replicate_values(
+        cells, scores, thresholds, [Draws(resampling, 20)], ones, names, 4, Chunks(2, 8)
+    )
     replicates = np.concatenate([values for (values,) in chunks], axis=2)
     point = sample_values(cells, scores, thresholds, ones, names)
     assert replicates.shape == (3, 2, 3, 20)
@@ -67,10 +80,16 @@ def test_every_replicate_equals_scikit_learn_on_its_weights():
         for c in range(2):
             for r in range(3):
                 for b in range(w_nb.shape[1]):
-                    y, s, w = labels[member[c]], scores[r, member[c]].astype(float), w_nb[member[c], b]
+                    y, s, w = (
+                        labels[member[c]],
+                        scores[r, member[c]].astype(float),
+                        w_nb[member[c], b],
+                    )
                     expected = (
                         sk.roc_auc_score(y, s, sample_weight=w),
-                        sk.accuracy_score(y, scores[r, member[c]] >= thresholds[r], sample_weight=w),
+                        sk.accuracy_score(
+                            y, scores[r, member[c]] >= thresholds[r], sample_weight=w
+                        ),
                         sk.brier_score_loss(y, s, sample_weight=w),
                     )
                     np.testing.assert_allclose(values[:, c, r, b], expected, atol=2e-6)
@@ -88,7 +107,9 @@ def test_values_and_contrasts_are_those_of_the_groups():
         got = dict(zip(of_age["group"], of_age["value"], strict=True))
         expected = {
             **by_group,
-            "overall": sk.roc_auc_score(labels[attributes["age"][0] >= 0], scores[r, attributes["age"][0] >= 0]),
+            "overall": sk.roc_auc_score(
+                labels[attributes["age"][0] >= 0], scores[r, attributes["age"][0] >= 0]
+            ),
             "gap": max(by_group.values()) - min(by_group.values()),
             "worst": min(by_group.values()),
             "<40 − 40-59": by_group["<40"] - by_group["40-59"],
@@ -118,7 +139,10 @@ def test_counts_are_of_samples_and_of_positives():
 @pytest.mark.parametrize("memory_bytes", [1, 2_000_000])
 def test_results_do_not_depend_on_chunks(memory_bytes):
     data = make()
-    assert_same(evaluate(*data[:3], clusters=data[3]), evaluate(*data[:3], clusters=data[3], memory_bytes=memory_bytes))
+    assert_same(
+        evaluate(*data[:3], clusters=data[3]),
+        evaluate(*data[:3], clusters=data[3], memory_bytes=memory_bytes),
+    )
 
 
 def test_results_do_not_depend_on_how_many_cells_are_evaluated_together(monkeypatch):
@@ -175,9 +199,13 @@ def test_the_interval_of_a_calibration_error_is_as_wide_as_its_replicates_spread
     numbers = np.arange(400)
     cells = Cells.build(labels, np.ones((1, labels.size)))
     layout = per_weights.prepare(cells, scores[0], np.float32(0.5), ("ece",))
-    draws = np.asarray(per_weights.evaluate(cells, layout, replicate_weights(resampling, 0, numbers))["ece"])[0]
+    draws = np.asarray(
+        per_weights.evaluate(cells, layout, replicate_weights(resampling, 0, numbers))["ece"]
+    )[0]
     level = expanded(0.95, np.bincount(labels).min())
-    low, high = np.quantile(draws, ((1 - level) / 2, (1 + level) / 2)) - draws.mean() + row["value"][0]
+    low, high = (
+        np.quantile(draws, ((1 - level) / 2, (1 + level) / 2)) - draws.mean() + row["value"][0]
+    )
     assert draws.mean() > row["value"][0]  # the bias that is taken out
     assert row["ci_low"][0] == pytest.approx(max(low, 0), abs=1e-5)
     assert row["ci_high"][0] == pytest.approx(high, abs=1e-5)
@@ -201,7 +229,11 @@ def test_groups_without_enough_patients_are_listed_with_the_reason_and_left_out(
     codes[np.flatnonzero(labels == 0)[29:39]] = 4
     codes[np.flatnonzero(labels == 1)[12:22]] = 4
     names = ["a", "no positives", "no negatives", "few", "b", "empty"]
-    table = pick(evaluate(scores, labels, {"group": (codes, names)}, min_group=5), attribute="group", metric="acc")
+    table = pick(
+        evaluate(scores, labels, {"group": (codes, names)}, min_group=5),
+        attribute="group",
+        metric="acc",
+    )
     status = dict(zip(table["group"], table["status"], strict=True))
     assert status["no positives"] == "no positives"
     assert status["no negatives"] == "no negatives"
@@ -218,7 +250,9 @@ def test_groups_without_enough_patients_are_listed_with_the_reason_and_left_out(
 def test_min_group_counts_patients_not_images():
     scores, labels, attributes, _ = make(n_runs=1)
     table = evaluate(scores, labels, attributes, clusters=np.arange(labels.size) // 30, min_group=5)
-    assert pick(table, group="male", metric="acc")["status"][0] == "3 negative patients, fewer than 5"
+    assert (
+        pick(table, group="male", metric="acc")["status"][0] == "3 negative patients, fewer than 5"
+    )
     assert (
         pick(table, attribute="sex", group="gap", metric="acc")["status"][0]
         == "fewer than 2 groups without female, male"
@@ -230,7 +264,9 @@ def test_undefined_replicates_are_counted():
     row = pick(evaluate(scores, labels, {}, n_boot=500), metric="auc")
     assert 0.25 < row["n_invalid"][0] / 500 < 0.48  # (1 − 1/31)^31 = 0.36
     assert row["value"] == row["ci_high"] == 1
-    assert row["ci_low"] == pytest.approx(0.025)  # of one positive that is found, the exact interval of a share
+    assert row["ci_low"] == pytest.approx(
+        0.025
+    )  # of one positive that is found, the exact interval of a share
     assert pick(evaluate(scores, labels, {}), metric="acc")["n_invalid"] == 0
 
 
@@ -242,7 +278,9 @@ def test_one_class_has_a_table_all_the_same():
 
 
 def test_two_samples_are_enough_to_run():
-    table = evaluate(np.array([[0.2, 0.7]]), np.array([0, 1]), {"g": (np.array([0, 1]), ["a", "b"])})
+    table = evaluate(
+        np.array([[0.2, 0.7]]), np.array([0, 1]), {"g": (np.array([0, 1]), ["a", "b"])}
+    )
     assert pick(table, attribute="all", metric="auc")["value"] == 1
     assert pick(table, group="a", metric="auc")["status"] == "no positives"
 
@@ -272,7 +310,11 @@ def test_many_groups_are_compared_with_the_overall_value():
 def test_a_thousand_groups_are_evaluated():
     scores, labels, _, _ = make(n_runs=1, n=5000)
     table = evaluate(
-        scores, labels, {"site": (np.arange(5000) % 1000, list(map(str, range(1000))))}, min_group=1, n_boot=8
+        scores,
+        labels,
+        {"site": (np.arange(5000) % 1000, list(map(str, range(1000))))},
+        min_group=1,
+        n_boot=8,
     )
     of_acc = pick(table, metric="acc", status="ok")
     assert len(of_acc["run"]) > 1500
@@ -285,14 +327,18 @@ def test_sample_weights_multiply_the_draws():
     scores, labels, attributes, _ = make(n_runs=1)
     weights = np.arange(labels.size) % 3
     row = pick(evaluate(scores, labels, attributes, weights=weights), attribute="all", metric="auc")
-    assert row["value"] == pytest.approx(sk.roc_auc_score(labels, scores[0], sample_weight=weights), abs=2e-6)
+    assert row["value"] == pytest.approx(
+        sk.roc_auc_score(labels, scores[0], sample_weight=weights), abs=2e-6
+    )
     assert row["ci_low"] < row["value"] < row["ci_high"]
 
 
 def test_strata_hold_the_prevalence_fixed():
     scores, labels, _, _ = make(n_runs=1)
     free = pick(evaluate(np.ones_like(scores), labels, {}, metrics=("ppv",)), metric="ppv")
-    fixed = pick(evaluate(np.ones_like(scores), labels, {}, metrics=("ppv",), strata=labels), metric="ppv")
+    fixed = pick(
+        evaluate(np.ones_like(scores), labels, {}, metrics=("ppv",), strata=labels), metric="ppv"
+    )
     assert free["ci_low"] < free["ci_high"]
     assert fixed["ci_low"] == fixed["ci_high"] == fixed["value"]
 
@@ -329,7 +375,9 @@ def covered(n_runs, n, n_boot, metric, group, truth, shift=(1.0, 1.0)):
     labels, sex = (np.arange(n) % 3 == 0).astype(int), np.arange(n) // 3 % 2
     scores = stats.norm.cdf(rng.normal(labels * np.take(shift, sex), 1, (n_runs, n)) - 0.5)
     attributes = {"sex": (sex, ["f", "m"])}
-    table = evaluate_runs(scores, labels, attributes, 0.5, n_boot=n_boot, metrics=(metric,), strata=labels)
+    table = evaluate_runs(
+        scores, labels, attributes, 0.5, n_boot=n_boot, metrics=(metric,), strata=labels
+    )
     rows = pick(table, attribute="sex", group=group)
     assert len(rows["run"]) == n_runs
     return ((rows["ci_low"] <= truth) & (truth <= rows["ci_high"])).mean()
@@ -349,7 +397,9 @@ def test_intervals_of_an_absent_gap_hold_zero():
 def test_intervals_cover_the_truth_nineteen_times_in_twenty(n):
     unequal = {"shift": (0.7, 1.4)}
     assert 0.93 < covered(2000, n, 1000, "auc", "overall", auc(1.0)) < 0.97
-    assert 0.93 < covered(2000, n, 1000, "auc", "gap", 0) < 0.98  # of few patients, simultaneous and expanded: cautious
+    assert (
+        0.93 < covered(2000, n, 1000, "auc", "gap", 0) < 0.98
+    )  # of few patients, simultaneous and expanded: cautious
     assert 0.93 < covered(2000, n, 1000, "auc", "gap", auc(1.4) - auc(0.7), **unequal) < 0.98
     assert 0.93 < covered(2000, n, 1000, "auc", "f − m", auc(0.7) - auc(1.4), **unequal) < 0.97
     assert covered(2000, n, 1000, "auc", "worst", auc(0.7), **unequal) > 0.93

@@ -11,7 +11,6 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from fairjax.errors import UserError
 from fairjax.report import console_methods
 from fairjax.report.cells import signed
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
@@ -19,6 +18,7 @@ from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.intervals import expanded
 from fairjax.statistics.methods import compare_methods, harm
 from fairjax.statistics.paired import Mean
+from fairjax.utils.errors import UserError
 
 N, N_BOOT = 160, 24
 NAMES = {"sex": ["female", "male"], "age": ["<40", "40-59", "≥60"]}
@@ -39,13 +39,22 @@ def make(methods=("erm", "dro"), n_seeds=3, n=N, seed=0):
             logit = labels * rng.normal(1.4, 0.3) - 0.6 + noise + rng.normal(0, 0.4, n)
             scores[run_id] = (1 / (1 + np.exp(-logit))).astype(np.float32)
     columns = ["run_id", "usage", "method", "sensitive", "seed"]
-    return scores, pd.DataFrame(table, columns=columns), labels, attributes, rng.integers(0, n // 2, n)
+    return (
+        scores,
+        pd.DataFrame(table, columns=columns),
+        labels,
+        attributes,
+        rng.integers(0, n // 2, n),
+    )
 
 
 def chunked(scores, width=4, order=1):
     names = list(scores)[::order]
     return [
-        (names[start : start + width], np.stack([scores[name] for name in names[start : start + width]]))
+        (
+            names[start : start + width],
+            np.stack([scores[name] for name in names[start : start + width]]),
+        )
         for start in range(0, len(names), width)
     ]
 
@@ -77,7 +86,9 @@ def direct(scores, labels, attributes, w):
     found = {("all", "overall"): sk.roc_auc_score(labels, scores, sample_weight=w)}
     for attribute, (codes, names) in attributes.items():
         by_group = {
-            name: sk.roc_auc_score(labels[codes == code], scores[codes == code], sample_weight=w[codes == code])
+            name: sk.roc_auc_score(
+                labels[codes == code], scores[codes == code], sample_weight=w[codes == code]
+            )
             for code, name in enumerate(names)
         }
         found |= {(attribute, "overall"): found["all", "overall"]}
@@ -91,32 +102,43 @@ def test_every_number_equals_numpy_and_scikit_learn_on_the_same_draws(data, fram
     scores, _, labels, attributes, patients = data
     weights = np.asarray(replicate_weights(Resampling.build(N, patients), 0, jnp.arange(N_BOOT)))
     sample = {name: direct(of, labels, attributes, np.ones(N)) for name, of in scores.items()}
-    draws = {name: [direct(of, labels, attributes, w) for w in weights.T] for name, of in scores.items()}
+    draws = {
+        name: [direct(of, labels, attributes, w) for w in weights.T] for name, of in scores.items()
+    }
     order = np.random.default_rng([0, 3]).permutation(N_BOOT)
     t = stats.t(2).ppf((order + 0.5) / N_BOOT)
     codes = {("all", "overall"): np.ones(N, bool)}
-    codes |= {(a, name): c == code for a, (c, names) in attributes.items() for code, name in enumerate(names)}
+    codes |= {
+        (a, name): c == code
+        for a, (c, names) in attributes.items()
+        for code, name in enumerate(names)
+    }
     for (attribute, group), row in (
         frame[frame["metric"] == "auc"].query("method == 'dro'").groupby(["attribute", "group"])
     ):
         row, key = row.iloc[0], (attribute, group)
         values = {m: np.array([sample[f"{m}-{s}"][key] for s in range(3)]) for m in ("dro", "erm")}
         replicates = {
-            m: np.mean([[draw[key] for draw in draws[f"{m}-{s}"]] for s in range(3)], axis=0) for m in ("dro", "erm")
+            m: np.mean([[draw[key] for draw in draws[f"{m}-{s}"]] for s in range(3)], axis=0)
+            for m in ("dro", "erm")
         }
         assert row["value"] == pytest.approx(values["dro"].mean(), abs=2e-6)
         paired = values["dro"] - values["erm"]
         assert row["difference"] == pytest.approx(paired.mean(), abs=2e-6)
         groups = attributes[attribute][1] if group in ("gap", "worst") else [group]
         of = [codes[attribute, name] if name != "overall" else np.ones(N, bool) for name in groups]
-        n_patients = min(np.unique(patients[member & (labels == y)]).size for member in of for y in (0, 1))
+        n_patients = min(
+            np.unique(patients[member & (labels == y)]).size for member in of for y in (0, 1)
+        )
         level = expanded(0.95, np.array(n_patients))
         error = replicates["dro"] - replicates["erm"]
         if group in ("gap", "worst"):
             error = error - error.mean() + paired.mean()
         error = error + paired.std(ddof=1) / np.sqrt(3) * t
         low, high = np.quantile(error, ((1 - level) / 2, (1 + level) / 2))
-        assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high), abs=5e-6)
+        assert (row["difference_low"], row["difference_high"]) == pytest.approx(
+            (low, high), abs=5e-6
+        )
         p_value = min(2 * (1 + min((error <= 0).sum(), (error >= 0).sum())) / (1 + N_BOOT), 1)
         assert row["p_value"] == pytest.approx(p_value)
         of_seeds = values["dro"].std(ddof=1) / np.sqrt(3) * t
@@ -151,12 +173,24 @@ def test_with_one_seed_the_intervals_are_those_of_one_run(data):
     joined = one.merge(alone, on=keys, suffixes=("", "_alone"), validate="1:1")
     assert len(joined) == len(one)
     for column in ("value", "ci_low", "ci_high", "n", "n_positive"):
-        np.testing.assert_allclose(joined[column], joined[f"{column}_alone"], atol=1e-6, err_msg=column)
-    paired = Evaluation(labels, attributes, N, patients, **options).evaluate_and_compare(both, 0.5, [(1, 0)])[1]
-    of_cells = one.query("method == 'dro'").merge(pd.DataFrame(paired), on=keys[1:], suffixes=("", "_pair"))
+        np.testing.assert_allclose(
+            joined[column], joined[f"{column}_alone"], atol=1e-6, err_msg=column
+        )
+    paired = Evaluation(labels, attributes, N, patients, **options).evaluate_and_compare(
+        both, 0.5, [(1, 0)]
+    )[1]
+    of_cells = one.query("method == 'dro'").merge(
+        pd.DataFrame(paired), on=keys[1:], suffixes=("", "_pair")
+    )
     assert len(of_cells) == len(METRICS) * (1 + 3 + 4)
-    for column, other in {"difference": "value", "difference_low": "ci_low", "difference_high": "ci_high"}.items():
-        np.testing.assert_allclose(of_cells[column], of_cells[f"{other}_pair"], atol=1e-6, err_msg=column)
+    for column, other in {
+        "difference": "value",
+        "difference_low": "ci_low",
+        "difference_high": "ci_high",
+    }.items():
+        np.testing.assert_allclose(
+            of_cells[column], of_cells[f"{other}_pair"], atol=1e-6, err_msg=column
+        )
     np.testing.assert_allclose(of_cells["p_value"], of_cells["p_value_pair"])
 
 
@@ -166,7 +200,9 @@ def test_the_report_reads_the_frame(frame):
         "metric == 'auc' and group in ('overall', 'worst', 'gap') and attribute == 'sex'"
     ).itertuples():
         assert f"{row.value:.3f} [" in text
-        assert row.method == "erm" or f"{signed(row.difference)} [{signed(row.difference_low)}" in text
+        assert (
+            row.method == "erm" or f"{signed(row.difference)} [{signed(row.difference_low)}" in text
+        )
 
 
 @pytest.mark.parametrize(("width", "order"), [(1, 1), (100, -1)])
@@ -182,7 +218,11 @@ def test_the_baseline_has_no_difference_and_an_equal_method_one_of_zero(data):
         method="twin", run_id=lambda t: t["run_id"].str.replace("erm", "twin")
     )
     both = compare((scores | same, pd.concat([table, twins]), *sample))
-    assert both.query("method == 'erm'")[["difference", "difference_low", "p_value"]].isna().all(axis=None)
+    assert (
+        both.query("method == 'erm'")[["difference", "difference_low", "p_value"]]
+        .isna()
+        .all(axis=None)
+    )
     twin = both.query("method == 'twin'")
     assert (twin[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
     assert (twin["p_value"] == 1).all()
@@ -193,7 +233,9 @@ def test_only_seeds_that_both_have_are_paired_and_every_seed_counts_for_the_valu
     rows = compare(data, table=table).set_index(KEYS).sort_index()
     whole = frame.set_index(KEYS).sort_index()
     assert (rows.xs("dro", level="method")["n_seeds"] == 2).all()
-    pd.testing.assert_series_equal(rows.xs("dro", level="method")["value"], whole.xs("dro", level="method")["value"])
+    pd.testing.assert_series_equal(
+        rows.xs("dro", level="method")["value"], whole.xs("dro", level="method")["value"]
+    )
     of_two = compare(data, table=table[table["seed"] > 0]).set_index(KEYS).sort_index()
     for column in ("difference", "difference_low", "p_value"):
         np.testing.assert_allclose(rows[column], of_two[column], atol=1e-6)
@@ -201,16 +243,22 @@ def test_only_seeds_that_both_have_are_paired_and_every_seed_counts_for_the_valu
 
 def test_the_baseline_is_of_the_same_usage_and_of_the_same_attribute_if_there_is_one(data):
     scores, table, *sample = data
-    other = table.assign(usage="zero_shot")[table["method"] == "dro"].assign(run_id=lambda t: "z" + t["run_id"])
+    other = table.assign(usage="zero_shot")[table["method"] == "dro"].assign(
+        run_id=lambda t: "z" + t["run_id"]
+    )
     more = {f"z{name}": of for name, of in scores.items()}
-    told = table[table["method"] == "erm"].assign(sensitive="sex", run_id=lambda t: "z" + t["run_id"])
+    told = table[table["method"] == "erm"].assign(
+        sensitive="sex", run_id=lambda t: "z" + t["run_id"]
+    )
     frame = compare((scores | more, pd.concat([table, other, told]), *sample))
     assert frame.query("usage == 'zero_shot'")["difference"].isna().all()
     assert frame.query("usage == 'linear_probe' and method == 'dro'")["difference"].notna().all()
     assert frame.query("method == 'erm'")["difference"].isna().all()
     shifted = {f"zerm-{s}": np.float32(scores[f"erm-{s}"] * 0.5) for s in range(3)}
     frame = compare((scores | shifted, pd.concat([table, told]), *sample), n_boot=0)
-    loss = frame[(frame["metric"] == "bce") & (frame["attribute"] == "all")].set_index(["method", "sensitive"])
+    loss = frame[(frame["metric"] == "bce") & (frame["attribute"] == "all")].set_index(
+        ["method", "sensitive"]
+    )
     assert loss.loc[("dro", "sex"), "difference"] == pytest.approx(
         loss.loc[("dro", "sex"), "value"] - loss.loc[("erm", "sex"), "value"]
     )
@@ -222,7 +270,9 @@ def test_replicates_are_let_go_once_a_method_is_compared():
 
     def chunks():
         for chunk in chunked(scores, 16):
-            held.append(sum(isinstance(thing, Mean) and bool(thing.samples) for thing in gc.get_objects()))
+            held.append(
+                sum(isinstance(thing, Mean) and bool(thing.samples) for thing in gc.get_objects())
+            )
             yield chunk
 
     compare((scores, table, *sample), chunks=chunks(), metrics=("acc",), n_boot=2, min_group=1)
@@ -231,7 +281,9 @@ def test_replicates_are_let_go_once_a_method_is_compared():
 
 
 def test_settings_of_the_table_are_carried_and_must_be_the_same_for_all_seeds(data):
-    table = data[1].assign(strength=np.where(data[1]["method"] == "erm", np.nan, 10.0), learning_rate=1e-3)
+    table = data[1].assign(
+        strength=np.where(data[1]["method"] == "erm", np.nan, 10.0), learning_rate=1e-3
+    )
     frame = compare(data, table=table, n_boot=0)
     assert (frame.query("method == 'dro'")["strength"] == 10).all()
     assert frame.query("method == 'erm'")["strength"].isna().all()
@@ -248,7 +300,8 @@ def test_thresholds_are_by_run(data):
     )
     for method in ("erm", "dro"):
         tpr = [
-            np.mean(scores[f"{method}-{s}"][labels == 1] >= np.float32(thresholds[f"{method}-{s}"])) for s in range(3)
+            np.mean(scores[f"{method}-{s}"][labels == 1] >= np.float32(thresholds[f"{method}-{s}"]))
+            for s in range(3)
         ]
         assert frame.loc[(method, "all", "tpr", "overall"), "value"] == pytest.approx(np.mean(tpr))
 
@@ -279,7 +332,9 @@ def test_harm_is_where_the_whole_interval_is_on_the_worse_side(data):
     rng = np.random.default_rng(3)
     female = attributes["sex"][0] == 0
     worse = {  # women's scores become noise, men's are drawn to their labels
-        f"dro-{s}": np.where(female, rng.random(N), 0.3 * scores[f"erm-{s}"] + 0.7 * labels).astype(np.float32)
+        f"dro-{s}": np.where(female, rng.random(N), 0.3 * scores[f"erm-{s}"] + 0.7 * labels).astype(
+            np.float32
+        )
         for s in range(3)
     }
     frame = compare((scores | worse, table, labels, attributes, patients), n_boot=200)

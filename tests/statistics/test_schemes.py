@@ -55,7 +55,10 @@ def test_the_acceleration_of_blocks_is_about_that_of_single_clusters(n_blocks):
     block = rng.permutation(5000) % n_blocks
     blocks = (data.sum() - np.bincount(block, data)) / (5000 - np.bincount(block))
     single = (data.sum() - data) / 4999
-    acceleration = [(x**3).sum() / (6 * (x**2).sum() ** 1.5) for x in (blocks.mean() - blocks, single.mean() - single)]
+    acceleration = [
+        (x**3).sum() / (6 * (x**2).sum() ** 1.5)
+        for x in (blocks.mean() - blocks, single.mean() - single)
+    ]
     assert acceleration[0] == pytest.approx(acceleration[1], abs=0.01)
 
 
@@ -64,9 +67,9 @@ def test_a_permutation_keeps_the_groups_of_each_label_and_moves_patients_whole()
     patients = np.repeat(np.arange(60), rng.integers(1, 4, 60))
     labels, codes = (patients % 3 == 0).astype(int), (patients % 5).clip(max=2)
     codes[patients == 7] = -1
-    weights = np.asarray(Permutation.build(codes, labels, patients).weights(1, jnp.arange(15))).reshape(
-        len(patients), 5, 3
-    )
+    weights = np.asarray(
+        Permutation.build(codes, labels, patients).weights(1, jnp.arange(15))
+    ).reshape(len(patients), 5, 3)
     np.testing.assert_array_equal(weights[:, 0], codes[:, None] == np.arange(3))
     assert (weights[codes < 0] == 0).all()
     assert (weights[codes >= 0].sum(-1) == 1).all()
@@ -87,7 +90,9 @@ def test_p_values_are_those_of_scipy_on_the_same_statistic():
     labels, codes = np.arange(n) % 2, rng.integers(0, 2, n)
     scores = 1 / (1 + np.exp(-rng.normal(labels * (1 + 0.9 * codes), 1)))
     ones, clusters = np.ones(n, np.float32), np.arange(n)
-    got = gap_p_values(scores[None], labels, codes, np.array([0.5]), clusters, ones, ("auc", "brier"), 4000, 0)[:, 0]
+    got = gap_p_values(
+        scores[None], labels, codes, np.array([0.5]), clusters, ones, ("auc", "brier"), 4000, 0
+    )[:, 0]
 
     def shuffled():
         drawn = codes.copy()
@@ -129,16 +134,24 @@ def test_identical_scores_have_the_p_value_one_and_too_many_groups_none():
     labels, ones = np.arange(200) % 2, np.ones(200)
     options = np.array([0.5]), np.arange(200), ones, ("auc",), 20, 0
     assert gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) // 100, *options)[0, 0] == 1
-    assert np.isnan(gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) % (MOST_GROUPS + 1), *options)).all()
-    assert np.isnan(gap_p_values(np.full((1, 200), 0.3), labels, np.zeros(200, int), *options)).all()
+    assert np.isnan(
+        gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) % (MOST_GROUPS + 1), *options)
+    ).all()
+    assert np.isnan(
+        gap_p_values(np.full((1, 200), 0.3), labels, np.zeros(200, int), *options)
+    ).all()
 
 
 def test_groups_without_numbers_take_no_part_in_the_test():
     rng = np.random.default_rng(6)
     labels, codes = np.arange(90) % 2, np.concatenate([np.arange(88) // 44, [2, 2]])
     scores = rng.random(90)
-    with_tiny = Evaluation(labels, {"a": (codes, ["x", "y", "tiny"])}, 90, metrics=("auc",), n_boot=0)
-    without = Evaluation(labels, {"a": (np.where(codes == 2, -1, codes), ["x", "y"])}, 90, metrics=("auc",), n_boot=0)
+    with_tiny = Evaluation(
+        labels, {"a": (codes, ["x", "y", "tiny"])}, 90, metrics=("auc",), n_boot=0
+    )
+    without = Evaluation(
+        labels, {"a": (np.where(codes == 2, -1, codes), ["x", "y"])}, 90, metrics=("auc",), n_boot=0
+    )
     p = [e.gap_p_values("a", scores[None], np.array([0.5]), 50) for e in (with_tiny, without)]
     assert p[0] == p[1]
 
@@ -149,11 +162,15 @@ def test_the_difference_of_two_runs_is_paired_on_the_same_draws():
     labels = np.arange(n) % 2
     a = 1 / (1 + np.exp(-rng.normal(labels, 1)))
     scores = np.stack([a, np.clip(a + rng.normal(0, 0.01, n), 0, 1), rng.random(n)])
-    evaluation = Evaluation(labels, {"g": (np.arange(n) // 100, ["x", "y"])}, n, metrics=("auc", "brier"), n_boot=300)
+    evaluation = Evaluation(
+        labels, {"g": (np.arange(n) // 100, ["x", "y"])}, n, metrics=("auc", "brier"), n_boot=300
+    )
     columns, compared = evaluation.evaluate_and_compare(scores, 0.5)
     value = {
         key: v
-        for *key, v in zip(*(columns[c] for c in ("run", "metric", "attribute", "group", "value")), strict=True)
+        for *key, v in zip(
+            *(columns[c] for c in ("run", "metric", "attribute", "group", "value")), strict=True
+        )
         for key in [tuple(key)]
     }
     alone = {
@@ -179,7 +196,11 @@ def _rows(columns):
 
 def test_values_without_classes_have_means_and_medians():
     rng = np.random.default_rng(8)
-    values, codes, weights = rng.random(101).round(2), rng.integers(0, 3, 101), rng.integers(0, 3, 101)
+    values, codes, weights = (
+        rng.random(101).round(2),
+        rng.integers(0, 3, 101),
+        rng.integers(0, 3, 101),
+    )
     options = {"metrics": ("dice", "dice_median"), "n_boot": 50}
     table = evaluate_runs(values, None, {"g": (codes, list("abc"))}, 0, weights=weights, **options)
     for row in _rows(table):

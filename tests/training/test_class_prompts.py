@@ -7,15 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from golden_files import recording_of, relative_error
+from helpers.golden import recording_of, relative_error
+from helpers.tokenizers import write_bert
 from scipy.special import softmax
-from tokenizers_made_up import write_bert
 
-from converters.convert import convert
 from fairjax import models
+from fairjax.converters.convert import convert
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings import prompts
-from fairjax.errors import UserError
 from fairjax.models.tokenizer import read_tokenizer
 from fairjax.models.zoo import MODELS
 from fairjax.training.class_prompts import (
@@ -28,6 +27,7 @@ from fairjax.training.class_prompts import (
 from fairjax.training.heads import HEADS
 from fairjax.training.store import gather
 from fairjax.training.sweep import Features
+from fairjax.utils.errors import UserError
 
 SMALL = {"width": 8, "depth": 1, "heads": 2, "mlp_dim": 8}
 SIZES = {"train": 3, "validation": 20, "test": 30}
@@ -86,19 +86,27 @@ def test_class_embeddings_are_ensembles_of_cached_prompts(tmp_path, monkeypatch)
     expected = np.stack([unit[0], (unit[1] + unit[2]) / np.linalg.norm(unit[1] + unit[2])])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     monkeypatch.delattr(prompts, "_encode")
-    np.testing.assert_array_equal(embed_classes(described, encoder, tmp_path, positive=["lesion", "heart"]), found)
+    np.testing.assert_array_equal(
+        embed_classes(described, encoder, tmp_path, positive=["lesion", "heart"]), found
+    )
 
 
 def test_a_zero_shot_sweep_is_one_run_with_the_softmax_of_the_logits(features, tmp_path):
     module = model("siglip")
-    logits = dataclasses.replace(features, x={side: logits_of(module, CLASSES)(x) for side, x in features.x.items()})
+    logits = dataclasses.replace(
+        features, x={side: logits_of(module, CLASSES)(x) for side, x in features.x.items()}
+    )
     swept = zero_shot_sweep(logits, CLASSES, tmp_path)
     ((runs, arrays),) = swept
     for side in ("validation", "test"):
-        probabilities = softmax(np.asarray(module.zero_shot_logits(features.x[side], CLASSES), np.float64), axis=1)
+        probabilities = softmax(
+            np.asarray(module.zero_shot_logits(features.x[side], CLASSES), np.float64), axis=1
+        )
         np.testing.assert_allclose(arrays[f"{side}_scores"], probabilities[:, 1][None], rtol=1e-4)
     y = features.y["validation"]
-    expected = -np.log(np.where(y == 1, arrays["validation_scores"], 1 - arrays["validation_scores"])).mean()
+    expected = -np.log(
+        np.where(y == 1, arrays["validation_scores"], 1 - arrays["validation_scores"])
+    ).mean()
     np.testing.assert_allclose(arrays["validation_loss"], [expected], rtol=1e-4)
     again = zero_shot_sweep(logits, CLASSES, tmp_path)
     assert len(again.runs) == 1
@@ -125,7 +133,9 @@ def test_a_head_begins_as_the_zero_shot_classifier(name, features):
 def test_heads_and_scores_are_those_of_the_original_models(recording, tmp_path):
     convert(recording.row.name, recording.weights_file, tmp_path / "model", recording.config)
     module, io = models.load(tmp_path / "model"), recording.io()
-    images, texts, recorded = (io[f"out.{k}"] for k in ("image_features", "text_features", "fairmedfm_zeroshot_logits"))
+    images, texts, recorded = (
+        io[f"out.{k}"] for k in ("image_features", "text_features", "fairmedfm_zeroshot_logits")
+    )
     logits = logits_of(module, texts)(images)
     assert relative_error(logits, recorded) < 1e-5
     if images.ndim == 3:

@@ -9,8 +9,8 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from fairjax.errors import UserError
-from fairjax.training import convex
+from fairjax.training.convex import fit as convex
+from fairjax.utils.errors import UserError
 
 CS = np.array([0.001, 0.1, 1.0, 100.0], np.float32)
 
@@ -23,12 +23,16 @@ def cohort():
     x = rng.normal(size=(n, d)) @ (rng.normal(size=(d, d)) * np.linspace(1, 0.1, d)[:, None])
     x = ((x - x.mean(0)) / x.std(0) + 0.5).astype(np.float32)
     y = (rng.random(n) < expit(x @ rng.normal(size=d) - 1)).astype(int)
-    weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in CS]).astype(np.float32)
+    weights = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in CS]).astype(
+        np.float32
+    )
     return x, y, weights
 
 
 def theirs(x, y, weights, c):
-    return LogisticRegression(C=c, tol=1e-9, max_iter=5000).fit(x.astype(np.float64), y, sample_weight=weights)
+    return LogisticRegression(C=c, tol=1e-9, max_iter=5000).fit(
+        x.astype(np.float64), y, sample_weight=weights
+    )
 
 
 @pytest.mark.parametrize("solver", ["newton", "lbfgs"])
@@ -51,7 +55,9 @@ def test_labels_may_differ_between_runs(cohort):
     labels = np.stack([y, 1 - y, np.roll(y, 1), y])
     fitted = convex.fit(x, labels, None, CS)
     for run, c in enumerate(CS):
-        np.testing.assert_allclose(fitted.kernel[run], theirs(x, labels[run], None, c).coef_[0], atol=1e-4)
+        np.testing.assert_allclose(
+            fitted.kernel[run], theirs(x, labels[run], None, c).coef_[0], atol=1e-4
+        )
 
 
 def test_more_features_than_samples_and_no_rotation(cohort, monkeypatch):
@@ -60,7 +66,9 @@ def test_more_features_than_samples_and_no_rotation(cohort, monkeypatch):
     fitted = convex.fit(x, cohort[1], None, CS, solver="lbfgs")
     assert fitted.converged.all()
     for run, c in enumerate(CS[:3]):
-        np.testing.assert_allclose(fitted.kernel[run], theirs(x, cohort[1], None, c).coef_[0], atol=1e-4)
+        np.testing.assert_allclose(
+            fitted.kernel[run], theirs(x, cohort[1], None, c).coef_[0], atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("solver", ["newton", "lbfgs"])
@@ -91,7 +99,9 @@ def test_more_devices_give_the_same_heads(cohort, tmp_path):
         timeout=120,
     )
     for kernel, solver in zip(np.load(tmp_path / "kernels.npy"), ("newton", "lbfgs")):
-        np.testing.assert_allclose(kernel, convex.fit(x, y, weights, CS, solver=solver).kernel, atol=2e-5)
+        np.testing.assert_allclose(
+            kernel, convex.fit(x, y, weights, CS, solver=solver).kernel, atol=2e-5
+        )
 
 
 def test_memory_bounds_the_width_of_chunks():
@@ -127,12 +137,16 @@ def test_a_run_without_an_optimum_is_said_and_harms_no_other(cohort, solver):
     weights[1] *= y  # one class alone
     fitted = convex.fit(x, y, weights, CS, solver=solver)
     np.testing.assert_array_equal(fitted.converged, [True, False, True, True])
-    np.testing.assert_allclose(fitted.kernel[2], theirs(x, y, weights[2], CS[2]).coef_[0], atol=1e-4)
+    np.testing.assert_allclose(
+        fitted.kernel[2], theirs(x, y, weights[2], CS[2]).coef_[0], atol=1e-4
+    )
 
 
 def test_separated_classes_have_an_optimum_only_with_a_penalty(cohort):
     x = cohort[0]
-    fitted = convex.fit(x, (x[:, 0] > 0.5).astype(int), None, np.array([1, np.inf, 1, 1]), solver="lbfgs")
+    fitted = convex.fit(
+        x, (x[:, 0] > 0.5).astype(int), None, np.array([1, np.inf, 1, 1]), solver="lbfgs"
+    )
     np.testing.assert_array_equal(fitted.converged, [True, False, True, True])
 
 
@@ -147,7 +161,9 @@ def test_newton_finishes_what_lbfgs_leaves(cohort, monkeypatch):
     assert not convex.fit(x, y, weights, CS, solver="lbfgs", **stopped).converged.all()
     finished = convex.fit(x, y, weights, CS, **stopped)
     assert finished.converged.all()
-    np.testing.assert_allclose(finished.kernel[3], theirs(x, y, weights[3], CS[3]).coef_[0], atol=1e-4)
+    np.testing.assert_allclose(
+        finished.kernel[3], theirs(x, y, weights[3], CS[3]).coef_[0], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +178,9 @@ def test_newton_finishes_what_lbfgs_leaves(cohort, monkeypatch):
 def test_what_cannot_be_fitted_is_said(cohort, change, message):
     x, y, weights = cohort
     arguments = {"y": y, "weights": weights, "c_r": CS, "solver": "auto"}
-    changed = {k: v if isinstance(v, str) else np.full_like(arguments[k], v) for k, v in change.items()}
+    changed = {
+        k: v if isinstance(v, str) else np.full_like(arguments[k], v) for k, v in change.items()
+    }
     with pytest.raises(UserError, match=message):
         convex.fit(x, **arguments | changed)
 

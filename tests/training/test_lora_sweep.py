@@ -18,22 +18,23 @@ from sklearn.metrics import roc_auc_score
 from fairjax import models
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings import Encoder
-from fairjax.errors import UserError
-from fairjax.io import hash_arrays
 from fairjax.models import lora
 from fairjax.models.checkpoint import state_dict
 from fairjax.models.layers import MLP
-from fairjax.random import permutation, stream
-from fairjax.training import sweep, tower
+from fairjax.training import sweep
 from fairjax.training.heads import HEADS
-from fairjax.training.images import Images, padded
-from fairjax.training.lora import TowerTrainer, sweep_lora
+from fairjax.training.lora import tower
+from fairjax.training.lora.images import Images, padded
+from fairjax.training.lora.sweep import TowerTrainer, sweep_lora
+from fairjax.training.lora.tower import LoRA, Tower
 from fairjax.training.objectives.base import weighted_mean
 from fairjax.training.objectives.losses import log_loss
 from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import Run, expand
 from fairjax.training.sweep import Features, Groups
-from fairjax.training.tower import LoRA, Tower
+from fairjax.utils.errors import UserError
+from fairjax.utils.random import permutation, stream
+from fairjax.utils.storage import hash_arrays
 
 SIDE, D = 2, 6  # of the images, in pixels; of the features
 SHORT = ProbeConfig(epochs=3, warmup_epochs=1, batch_size=16)
@@ -72,7 +73,9 @@ class World:
 
     def sweep(self, folder, runs=RUNS, config=SHORT, **options):
         options = {"settings": SETTINGS, "groups": self.groups, "show_progress": False} | options
-        return sweep_lora(self.dataset, self.rows, self.encoder, self.features, runs, config, folder, **options)
+        return sweep_lora(
+            self.dataset, self.rows, self.encoder, self.features, runs, config, folder, **options
+        )
 
     def images(self, side):
         return np.stack([pixels(self.dataset.table["image"].iloc[row]) for row in self.rows[side]])
@@ -96,7 +99,11 @@ def make_world() -> World:
     )
     groups = Groups(np.random.default_rng(6).integers(0, 2, SIZES["train"]), 2)
     return World(
-        Dataset("made_up", table, pixels, "f"), rows, Encoder(module, as_it_is, (SIDE, SIDE, 3), {}), features, groups
+        Dataset("made_up", table, pixels, "f"),
+        rows,
+        Encoder(module, as_it_is, (SIDE, SIDE, 3), {}),
+        features,
+        groups,
     )
 
 
@@ -135,10 +142,16 @@ def train_alone(world, run, config=SHORT):
     def loss(params, images, y):
         return weighted_mean(log_loss(logits(params, images)[None], y), np.ones(len(y)))[0]
 
-    images, y = ({side: of(side) for side in SIZES} for of in (world.images, _labels(world).__getitem__))
+    images, y = (
+        {side: of(side) for side in SIZES} for of in (world.images, _labels(world).__getitem__)
+    )
     n, steps = SIZES["train"], -(-SIZES["train"] // config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(
-        0, run.learning_rate, config.warmup_epochs * steps, config.epochs * steps, 0.04 * run.learning_rate
+        0,
+        run.learning_rate,
+        config.warmup_epochs * steps,
+        config.epochs * steps,
+        0.04 * run.learning_rate,
     )
     optimizer = optax.adamw(schedule, weight_decay=run.weight_decay)
     state, best, best_loss = optimizer.init(params), params, np.inf
@@ -164,7 +177,9 @@ def test_runs_do_not_depend_on_their_company_nor_on_the_parts_of_a_batch(world, 
     alone = scores(world.sweep(tmp_path / "alone", [RUNS[4]]))
     np.testing.assert_allclose(alone[RUNS[4].name], scores(together)[RUNS[4].name], rtol=1e-5)
     built = Tower(world.encoder.module, SETTINGS, world.features.scaling())
-    cut = functools.partial(tower.lay_out, RUNS, built, sweep.make_program(SHORT), SIZES, (SIDE, SIDE, 3))
+    cut = functools.partial(
+        tower.lay_out, RUNS, built, sweep.make_program(SHORT), SIZES, (SIDE, SIDE, 3)
+    )
     whole, _ = cut(2**30)
     runs = whole.width if jax.local_device_count() == 1 else whole.width // jax.local_device_count()
     memory = whole.bytes_per_chunk - runs * 12 * tower.WORKSPACE * built.held_bytes((SIDE, SIDE, 3))
@@ -221,7 +236,8 @@ def test_computing_blocks_again_keeps_less_for_the_gradient():
     targets = lora.targets_of("phantom_vit")
     scaling = np.zeros(8, np.float32), np.ones(8, np.float32)
     kept, less = (
-        Tower(module, LoRA(targets=targets, remat=remat), scaling).held_bytes((16, 16, 3)) for remat in (False, True)
+        Tower(module, LoRA(targets=targets, remat=remat), scaling).held_bytes((16, 16, 3))
+        for remat in (False, True)
     )
     assert less < kept / 3
     assert not module.encoder.remat

@@ -10,13 +10,14 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from fairjax.errors import UserError
-from fairjax.random import permutation, stream
-from fairjax.training import averaging, convex_sweep, sweep
+from fairjax.training import averaging, sweep
+from fairjax.training.convex import sweep as convex_sweep
 from fairjax.training.engine import FIRST_STAGE, first_stage
 from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import Run, expand
+from fairjax.utils.errors import UserError
+from fairjax.utils.random import permutation, stream
 
 D, GROUPS = 8, 3
 SHORT = ProbeConfig(epochs=4, warmup_epochs=1, batch_size=32, keep="last")
@@ -38,12 +39,16 @@ def made(n=120, m=50, seed=0):
 
 
 def scores(swept):
-    return {run.name: row for runs, arrays in swept for run, row in zip(runs, arrays["test_scores"])}
+    return {
+        run.name: row for runs, arrays in swept for run, row in zip(runs, arrays["test_scores"])
+    }
 
 
 def swept(folder, runs, config=SHORT, data=None, **options):
     features, groups = data or made()
-    return sweep.sweep(features, runs, config, folder, groups=groups, show_progress=False, **options)
+    return sweep.sweep(
+        features, runs, config, folder, groups=groups, show_progress=False, **options
+    )
 
 
 def path_of(method, seeds=2):
@@ -100,7 +105,9 @@ def test_a_hidden_layer_learns_what_a_line_cannot(tmp_path):
     config = ProbeConfig(epochs=30, warmup_epochs=1, batch_size=64)
     run = Run(0, 0.02, 0.0)
     auc = {
-        head: roc_auc_score(y["test"], swept(tmp_path, [run], config, data, head=head).test_scores(run.name))
+        head: roc_auc_score(
+            y["test"], swept(tmp_path, [run], config, data, head=head).test_scores(run.name)
+        )
         for head in ("linear", "mlp")
     }
     assert auc["linear"] < 0.65
@@ -112,11 +119,17 @@ def trained(config, run, features, weights):
     x, y = features.standardized().x["train"], features.y["train"].astype(np.float32)
     n, steps = len(y), -(-len(y) // config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(
-        0, run.learning_rate, config.warmup_epochs * steps, config.epochs * steps, run.learning_rate * 0.04
+        0,
+        run.learning_rate,
+        config.warmup_epochs * steps,
+        config.epochs * steps,
+        run.learning_rate * 0.04,
     )
     optimizer = optax.adamw(schedule, weight_decay=run.weight_decay)
     key = jax.random.key(0)
-    draw = jax.random.uniform(stream(key, "init", run.seed), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5)
+    draw = jax.random.uniform(
+        stream(key, "init", run.seed), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5
+    )
     params = {"kernel": draw[:D], "bias": draw[D]}
     state = optimizer.init(params)
 
@@ -154,18 +167,26 @@ def test_jtt_is_two_trainings_the_second_with_the_errors_of_the_first(tmp_path):
 def test_reweighting_is_training_with_inverse_frequencies(tmp_path):
     features, groups = made()
     run = Run(0, 0.02, 0.01, 1.0)
-    ours = swept(tmp_path, [run], SHORT, (features, groups), method="reweighting").test_scores(run.name)
+    ours = swept(tmp_path, [run], SHORT, (features, groups), method="reweighting").test_scores(
+        run.name
+    )
     counts = np.bincount(groups.codes[groups.codes >= 0], minlength=GROUPS)
-    weights = np.where(groups.codes >= 0, counts.sum() / GROUPS / counts[groups.codes], 1.0).astype(np.float32)
+    weights = np.where(groups.codes >= 0, counts.sum() / GROUPS / counts[groups.codes], 1.0).astype(
+        np.float32
+    )
     params = trained(SHORT, run, features, weights)
     x = features.standardized().x["test"]
-    np.testing.assert_allclose(ours, jax.nn.sigmoid(x @ params["kernel"] + params["bias"]), rtol=2e-5)
+    np.testing.assert_allclose(
+        ours, jax.nn.sigmoid(x @ params["kernel"] + params["bias"]), rtol=2e-5
+    )
 
 
 def test_a_method_that_must_be_told_of_groups_says_so(tmp_path):
     features, _ = made()
     with pytest.raises(UserError, match="method 'group_dro' needs an attribute"):
-        sweep.sweep(features, path_of("group_dro"), SHORT, tmp_path, method="group_dro", show_progress=False)
+        sweep.sweep(
+            features, path_of("group_dro"), SHORT, tmp_path, method="group_dro", show_progress=False
+        )
 
 
 def test_more_seeds_train_only_what_is_missing(tmp_path):
@@ -193,7 +214,9 @@ def follow(kind, trajectory, losses):
             params = {"w": jnp.asarray(w)[None]}
             average = averaging.add_step(kind, average, params)
         loss = jnp.asarray(losses[epoch : epoch + 1])
-        average = averaging.add_epoch(kind, average, params, loss, jnp.int32(epoch), len(trajectory))
+        average = averaging.add_epoch(
+            kind, average, params, loss, jnp.int32(epoch), len(trajectory)
+        )
     return np.asarray(averaging.result(kind, average, params)["w"])[0]
 
 
@@ -219,9 +242,13 @@ def test_swa_averages_the_ends_of_the_last_quarter_of_the_epochs(trajectory):
     ],
     ids=["overfits", "stays", "falls"],
 )
-def test_swad_averages_every_step_between_convergence_and_overfitting(trajectory, losses, first, last):
+def test_swad_averages_every_step_between_convergence_and_overfitting(
+    trajectory, losses, first, last
+):
     ours = follow("swad", trajectory, np.asarray(losses, np.float32))
-    np.testing.assert_allclose(ours, trajectory[first + 1 : last + 1].mean((0, 1)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        ours, trajectory[first + 1 : last + 1].mean((0, 1)), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_a_sharpness_aware_step_takes_the_gradient_at_the_worst_point_nearby(tmp_path):
@@ -231,7 +258,9 @@ def test_a_sharpness_aware_step_takes_the_gradient_at_the_worst_point_nearby(tmp
     run = Run(0, 0.01, 0.0, 2.0)
     result = next(iter(swept(tmp_path, [run], config, (features, groups), method="erm+sam")))[1]
     x, y = features.x["train"], features.y["train"]
-    draw = jax.random.uniform(stream(jax.random.key(0), "init", 0), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5)
+    draw = jax.random.uniform(
+        stream(jax.random.key(0), "init", 0), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5
+    )
 
     def loss(params):
         z = x @ params[:D] + params[D]
@@ -254,9 +283,13 @@ def test_a_convex_probe_is_the_logistic_regression_of_scikit_learn(tmp_path):
     found = convex_sweep.sweep(features, runs, SHORT, tmp_path, groups=groups, show_progress=False)
     x, y = features.standardized().x, features.y
     for run in runs:
-        theirs = LogisticRegression(C=1 / (300 * run.weight_decay), solver="newton-cholesky", tol=1e-9)
+        theirs = LogisticRegression(
+            C=1 / (300 * run.weight_decay), solver="newton-cholesky", tol=1e-9
+        )
         theirs.fit(x["train"].astype(np.float64), y["train"])
-        np.testing.assert_allclose(found.test_scores(run.name), theirs.predict_proba(x["test"])[:, 1], rtol=1e-4)
+        np.testing.assert_allclose(
+            found.test_scores(run.name), theirs.predict_proba(x["test"])[:, 1], rtol=1e-4
+        )
 
 
 def test_convex_probes_take_weights_and_bootstraps_and_no_other_methods(tmp_path):
@@ -264,7 +297,9 @@ def test_convex_probes_take_weights_and_bootstraps_and_no_other_methods(tmp_path
     config = dataclasses.replace(SHORT, resample="patients")
     options = {"groups": groups, "show_progress": False}
     runs = expand(3, (0.0,), (0.01,), (1.0,))
-    found = scores(convex_sweep.sweep(features, runs, config, tmp_path, method="reweighting", **options))
+    found = scores(
+        convex_sweep.sweep(features, runs, config, tmp_path, method="reweighting", **options)
+    )
     assert not np.allclose(found[runs[0].name], found[runs[1].name])
     with pytest.raises(UserError, match="a convex probe has no method 'mmd'"):
         convex_sweep.sweep(features, runs, config, tmp_path, method="mmd", **options)

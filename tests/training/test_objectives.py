@@ -9,11 +9,19 @@ from fairlearn.metrics import MetricFrame, selection_rate, true_positive_rate
 from scipy import stats
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from fairjax.errors import UserError
 from fairjax.training.__main__ import tables
-from fairjax.training.objectives import METHODS, adversaries, distributions, matching, parity, parse, weighting
+from fairjax.training.objectives import (
+    METHODS,
+    adversaries,
+    distributions,
+    matching,
+    parity,
+    parse,
+    weighting,
+)
 from fairjax.training.objectives.base import Sizes, Step, group_means, reverse
 from fairjax.training.objectives.losses import log_loss
+from fairjax.utils.errors import UserError
 
 R, B, G = 3, 40, 3
 ONE = jnp.ones(R)
@@ -66,7 +74,9 @@ def test_group_dro_has_the_weights_of_exponentiated_gradient_ascent(drawn):
     eta = np.array([0.1, 1.0, 5.0], np.float32)
     state = {"log_q": jnp.log(jnp.full((R, G), 1 / 3))}
     value, state = METHODS["group_dro"].loss(step_of(*drawn), jnp.asarray(eta), state)
-    losses = np.stack([mean(losses_of(logits, y)[:, codes == g], weights[codes == g]) for g in range(G)], 1)
+    losses = np.stack(
+        [mean(losses_of(logits, y)[:, codes == g], weights[codes == g]) for g in range(G)], 1
+    )
     q = np.exp(eta[:, None] * losses)
     q /= q.sum(1, keepdims=True)
     np.testing.assert_allclose(np.exp(state["log_q"]), q, rtol=1e-5)
@@ -93,7 +103,9 @@ def test_cvar_is_the_mean_of_the_worst_losses(drawn, alpha):
 def test_balancing_gives_each_cell_the_same_weight_at_strength_one():
     codes = np.repeat([0, 1, 2], [50, 30, 20])
     cells = jnp.asarray((codes[:, None] == np.arange(3)).astype(np.float32))
-    weights = np.asarray(weighting.inverse_frequency(jax.random.key(0), cells, jnp.array([0.0, 1.0])))
+    weights = np.asarray(
+        weighting.inverse_frequency(jax.random.key(0), cells, jnp.array([0.0, 1.0]))
+    )
     np.testing.assert_allclose(weights[0], 1, rtol=1e-6)
     np.testing.assert_allclose([weights[1, codes == k].sum() for k in range(3)], 100 / 3, rtol=1e-5)
 
@@ -130,17 +142,23 @@ def test_mmd_is_that_of_a_direct_computation_and_so_is_its_gradient(drawn):
 
     value = matching.squared_mmd(step.features, step.weights, step.membership)
     np.testing.assert_allclose(value, [total(z) for z in logits], rtol=2e-4)
-    gradient = jax.grad(lambda z: matching.squared_mmd(z, step.weights, step.membership).sum())(step.features)[0, 0]
+    gradient = jax.grad(lambda z: matching.squared_mmd(z, step.weights, step.membership).sum())(
+        step.features
+    )[0, 0]
     h = 1e-5
     for i in (0, 5, 20):
         plus, minus = (logits[0].astype(np.float64) + s * h * (np.arange(B) == i) for s in (1, -1))
-        np.testing.assert_allclose(gradient[i], (total(plus) - total(minus)) / (2 * h), rtol=1e-3, atol=1e-7)
+        np.testing.assert_allclose(
+            gradient[i], (total(plus) - total(minus)) / (2 * h), rtol=1e-3, atol=1e-7
+        )
 
 
 def test_mmd_of_wide_features_agrees_with_that_of_their_only_column(drawn):
     step = step_of(*drawn)
     padded = jnp.concatenate([step.features, jnp.zeros((R, 2, B))], 1)
-    one, wide = (matching.squared_mmd(z, step.weights, step.membership) for z in (step.features, padded))
+    one, wide = (
+        matching.squared_mmd(z, step.weights, step.membership) for z in (step.features, padded)
+    )
     np.testing.assert_allclose(one, wide, rtol=1e-4)
 
 
@@ -152,12 +170,17 @@ def test_coral_compares_means_and_covariances(drawn):
     value, _ = METHODS["coral"].loss(step, ONE, {})
     expected = mean(losses_of(logits, y), weights)
     for r in range(R):
-        everybody = np.average(features[r], axis=1, weights=weights), np.cov(features[r], aweights=weights, ddof=0)
+        everybody = (
+            np.average(features[r], axis=1, weights=weights),
+            np.cov(features[r], aweights=weights, ddof=0),
+        )
         for g in range(G):
             of = codes == g
             m = np.average(features[r][:, of], axis=1, weights=weights[of])
             c = np.cov(features[r][:, of], aweights=weights[of], ddof=0)
-            expected[r] += (((m - everybody[0]) ** 2).sum() + ((c - everybody[1]) ** 2).sum() / 4) / 4
+            expected[r] += (
+                ((m - everybody[0]) ** 2).sum() + ((c - everybody[1]) ** 2).sum() / 4
+            ) / 4
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
@@ -165,9 +188,13 @@ def test_sinkhorn_is_that_of_pot():
     rng = np.random.default_rng(2)
     a, b = rng.dirichlet(np.ones(distributions.GRID), 2)
     cost, epsilon = np.asarray(distributions.grid_cost(), np.float64), distributions.EPSILON
-    value = distributions.sinkhorn(jnp.asarray(a)[None], jnp.asarray(b)[None], jnp.asarray(cost), iterations=500)[0]
+    value = distributions.sinkhorn(
+        jnp.asarray(a)[None], jnp.asarray(b)[None], jnp.asarray(cost), iterations=500
+    )[0]
     plan = ot.sinkhorn(a, b, cost, epsilon, numItermax=10_000, stopThr=1e-12)
-    np.testing.assert_allclose(value, (plan * cost).sum() + epsilon * (plan * np.log(plan)).sum(), rtol=1e-4)
+    np.testing.assert_allclose(
+        value, (plan * cost).sum() + epsilon * (plan * np.log(plan)).sum(), rtol=1e-4
+    )
     few = distributions.sinkhorn(jnp.asarray(a)[None], jnp.asarray(b)[None], jnp.asarray(cost))[0]
     np.testing.assert_allclose(few, value, rtol=1e-3)
 
@@ -189,7 +216,9 @@ def test_fair_sinkhorn_adds_nothing_where_groups_have_the_same_scores():
     step = step_of(logits, y, codes, np.ones(B, np.float32))
     value, _ = METHODS["fair_sinkhorn"].loss(step, 100 * ONE, {})
     np.testing.assert_allclose(value, losses_of(logits, y).mean(1), rtol=1e-3)
-    apart, _ = METHODS["fair_sinkhorn"].loss(step_of(logits + 2 * codes, y, codes, np.ones(B)), 100 * ONE, {})
+    apart, _ = METHODS["fair_sinkhorn"].loss(
+        step_of(logits + 2 * codes, y, codes, np.ones(B)), 100 * ONE, {}
+    )
     assert (apart - losses_of(logits + 2 * codes, y).mean(1) > 1).all()
 
 
@@ -215,7 +244,9 @@ def test_fis_scales_by_the_softmax_of_losses_at_share_zero_and_by_groups_at_shar
     softmax = np.exp(losses) / np.exp(losses).sum(1, keepdims=True)
     np.testing.assert_allclose(individual, (softmax * losses).sum(1), rtol=1e-4)
     grouped, _ = METHODS["fis"].loss(step, ONE, {})
-    distances = distributions.group_distances(1 - jnp.exp(-step.losses), jnp.ones((R, B)), step.membership)
+    distances = distributions.group_distances(
+        1 - jnp.exp(-step.losses), jnp.ones((R, B)), step.membership
+    )
     scales = np.asarray(jax.nn.softmax(distances, -1)) * G
     of_sample = np.where(codes >= 0, scales[:, codes], 1.0)
     np.testing.assert_allclose(grouped, (of_sample * losses).mean(1), rtol=1e-4)
@@ -250,7 +281,9 @@ def test_equalized_odds_adds_up_both_classes(drawn):
     plain = np.asarray(METHODS["erm"].loss(step, ONE, {})[0])
     positive = np.asarray(METHODS["eopp_penalty"].loss(step, ONE, {})[0]) - plain
     both = np.asarray(METHODS["eo_penalty"].loss(step, ONE, {})[0]) - plain
-    negative = np.asarray(METHODS["eopp_penalty"].loss(step._replace(y=1 - step.y), ONE, {})[0]) - plain
+    negative = (
+        np.asarray(METHODS["eopp_penalty"].loss(step._replace(y=1 - step.y), ONE, {})[0]) - plain
+    )
     np.testing.assert_allclose(both, positive + negative, rtol=1e-4)
 
 
@@ -278,17 +311,25 @@ def test_constraints_raise_the_multiplier_of_the_group_that_is_ahead(drawn):
     logits, y, codes, weights = drawn
     ahead = np.where(codes == 1, 3.0, -3.0)[None].repeat(R, 0).astype(np.float32)
     objective = METHODS["dp_constraint"]
-    state = jax.tree.map(lambda a: jnp.broadcast_to(a, (R, *a.shape)), objective.state(Sizes(G, 1, 4)))
+    state = jax.tree.map(
+        lambda a: jnp.broadcast_to(a, (R, *a.shape)), objective.state(Sizes(G, 1, 4))
+    )
     step = step_of(ahead, y, codes, weights)
     for _ in range(5):
         value, state = objective.loss(step, 0.1 * ONE, state)
     multipliers = np.asarray(state["multipliers"])[:, 0]
     assert (multipliers[:, 1, 0] > 0).all()
     assert (multipliers[:, [0, 2], 1] > 0).all()
-    gradient = jax.grad(lambda z: objective.loss(step_of(z, y, codes, weights), 0.1 * ONE, state)[0].sum())(ahead)
-    plain = jax.grad(lambda z: METHODS["erm"].loss(step_of(z, y, codes, weights), ONE, {})[0].sum())(ahead)
+    gradient = jax.grad(
+        lambda z: objective.loss(step_of(z, y, codes, weights), 0.1 * ONE, state)[0].sum()
+    )(ahead)
+    plain = jax.grad(
+        lambda z: METHODS["erm"].loss(step_of(z, y, codes, weights), ONE, {})[0].sum()
+    )(ahead)
     of = (codes == 1) & (weights > 0)
-    assert (np.asarray(gradient - plain)[:, of] > 0).all()  # descent lowers the scores of the group that is ahead
+    assert (
+        np.asarray(gradient - plain)[:, of] > 0
+    ).all()  # descent lowers the scores of the group that is ahead
 
 
 def test_reversal_turns_gradients_and_leaves_values():
@@ -304,7 +345,10 @@ def test_adversaries_descend_what_the_features_ascend(drawn, name):
     objective, sizes = METHODS[name], Sizes(G, 1, 4)
     one = objective.parameters(jax.random.key(0), sizes)
     rng = np.random.default_rng(6)
-    parameters = {key: jnp.asarray(rng.normal(size=(R, *a.shape)).astype(np.float32)) for key, a in one.items()}
+    parameters = {
+        key: jnp.asarray(rng.normal(size=(R, *a.shape)).astype(np.float32))
+        for key, a in one.items()
+    }
 
     def value(features, parameters, strength):
         step = step_of(*drawn, parameters=parameters)._replace(features=features)
@@ -342,9 +386,13 @@ def test_arl_descends_the_loss_and_its_adversary_ascends_it(drawn):
         step = step_of(*drawn, parameters=parameters, x=jnp.asarray(x))
         return METHODS["arl"].loss(step, ONE, {})[0].sum()
 
-    np.testing.assert_allclose(value(parameters) / R, mean(losses_of(logits, y), weights).mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        value(parameters) / R, mean(losses_of(logits, y), weights).mean(), rtol=1e-5
+    )
     gradient = jax.grad(value)(parameters)
-    moved = {key: parameters[key] - 0.1 * gradient[key] for key in parameters}  # a descent step of everything
+    moved = {
+        key: parameters[key] - 0.1 * gradient[key] for key in parameters
+    }  # a descent step of everything
     assert value(moved) > value(parameters)
 
 
@@ -360,8 +408,14 @@ def test_domain_independent_outputs_learn_from_their_own_group_alone(drawn):
     for g in range(G):
         assert (gradient[:, g, (codes != g) & (codes >= 0)] == 0).all()
         assert (gradient[:, g, (codes == g) & (weights > 0)] != 0).all()
-        assert (gradient[:, g, codes == -1] != 0).all()  # a sample of unknown group teaches the mean
-    own = np.where(codes >= 0, np.take_along_axis(np.asarray(outputs), np.maximum(codes, 0)[None, None], 1)[:, 0], 0)
+        assert (
+            gradient[:, g, codes == -1] != 0
+        ).all()  # a sample of unknown group teaches the mean
+    own = np.where(
+        codes >= 0,
+        np.take_along_axis(np.asarray(outputs), np.maximum(codes, 0)[None, None], 1)[:, 0],
+        0,
+    )
     own[:, codes < 0] = np.asarray(outputs.mean(1))[:, codes < 0]
     np.testing.assert_allclose(value(outputs), mean(losses_of(own, y), weights).sum(), rtol=1e-5)
 
@@ -379,10 +433,16 @@ def test_weights_of_zero_leave_samples_out(drawn, name):
     for noise in (0.0, 1.5):
         out = weights == 0
         changed = logits + noise * out
-        outputs = jnp.stack([jnp.asarray(changed)] * G, 1) if name == "domain_independent" else changed[:, None]
+        outputs = (
+            jnp.stack([jnp.asarray(changed)] * G, 1)
+            if name == "domain_independent"
+            else changed[:, None]
+        )
         step = step_of(changed, np.where(out, 1 - y, y) if noise else y, codes, weights)
         step = step._replace(
-            outputs=jnp.asarray(outputs), parameters=parameters, x=jnp.asarray(x + noise * out[:, None])
+            outputs=jnp.asarray(outputs),
+            parameters=parameters,
+            x=jnp.asarray(x + noise * out[:, None]),
         )
         values.append(np.asarray(objective.loss(step, 0.5 * ONE, state)[0]))
     np.testing.assert_allclose(values[0], values[1], rtol=1e-5)

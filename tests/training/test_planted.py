@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from configs import common
-from fairjax import embeddings, experiment
+from fairjax import embeddings
+from fairjax.configs import common
+from fairjax.tasks import setup as experiment
 from fairjax.training import sweep
 from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import expand
@@ -80,13 +81,27 @@ class Cohort:
         codes, names = self.dataset.groups(attribute)
         groups = sweep.Groups(codes[self.side == "train"], len(names))
         runs = expand(SEEDS, (1e-3,), (0.01,), (strength,))
-        found = sweep.sweep(self.features, runs, CONFIG, self.folder, method=method, groups=groups, show_progress=False)
+        found = sweep.sweep(
+            self.features,
+            runs,
+            CONFIG,
+            self.folder,
+            method=method,
+            groups=groups,
+            show_progress=False,
+        )
         scores = np.concatenate([arrays["test_scores"] for _, arrays in found]).astype(float)
         y, of = self.features.y["test"], codes[self.side == "test"]
         groups = [of == code for code in np.unique(of)]
 
         def gap(*events):
-            return np.max([np.ptp([(scores[:, g & e] > 0.5).mean(1) for g in groups], axis=0) for e in events], axis=0)
+            return np.max(
+                [
+                    np.ptp([(scores[:, g & e] > 0.5).mean(1) for g in groups], axis=0)
+                    for e in events
+                ],
+                axis=0,
+            )
 
         aucs = np.array([[roc_auc_score(y[g], row[g]) for g in groups] for row in scores])
         losses = np.array([[log_loss(y[g], row[g]) for g in groups] for row in scores])
@@ -102,7 +117,8 @@ class Cohort:
     def gain(self, method, strength, attribute, measure):
         """The mean gain over ERM on paired seeds, and twice its standard error."""
         with_method, without = (
-            self.measures(name, value, attribute)[measure] for name, value in ((method, strength), ("erm", None))
+            self.measures(name, value, attribute)[measure]
+            for name, value in ((method, strength), ("erm", None))
         )
         gains = BETTER[measure] * (with_method - without)
         return gains.mean(), 2 * gains.std(ddof=1) / SEEDS**0.5
@@ -134,12 +150,19 @@ def test_equal_opportunity_is_improved_where_it_is_violated(unequal, method, str
 
 @pytest.mark.parametrize("method", TARGETS)
 @pytest.mark.parametrize("measure", ["auc", "worst_auc"])
-def test_methods_that_are_told_of_groups_without_a_disparity_do_no_harm_beyond_noise(rare, method, measure):
+def test_methods_that_are_told_of_groups_without_a_disparity_do_no_harm_beyond_noise(
+    rare, method, measure
+):
     mean, error = rare.gain(method, TARGETS[method][0], "age", measure)
     assert mean + error > -0.005, f"{measure}: {mean:+.3f} ± {error:.3f}"
 
 
 def test_averaging_and_sharpness_do_no_harm_beyond_noise(rare):
-    for method, strength in (("erm+swa", None), ("erm+swad", None), ("erm+sam", 0.05), ("group_dro+swad+sam", 0.01)):
+    for method, strength in (
+        ("erm+swa", None),
+        ("erm+swad", None),
+        ("erm+sam", 0.05),
+        ("group_dro+swad+sam", 0.01),
+    ):
         mean, error = rare.gain(method, strength, "age", "auc")
         assert mean + error > -0.01, f"{method}: {mean:+.3f} ± {error:.3f}"

@@ -10,9 +10,10 @@ from scipy.special import logit as exact_logit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
-from fairjax.errors import UserError
-from fairjax.training import postprocess, thresholds
-from fairjax.training.postprocess import POSTPROCESSORS
+from fairjax.training.postprocessing import table as postprocess
+from fairjax.training.postprocessing import thresholds
+from fairjax.training.postprocessing.table import POSTPROCESSORS
+from fairjax.utils.errors import UserError
 
 PARITIES = ("demographic_parity", "equal_opportunity", "equalized_odds")
 THEIRS = {"equal_opportunity": "true_positive_rate_parity"}
@@ -75,12 +76,19 @@ def test_thresholds_are_those_of_fairlearn(name, objective, groups, decimals):
             assert rule.gain[run] == pytest.approx(
                 correct.mean() if objective == "accuracy" else np.mean(classes), abs=1e-9
             )
-        if abs(peer._x_best - rule.rate[run]) < 1e-9:  # among equally good rates rounding decides for fairlearn
+        if (
+            abs(peer._x_best - rule.rate[run]) < 1e-9
+        ):  # among equally good rates rounding decides for fairlearn
             same_rate += 1
             np.testing.assert_allclose(
-                rates(ours[run][None], labels, codes, groups), rates(theirs[None], labels, codes, groups), atol=1e-9
+                rates(ours[run][None], labels, codes, groups),
+                rates(theirs[None], labels, codes, groups),
+                atol=1e-9,
             )
-            same_solution += [np.allclose(ours[run][codes == g], theirs[codes == g], 0, 1e-9) for g in range(groups)]
+            same_solution += [
+                np.allclose(ours[run][codes == g], theirs[codes == g], 0, 1e-9)
+                for g in range(groups)
+            ]
     # Where three points are on a line, fairlearn's rounding may keep the middle one: other thresholds, the same rates.
     assert same_rate >= 2
     assert np.mean(same_solution) > 0.6
@@ -91,7 +99,11 @@ def test_what_is_to_be_equal_is_equal_on_the_split_it_was_fitted_to(name):
     scores, labels, codes = cohort(groups=4)
     rule = postprocess.fit(name, scores, labels, codes, 4)
     selection, tpr, fpr = rates(postprocess.apply(name, rule, scores, codes), labels, codes, 4)
-    equal = {"demographic_parity": [selection], "equal_opportunity": [tpr], "equalized_odds": [fpr, tpr]}[name]
+    equal = {
+        "demographic_parity": [selection],
+        "equal_opportunity": [tpr],
+        "equalized_odds": [fpr, tpr],
+    }[name]
     np.testing.assert_allclose(equal[0], np.repeat(rule.rate[:, None], 4, 1), atol=1e-9)
     for rate in equal:
         np.testing.assert_allclose(rate, np.repeat(rate[:, :1], 4, 1), atol=1e-9)
@@ -108,7 +120,10 @@ def test_the_hull_is_that_of_a_plain_monotone_chain():
         best = {a: max(y[row, allowed[row] & (x[row] == a)]) for a in set(x[row, allowed[row]])}
         kept = []
         for point in sorted(best.items()):
-            while len(kept) > 1 and np.cross(np.subtract(kept[-1], kept[-2]), np.subtract(point, kept[-2])) >= 0:
+            while (
+                len(kept) > 1
+                and np.cross(np.subtract(kept[-1], kept[-2]), np.subtract(point, kept[-2])) >= 0
+            ):
                 kept.pop()
             kept.append(point)
         assert ours == set(kept)
@@ -129,11 +144,15 @@ def test_unknown_and_one_class_groups_get_the_pooled_rule_and_it_is_said(name):
     scores, labels, codes = cohort(groups=3)
     labels = np.where(codes == 2, 1, labels)
     rule = postprocess.fit(name, scores, labels, codes, 3)
-    pooled, third, first = (postprocess.apply(name, rule, scores, np.full_like(codes, code)) for code in (-1, 2, 0))
+    pooled, third, first = (
+        postprocess.apply(name, rule, scores, np.full_like(codes, code)) for code in (-1, 2, 0)
+    )
     np.testing.assert_array_equal(pooled, third)
     assert not np.array_equal(pooled, first)
     assert [line for line in postprocess.notes(name, rule, ["a", "b", "c"]) if ": c has" in line]
-    assert not [line for line in postprocess.notes(name, rule, ["a", "b", "c"]) if ": a has" in line]
+    assert not [
+        line for line in postprocess.notes(name, rule, ["a", "b", "c"]) if ": a has" in line
+    ]
 
 
 @pytest.mark.parametrize("name", PARITIES)
@@ -195,7 +214,9 @@ def test_temperatures_minimise_the_log_loss():
             def loss(slope, z=row[member], y=labels[member]):
                 return -(xlogy(y, expit(slope * z)) + xlogy(1 - y, expit(-slope * z))).sum()
 
-            theirs = minimize_scalar(loss, bounds=(1e-3, 50), method="bounded", options={"xatol": 1e-10}).x
+            theirs = minimize_scalar(
+                loss, bounds=(1e-3, 50), method="bounded", options={"xatol": 1e-10}
+            ).x
             assert rule.slope[run, g] == pytest.approx(theirs, rel=1e-4)
 
 
@@ -209,10 +230,14 @@ def test_a_temperature_keeps_the_order_of_scores_within_a_group():
         assert (np.diff(calibrated[0, codes == g][order]) >= 0).all()
 
 
-@pytest.mark.parametrize(("name", "flip"), [("platt", 1), ("platt", -1), ("temperature", 1), ("temperature", -1)])
+@pytest.mark.parametrize(
+    ("name", "flip"), [("platt", 1), ("platt", -1), ("temperature", 1), ("temperature", -1)]
+)
 def test_a_group_without_a_finite_optimum_is_not_given_one(name, flip):
     scores, labels, codes = cohort()
-    z = flip * (2 * labels - 1) * (1 + np.arange(labels.size) / labels.size)  # separated, the wrong way too
+    z = (
+        flip * (2 * labels - 1) * (1 + np.arange(labels.size) / labels.size)
+    )  # separated, the wrong way too
     scores = np.where(codes == 1, expit(z), scores)
     rule = postprocess.fit(name, scores, labels, codes, 3)
     assert rule.own[:, [0, 2, 3]].all()
@@ -225,7 +250,9 @@ def test_scores_stay_as_they_are_where_even_the_pooled_line_has_no_optimum():
     inverted = 1 - scores
     rule = postprocess.fit("temperature", inverted, labels, codes, 3)
     assert not rule.own.any()
-    np.testing.assert_allclose(postprocess.apply("temperature", rule, inverted, codes), inverted, rtol=1e-5)
+    np.testing.assert_allclose(
+        postprocess.apply("temperature", rule, inverted, codes), inverted, rtol=1e-5
+    )
     assert "scores unchanged" in postprocess.notes("temperature", rule, ["a", "b", "c"])[-1]
 
 
@@ -236,9 +263,13 @@ def test_draws_are_by_seed_and_happen_as_often_as_they_should():
     np.testing.assert_allclose(drawn.mean(1), probabilities[:, 0], atol=0.03)
     assert not drawn[0].any()
     assert drawn[4].all()
-    np.testing.assert_array_equal(postprocess.draw(key, probabilities[3:4], np.array([3]))[0], drawn[3])
+    np.testing.assert_array_equal(
+        postprocess.draw(key, probabilities[3:4], np.array([3]))[0], drawn[3]
+    )
     same_seed = postprocess.draw(key, probabilities[[1, 3]], np.array([7, 7]))
-    assert (same_seed[0] <= same_seed[1]).all()  # the likelier decision follows from the less likely one
+    assert (
+        same_seed[0] <= same_seed[1]
+    ).all()  # the likelier decision follows from the less likely one
 
 
 @pytest.mark.parametrize(
@@ -254,6 +285,12 @@ def test_draws_are_by_seed_and_happen_as_often_as_they_should():
 )
 def test_what_cannot_be_fitted_is_said(change, message):
     scores, labels, codes = cohort()
-    arguments = {"name": "equalized_odds", "scores_rn": scores, "labels": labels, "codes": codes, "n_groups": 3}
+    arguments = {
+        "name": "equalized_odds",
+        "scores_rn": scores,
+        "labels": labels,
+        "codes": codes,
+        "n_groups": 3,
+    }
     with pytest.raises(UserError, match=message):
         postprocess.fit(**arguments | change)

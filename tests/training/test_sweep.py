@@ -14,8 +14,6 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from fairjax.errors import UserError
-from fairjax.random import permutation, stream
 from fairjax.training import engine, sweep
 from fairjax.training.engine import RUN_MULTIPLE, plan
 from fairjax.training.heads import HEADS
@@ -24,6 +22,8 @@ from fairjax.training.objectives.losses import log_loss
 from fairjax.training.program import ProbeConfig, sample_weights
 from fairjax.training.runs import Run, expand
 from fairjax.training.sweep import Features, make_program
+from fairjax.utils.errors import UserError
+from fairjax.utils.random import permutation, stream
 
 D = 12
 SHORT = ProbeConfig(epochs=6, warmup_epochs=2, batch_size=32)
@@ -39,12 +39,17 @@ def features(n=150, m=60, seed=0):
 
     parts = {"train": part(n), "validation": part(m), "test": part(m)}
     return Features(
-        {k: v[0] for k, v in parts.items()}, {k: v[1] for k, v in parts.items()}, np.arange(n) // 2, {"data": seed}
+        {k: v[0] for k, v in parts.items()},
+        {k: v[1] for k, v in parts.items()},
+        np.arange(n) // 2,
+        {"data": seed},
     )
 
 
 def scores(swept):
-    return {run.name: row for runs, arrays in swept for run, row in zip(runs, arrays["test_scores"])}
+    return {
+        run.name: row for runs, arrays in swept for run, row in zip(runs, arrays["test_scores"])
+    }
 
 
 RUNS = expand(10, (1e-2, 3e-2), (0.0, 0.05))
@@ -65,13 +70,17 @@ def train_alone(run, config, data, seed=0):
     )
     optimizer = optax.adamw(schedule, weight_decay=run.weight_decay)
     key = jax.random.key(seed)
-    draw = jax.random.uniform(stream(key, "init", run.seed), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5)
+    draw = jax.random.uniform(
+        stream(key, "init", run.seed), (D + 1,), jnp.float32, -(D**-0.5), D**-0.5
+    )
     params = {"kernel": draw[None, None, :D], "bias": draw[None, None, D]}
     state = optimizer.init(params)
     best, best_loss, stale = params, np.inf, 0
     seed = () if config.order == "shared" else (run.seed,)
 
-    if config.resample == "patients":  # patient p's two images count as often as p is drawn from the n / 2 patients
+    if (
+        config.resample == "patients"
+    ):  # patient p's two images count as often as p is drawn from the n / 2 patients
         drawn = jax.random.randint(stream(key, "bootstrap", run.seed), (n,), 0, n // 2)[: n // 2]
         weights = weights * np.bincount(drawn, minlength=n // 2)[data.patients]
 
@@ -85,7 +94,9 @@ def train_alone(run, config, data, seed=0):
             gradient = jax.grad(loss)(params, x[batch], y[batch], weights[batch])
             updates, state = optimizer.update(gradient, state, params)
             params = optax.apply_updates(params, updates)
-        validation = loss(params, data.x["validation"], data.y["validation"], np.ones(len(data.y["validation"])))
+        validation = loss(
+            params, data.x["validation"], data.y["validation"], np.ones(len(data.y["validation"]))
+        )
         if validation < best_loss:
             best, best_loss, stale = params, validation, 0
         else:
@@ -173,7 +184,9 @@ def test_finished_chunks_are_not_trained_again_and_damaged_ones_are(tmp_path):
 def test_other_settings_are_another_sweep(tmp_path, change):
     data = features()
     first = sweep.sweep(data, RUNS[:2], SHORT, tmp_path, show_progress=False)
-    second = sweep.sweep(data, RUNS[:2], dataclasses.replace(SHORT, **change), tmp_path, show_progress=False)
+    second = sweep.sweep(
+        data, RUNS[:2], dataclasses.replace(SHORT, **change), tmp_path, show_progress=False
+    )
     third = sweep.sweep(features(seed=1), RUNS[:2], SHORT, tmp_path, show_progress=False)
     assert len({first.folder, second.folder, third.folder}) == 3
 
@@ -199,7 +212,12 @@ def test_training_reaches_what_logistic_regression_reaches(tmp_path):
 
 
 def test_bad_grids_are_refused():
-    for arguments in ((0, (1e-3,), (0.0,)), (2, (1e-3, 1e-3), (0.0,)), (2, (1e-3,), (-1.0,)), (2, (), (0.0,))):
+    for arguments in (
+        (0, (1e-3,), (0.0,)),
+        (2, (1e-3, 1e-3), (0.0,)),
+        (2, (1e-3,), (-1.0,)),
+        (2, (), (0.0,)),
+    ):
         with pytest.raises(UserError, match="distinct numbers"):
             expand(*arguments)
     with pytest.raises(UserError, match="training.order"):
@@ -219,11 +237,17 @@ np.save(Path({out!r}) / "scores.npy", np.stack([scores(swept)[run.name] for run 
 
 def test_eight_devices_give_the_scores_of_one(tmp_path):
     script = DEVICES.format(tests=os.path.dirname(__file__), out=str(tmp_path))
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
     subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=300)
     one = scores(sweep.sweep(features(), RUNS, SHORT, tmp_path / "one", show_progress=False))
     np.testing.assert_allclose(
-        np.load(tmp_path / "scores.npy"), np.stack([one[run.name] for run in RUNS]), rtol=1e-6, atol=1e-7
+        np.load(tmp_path / "scores.npy"),
+        np.stack([one[run.name] for run in RUNS]),
+        rtol=1e-6,
+        atol=1e-7,
     )
 
 
@@ -239,7 +263,9 @@ def test_a_killed_sweep_resumes_to_the_same_bits(tmp_path, monkeypatch):
     script = KILLED.format(tests=os.path.dirname(__file__), out=str(tmp_path / "killed"))
     process = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 120
-    while not list(Path(tmp_path / "killed").glob("*/chunk-*.json")) and time.monotonic() < deadline:
+    while (
+        not list(Path(tmp_path / "killed").glob("*/chunk-*.json")) and time.monotonic() < deadline
+    ):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -247,6 +273,10 @@ def test_a_killed_sweep_resumes_to_the_same_bits(tmp_path, monkeypatch):
     assert 1 <= finished <= 2
     monkeypatch.setattr(engine, "LARGEST_CHUNK", 16)
     config = ProbeConfig(epochs=300, batch_size=16)
-    resumed = scores(sweep.sweep(features(), RUNS, config, tmp_path / "killed", show_progress=False))
-    undisturbed = scores(sweep.sweep(features(), RUNS, config, tmp_path / "whole", show_progress=False))
+    resumed = scores(
+        sweep.sweep(features(), RUNS, config, tmp_path / "killed", show_progress=False)
+    )
+    undisturbed = scores(
+        sweep.sweep(features(), RUNS, config, tmp_path / "whole", show_progress=False)
+    )
     assert all((resumed[name] == undisturbed[name]).all() for name in undisturbed)

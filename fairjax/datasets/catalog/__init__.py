@@ -6,10 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fairjax.datasets import assemble, synthetic, table
-from fairjax.datasets.catalog import dermoscopy, fundus, magnetic_resonance, radiography, tomography, ultrasound
+from fairjax.datasets.catalog import (
+    dermoscopy,
+    fundus,
+    magnetic_resonance,
+    radiography,
+    tomography,
+    ultrasound,
+)
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.spec import Spec
-from fairjax.errors import lookup
+from fairjax.utils.errors import lookup
 
 SPECS: Mapping[str, Spec] = {
     **radiography.SPECS,
@@ -35,10 +42,16 @@ def canonical_name(name: str) -> str:
       UserError: there is no such dataset; the nearest name is given.
     """
     written = name.lower().replace("-", "_")
-    return lookup("dataset", written if written in names() else name, {known: known for known in names()})
+    return lookup(
+        "dataset", written if written in names() else name, {known: known for known in names()}
+    )
 
 
 def load(name: str, root: str | None = None, **options: Any) -> Dataset:
     """See `fairjax.datasets.load`."""
     name = canonical_name(name)
-    return LOADERS[name](root, **options) if name in LOADERS else assemble.dataset(name, SPECS[name], root, **options)
+    return (
+        LOADERS[name](root, **options)
+        if name in LOADERS
+        else assemble.dataset(name, SPECS[name], root, **options)
+    )

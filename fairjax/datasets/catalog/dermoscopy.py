@@ -49,7 +49,8 @@ SPECS: Mapping[str, Spec] = {
         task="segmentation",
         masks=(
             MaskFile(
-                ("HAM10000_segmentations_lesion_tschandl/{image_id}_segmentation.png",), classes={"lesion": NONZERO}
+                ("HAM10000_segmentations_lesion_tschandl/{image_id}_segmentation.png",),
+                classes={"lesion": NONZERO},
             ),
         ),
         citation=HAM10000.citation + "; masks: Tschandl et al., Nature Medicine 2020",

@@ -19,7 +19,13 @@ NPZ = ("{filename}", *(f"{part}/{{filename}}" for part in PARTS))
 
 # FairSeg tells people by codes in its arrays, and in words in tables made of them.
 CODED_SEX = {"0": "female", "1": "male", **SEX, "Female": "female", "Male": "male"}
-CODED_RACE = {"0": "asian", "1": "black", "2": "white", **RACE, **{name.capitalize(): name for name in RACE}}
+CODED_RACE = {
+    "0": "asian",
+    "1": "black",
+    "2": "white",
+    **RACE,
+    **{name.capitalize(): name for name in RACE},
+}
 CODED_LANGUAGE = {"0": "english", "1": "spanish", "2": "other", **LANGUAGE}
 CODED_LANGUAGE |= {name.capitalize(): name for name in LANGUAGE}
 FAIRSEG_FIELDS = {name: name for name in ("age", "race", "gender", "language")}
@@ -33,7 +39,10 @@ SPECS: Mapping[str, Spec] = {
             Stack(
                 {
                     eye: Table(
-                        tuple(f"ClinicalData/patient_data_{eye.lower()}{end}" for end in (".xlsx", ".csv")),
+                        tuple(
+                            f"ClinicalData/patient_data_{eye.lower()}{end}"
+                            for end in (".xlsx", ".csv")
+                        ),
                         header_rows=3,
                         rows={"ID": r"#\d+"},
                     )
@@ -161,7 +170,12 @@ SPECS: Mapping[str, Spec] = {
             "language": Groups("language", CODED_LANGUAGE, missing=("-1", "unknown", "Unknown")),
         },
         patient="file",
-        masks=(MaskFile(("{file}", *(f"{part}/{{file}}" for part in PARTS)), classes={"rim": (-1,), "cup": (-2,)}),),
+        masks=(
+            MaskFile(
+                ("{file}", *(f"{part}/{{file}}" for part in PARTS)),
+                classes={"rim": (-1,), "cup": (-2,)},
+            ),
+        ),
         mask_values=functools.partial(ArrayMasks, keys=("disc_cup_borders",)),
         citation="Tian et al., FairSeg: a large-scale medical image segmentation dataset for fairness learning, "
         "ICLR 2024",

@@ -64,7 +64,11 @@ SPECS: Mapping[str, Spec] = {
         ),
         pixels=VolumeImages,
         label=Label(
-            "Group", "Alzheimer's disease (mild cognitive impairment is left out)", ("AD",), ("CN",), drop=("MCI",)
+            "Group",
+            "Alzheimer's disease (mild cognitive impairment is left out)",
+            ("AD",),
+            ("CN",),
+            drop=("MCI",),
         ),
         attributes={"sex": Groups("Sex", SEX_LETTERS), "age": Bins("Age")},
         patient="Subject",
@@ -84,7 +88,8 @@ SPECS: Mapping[str, Spec] = {
         modality="brain MRI",
         dimensions="3D",
         source=Stack(
-            {cohort: Table((f"{cohort}_Basic_Demographics.csv",)) for cohort in CANDI_COHORTS}, column="cohort"
+            {cohort: Table((f"{cohort}_Basic_Demographics.csv",)) for cohort in CANDI_COHORTS},
+            column="cohort",
         ),
         image=("{Subject}/{Subject}_procimg.nii.gz", "{cohort}/{Subject}/{Subject}_procimg.nii.gz"),
         pixels=VolumeImages,
@@ -96,7 +101,8 @@ SPECS: Mapping[str, Spec] = {
         patient="Subject",
         masks=(
             MaskFile(
-                ("{Subject}/{Subject}_seg.nii.gz", "{cohort}/{Subject}/{Subject}_seg.nii.gz"), classes=_both_sides()
+                ("{Subject}/{Subject}_seg.nii.gz", "{cohort}/{Subject}/{Subject}_seg.nii.gz"),
+                classes=_both_sides(),
             ),
         ),
         mask_values=VolumeMasks,
@@ -124,7 +130,10 @@ SPECS: Mapping[str, Spec] = {
             MaskFile(
                 ("masks/{new_file_name}.mha",),
                 classes={
-                    "vertebrae": (*range(1, 26), *range(101, 126)),  # those above 100 are seen in part
+                    "vertebrae": (
+                        *range(1, 26),
+                        *range(101, 126),
+                    ),  # those above 100 are seen in part
                     "discs": tuple(range(201, 226)),
                     "canal": (100,),
                 },

@@ -10,7 +10,15 @@ from fairjax.datasets.sources import Derive, FirstKnown, Join, Table
 from fairjax.datasets.spec import MaskFile, Spec
 
 # Parts of the race as written; a text is of the first that it contains, so that `White, Hispanic` is white.
-RACE_PARTS = ("Asian", "Black", "Hispanic", "Native", "Pacific Islander", "American Indian", "Other")
+RACE_PARTS = (
+    "Asian",
+    "Black",
+    "Hispanic",
+    "Native",
+    "Pacific Islander",
+    "American Indian",
+    "Other",
+)
 MIMIC_RACE_PARTS = (
     "ASIAN",
     "BLACK",
@@ -36,7 +44,9 @@ SPECS: Mapping[str, Spec] = {
             needed=False,
         ),
         image=("{Path}",),
-        label=Label("No Finding", "no finding (blank and uncertain: not positive)", ("1",), ("0", "-1", "")),
+        label=Label(
+            "No Finding", "no finding (blank and uncertain: not positive)", ("1",), ("0", "-1", "")
+        ),
         attributes={
             "sex": Groups("Sex", {"Female": "female", "Male": "male"}, missing=("Unknown",)),
             "age": Bins("Age"),
@@ -76,7 +86,12 @@ SPECS: Mapping[str, Spec] = {
                     on={"subject_id": "subject_id"},
                     brings=("gender", "anchor_age"),
                 ),
-                FirstKnown(Table(("admissions.csv",)), by="subject_id", column="race", missing=MIMIC_RACE_MISSING),
+                FirstKnown(
+                    Table(("admissions.csv",)),
+                    by="subject_id",
+                    column="race",
+                    missing=MIMIC_RACE_MISSING,
+                ),
                 on={"subject_id": "subject_id"},
                 brings=("race",),
             ),
@@ -86,7 +101,9 @@ SPECS: Mapping[str, Spec] = {
             "files/p{folder}/p{subject_id}/s{study_id}/{dicom_id}.jpg",
             "files/p{folder}/p{subject_id}/s{study_id}/{dicom_id}.dcm",
         ),
-        label=Label("No Finding", "no finding (blank and uncertain: not positive)", ("1",), ("0", "-1", "")),
+        label=Label(
+            "No Finding", "no finding (blank and uncertain: not positive)", ("1",), ("0", "-1", "")
+        ),
         attributes={
             "sex": Groups("gender", SEX_LETTERS),
             "age": Bins("anchor_age"),

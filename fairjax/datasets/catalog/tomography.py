@@ -10,7 +10,10 @@ from fairjax.datasets.rules import Bins, Groups, Label
 from fairjax.datasets.sources import Derive, Table
 from fairjax.datasets.spec import MaskFile, Spec
 
-ABDOMEN = (-160.0, 240.0)  # Hounsfield units: the soft-tissue window of radiology, 400 wide about 40
+ABDOMEN = (
+    -160.0,
+    240.0,
+)  # Hounsfield units: the soft-tissue window of radiology, 400 wide about 40
 
 SPECS: Mapping[str, Spec] = {
     "covid_ct_md": Spec(
@@ -28,7 +31,12 @@ SPECS: Mapping[str, Spec] = {
             "{cases} Cases/{Folder}.nii.gz",
         ),
         pixels=functools.partial(VolumeImages, window=(-1250.0, 250.0)),
-        label=Label("Diagnosis", "pneumonia: COVID-19 or community-acquired", ("COVID-19", "CAP"), ("Normal",)),
+        label=Label(
+            "Diagnosis",
+            "pneumonia: COVID-19 or community-acquired",
+            ("COVID-19", "CAP"),
+            ("Normal",),
+        ),
         attributes={
             "sex": Groups("Patient Gender", SEX_LETTERS),
             "age": Bins("Patient Age", pattern=YEARS),
@@ -60,7 +68,9 @@ SPECS: Mapping[str, Spec] = {
         ),
         pixels=functools.partial(VolumeImages, window=ABDOMEN),
         attributes={
-            "sex": Groups("gender", SEX, rare={"transgender_male_to_female": "transgender male to female"}),
+            "sex": Groups(
+                "gender", SEX, rare={"transgender_male_to_female": "transgender male to female"}
+            ),
             "age": Bins("age_at_nephrectomy"),
         },
         patient="case_id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 def optional(module: str, package: str, what: str) -> Any:

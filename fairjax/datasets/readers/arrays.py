@@ -13,7 +13,14 @@ from jaxtyping import Shaped, UInt8
 
 from fairjax.datasets.files import inside, split_fragment
 from fairjax.datasets.readers import optional
-from fairjax.datasets.readers.pixels import MAX_VALUES, Window, check_finite, check_size, to_rgb, to_uint8
+from fairjax.datasets.readers.pixels import (
+    MAX_VALUES,
+    Window,
+    check_finite,
+    check_size,
+    to_rgb,
+    to_uint8,
+)
 
 NPY = ".npy"
 
@@ -34,7 +41,9 @@ class ArrayImages:
 
     def __call__(self, image: str) -> UInt8[np.ndarray, "h w 3"]:
         """Reads one array; raises OSError or ValueError on a file that is damaged, too large or without it."""
-        return to_rgb(to_uint8(read_member(inside(self.root, image), self.keys), self.window), image)
+        return to_rgb(
+            to_uint8(read_member(inside(self.root, image), self.keys), self.window), image
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +107,11 @@ def read_member(path: str, keys: Sequence[str]) -> Shaped[np.ndarray, "*s"]:
 def _read_npy(member: Any, what: str) -> Shaped[np.ndarray, "*s"]:
     """Reads as many bytes as the array's own header claims, once that is known to fit."""
     version = np.lib.format.read_magic(member)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
     shape, fortran, dtype = read_header(member)
     if dtype.hasobject:
         raise ValueError(f"{what} holds Python objects, which are never read")

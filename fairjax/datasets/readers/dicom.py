@@ -10,7 +10,14 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from fairjax.datasets.readers import optional
-from fairjax.datasets.readers.pixels import MAX_VALUES, Window, check_finite, check_size, to_rgb, to_uint8
+from fairjax.datasets.readers.pixels import (
+    MAX_VALUES,
+    Window,
+    check_finite,
+    check_size,
+    to_rgb,
+    to_uint8,
+)
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 MOST_INFLATED = 1032  # times its size, that a deflated stream can grow
@@ -32,7 +39,10 @@ def read_image(path: str, frame: int | None, window: Window | None) -> UInt8[np.
     """
     header = _header(path)
     values = _values(header, path)
-    colours = int(header.get("SamplesPerPixel", 1)) > 1 or header.PhotometricInterpretation == "PALETTE COLOR"
+    colours = (
+        int(header.get("SamplesPerPixel", 1)) > 1
+        or header.PhotometricInterpretation == "PALETTE COLOR"
+    )
     frames = values if values.ndim > 2 + colours else values[None]
     if frame is None and len(frames) > 1:
         raise ValueError(f"{path} has {len(frames)} frames; name one as {Path(path).name}#0")
@@ -81,7 +91,9 @@ def read_series(path: str) -> tuple[Float[np.ndarray, "x y z"], Float[np.ndarray
     order, affine = _geometry(headers, path)
     slices = [_values(headers[i], paths[i]).astype(np.float32) for i in order]
     if len({values.shape for values in slices}) > 1:
-        raise ValueError(f"{path} holds slices of {len({values.shape for values in slices})} shapes")
+        raise ValueError(
+            f"{path} holds slices of {len({values.shape for values in slices})} shapes"
+        )
     zyx = np.concatenate([values if values.ndim == 3 else values[None] for values in slices])
     check_finite(zyx, path)
     return zyx.transpose(2, 1, 0), affine
@@ -112,7 +124,10 @@ def _header(path: str, pixels: bool = True) -> Any:
     pydicom = optional("pydicom", "pydicom", "a DICOM file")
     try:
         meta = pydicom.filereader.read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") == DEFLATED and os.path.getsize(path) * MOST_INFLATED > MAX_VALUES:
+        if (
+            meta.get("TransferSyntaxUID") == DEFLATED
+            and os.path.getsize(path) * MOST_INFLATED > MAX_VALUES
+        ):
             raise ValueError(f"{path} is deflated, and could become more than is read")
         header = pydicom.dcmread(path, stop_before_pixels=not pixels)
     except pydicom.errors.InvalidDicomError as error:
@@ -146,7 +161,10 @@ def _values(header: Any, path: str) -> Shaped[np.ndarray, "*s"]:
 def _window(header: Any, values: Float[np.ndarray, "h w"]) -> Window:
     """The file's first window, else the range of its values."""
     center, width = (header.get(name) for name in ("WindowCenter", "WindowWidth"))
-    center, width = (value[0] if hasattr(value, "__getitem__") and len(value) else value for value in (center, width))
+    center, width = (
+        value[0] if hasattr(value, "__getitem__") and len(value) else value
+        for value in (center, width)
+    )
     if center is not None and width is not None and float(width) > 0:
         return float(center) - float(width) / 2, float(center) + float(width) / 2
     low, high = float(values.min()), float(values.max())
@@ -169,7 +187,9 @@ def _geometry(headers: list[Any], path: str) -> tuple[list[int], Float[np.ndarra
         raise ValueError(f"{path} holds several slices at one position; keep one series")
     row_mm, column_mm = (float(v) for v in first.PixelSpacing)
     affine = np.eye(4)
-    affine[:3, :3] = np.stack([along_row * column_mm, along_column * row_mm, normal * thickness], axis=1)
+    affine[:3, :3] = np.stack(
+        [along_row * column_mm, along_column * row_mm, normal * thickness], axis=1
+    )
     affine[:3, 3] = positions[order[0]]
     return order, LPS_TO_RAS @ affine
 

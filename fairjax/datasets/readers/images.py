@@ -12,7 +12,16 @@ from fairjax.datasets.files import inside, split_fragment
 from fairjax.datasets.readers import dicom
 from fairjax.datasets.readers.pixels import Window, check_size, to_uint8
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP", "JPEG2000")  # no format that runs programs
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "TIFF",
+    "BMP",
+    "GIF",
+    "PPM",
+    "WEBP",
+    "JPEG2000",
+)  # no format that runs programs
 DICOM = (".dcm", ".dicom")
 
 
@@ -43,7 +52,9 @@ class ImageFiles:
           OSError, ValueError: the file is damaged, or outside the root.
         """
         path, _ = split_fragment(image)
-        return dicom.pixel_spacing(inside(self.root, path)) if path.lower().endswith(DICOM) else None
+        return (
+            dicom.pixel_spacing(inside(self.root, path)) if path.lower().endswith(DICOM) else None
+        )
 
     def picture(self, image: str) -> Image.Image:
         """The same as a picture of Pillow's, for what works on such: an array on the way would be copied twice."""
@@ -51,7 +62,9 @@ class ImageFiles:
         if path.lower().endswith(DICOM):
             return Image.fromarray(dicom.read_image(inside(self.root, path), frame, self.window))
         with _opened(self.root, image) as upright:
-            ImageOps.exif_transpose(upright, in_place=True)  # a copy of the pixels only where they must be turned
+            ImageOps.exif_transpose(
+                upright, in_place=True
+            )  # a copy of the pixels only where they must be turned
             upright.load()
         if upright.mode.startswith("I"):
             upright = Image.fromarray(to_uint8(np.asarray(upright).astype(np.float32), (0, 65535)))

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
-MAX_PIXELS = 2**27  # of one image: what a scanner or a whole-field camera makes, and not what fills the memory
+MAX_PIXELS = (
+    2**27
+)  # of one image: what a scanner or a whole-field camera makes, and not what fills the memory
 MAX_VALUES = 2**29  # of one volume or array: 512 × 512 × 2,048
 PERCENTILES = (0.5, 99.5)  # of a volume without units, that become black and white
 
@@ -23,7 +25,9 @@ def check_size(shape: Sequence[int], what: str, limit: int = MAX_PIXELS) -> None
     """
     n = math.prod(int(size) for size in shape)
     if not 0 < n <= limit:
-        raise ValueError(f"{what} has shape {tuple(map(int, shape))}: {n} values, where 1 to {limit} are read")
+        raise ValueError(
+            f"{what} has shape {tuple(map(int, shape))}: {n} values, where 1 to {limit} are read"
+        )
 
 
 def check_finite(values: Shaped[np.ndarray, "*s"], what: str) -> None:
@@ -33,10 +37,14 @@ def check_finite(values: Shaped[np.ndarray, "*s"], what: str) -> None:
       ValueError: says how many there are.
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ValueError(f"{what} holds {np.count_nonzero(~np.isfinite(values))} values that are no numbers")
+        raise ValueError(
+            f"{what} holds {np.count_nonzero(~np.isfinite(values))} values that are no numbers"
+        )
 
 
-def to_uint8(values: Shaped[np.ndarray, "*s"], window: Window | None = None) -> UInt8[np.ndarray, "*s"]:
+def to_uint8(
+    values: Shaped[np.ndarray, "*s"], window: Window | None = None
+) -> UInt8[np.ndarray, "*s"]:
     """Maps values linearly to 0 … 255.
 
     Args:
@@ -61,7 +69,9 @@ def _full_range(values: Shaped[np.ndarray, "*s"]) -> Window:
         return 0, 1
     if values.dtype.kind == "u":
         return 0, float(np.iinfo(values.dtype).max)
-    raise ValueError(f"values of type {values.dtype} have no range of their own; the dataset must tell a window")
+    raise ValueError(
+        f"values of type {values.dtype} have no range of their own; the dataset must tell a window"
+    )
 
 
 def spread(values: Float[np.ndarray, "*s"]) -> Window:

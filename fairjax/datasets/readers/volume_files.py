@@ -15,7 +15,15 @@ from jaxtyping import Float, Shaped, UInt8
 from fairjax.datasets.files import inside, split_fragment
 from fairjax.datasets.masks import Masks
 from fairjax.datasets.readers import dicom, optional
-from fairjax.datasets.readers.pixels import MAX_VALUES, Window, check_finite, check_size, spread, to_rgb, to_uint8
+from fairjax.datasets.readers.pixels import (
+    MAX_VALUES,
+    Window,
+    check_finite,
+    check_size,
+    spread,
+    to_rgb,
+    to_uint8,
+)
 from fairjax.datasets.volumes import AXES, Volume, resample, resampled_shape, slice_of
 
 NIFTI, METAIMAGE = (".nii", ".nii.gz"), (".mha",)
@@ -60,7 +68,9 @@ class VolumeImages:
     def pixel_spacing(self, image: str) -> tuple[float, float]:
         """Edges (y, x) in mm of the pixels of a volume's slices, from its header alone; raises as `volume` does."""
         path, _ = split_fragment(image)
-        told = self.spacing or _RECENT_SPACING.get(self.root, path, lambda p: volume_shape(inside(self.root, p))[1])
+        told = self.spacing or _RECENT_SPACING.get(
+            self.root, path, lambda p: volume_shape(inside(self.root, p))[1]
+        )
         y, x = (edge for number, edge in enumerate(told) if number != AXES[self.axis])
         return y, x
 
@@ -78,7 +88,10 @@ class VolumeImages:
         path, index = split_fragment(image)
         if index is None:
             raise ValueError(f"{image} is a volume; name a slice as {image}#0")
-        return to_rgb(np.ascontiguousarray(slice_of(_RECENT.get(self, path, self.shown), index, self.axis)), image)
+        return to_rgb(
+            np.ascontiguousarray(slice_of(_RECENT.get(self, path, self.shown), index, self.axis)),
+            image,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,10 +167,14 @@ def _ras(of_axes, axes: Float[np.ndarray, "3 2"]) -> tuple:
     return tuple(ordered[axis] for axis in (2, 1, 0))
 
 
-def _spacing(affine: Float[np.ndarray, "4 4"], axes: Float[np.ndarray, "3 2"]) -> tuple[float, float, float]:
+def _spacing(
+    affine: Float[np.ndarray, "4 4"], axes: Float[np.ndarray, "3 2"]
+) -> tuple[float, float, float]:
     edges = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     if not np.isfinite(edges).all() or edges.min() <= 0 or np.isnan(axes).any():
-        raise ValueError(f"the volume tells no orientation or spacing: its affine is {affine.tolist()}")
+        raise ValueError(
+            f"the volume tells no orientation or spacing: its affine is {affine.tolist()}"
+        )
     return _ras((float(edge) for edge in edges), axes)
 
 
@@ -169,7 +186,11 @@ def _read_nifti(path: str) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.ndarra
     image = _nifti(path)
     stored = image.dataobj
     as_stored = (stored.slope, stored.inter) == (1, 0)  # then labels stay whole numbers
-    values = np.asanyarray(stored) if as_stored else image.get_fdata(dtype=np.float32, caching="unchanged")
+    values = (
+        np.asanyarray(stored)
+        if as_stored
+        else image.get_fdata(dtype=np.float32, caching="unchanged")
+    )
     return np.asarray(values.reshape(image.shape[:3])), image.affine
 
 
@@ -218,7 +239,9 @@ def _metaimage(path: str):
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ValueError(f"{path} is no MetaImage, or is damaged ({str(error).splitlines()[-1]})") from None
+        raise ValueError(
+            f"{path} is no MetaImage, or is damaged ({str(error).splitlines()[-1]})"
+        ) from None
     if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
         raise ValueError(f"{path} has {reader.GetDimension()} dimensions, which is no volume")
     check_size(reader.GetSize(), path, MAX_VALUES)
@@ -242,7 +265,9 @@ def _kind(path: str) -> tuple[Callable, Callable]:
         return _read_nifti, _nifti_shape
     if name.endswith(METAIMAGE):
         return _read_metaimage, _metaimage_shape
-    raise ValueError(f"{path} is no volume that can be read: give .nii, .nii.gz, .mha, or a folder of .dcm")
+    raise ValueError(
+        f"{path} is no volume that can be read: give .nii, .nii.gz, .mha, or a folder of .dcm"
+    )
 
 
 class _Recent:

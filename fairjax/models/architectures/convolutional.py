@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from fairjax.errors import UserError
 from fairjax.models.architectures.transformer import check_positive
+from fairjax.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,17 +16,25 @@ class ConvNetConfig:
     layers: tuple[int, ...]  # blocks of each stage
     in_channels: int = 3
     batch_norm_eps: float = 1e-5
-    fixed_grid: int | None = None  # side of the feature grid that the original's pooling window needs; None: any
-    projection: tuple[int, ...] = ()  # widths of linear layers after the average, with ReLU between them
+    fixed_grid: int | None = (
+        None  # side of the feature grid that the original's pooling window needs; None: any
+    )
+    projection: tuple[
+        int, ...
+    ] = ()  # widths of linear layers after the average, with ReLU between them
     normalize: bool = False  # whether the projected feature has length 1
     probe: str = "pooled"  # which feature is linear-probed: "pooled" or "projected"
 
     def __post_init__(self):
         check_positive(self, "image_size", "in_channels")
         if min(self.layers, default=0) < 1:
-            raise UserError(f"architecture: layers is {self.layers}, but must be the blocks of each stage")
+            raise UserError(
+                f"architecture: layers is {self.layers}, but must be the blocks of each stage"
+            )
         if min((1, *self.projection)) < 1:
-            raise UserError(f"architecture: projection is {self.projection}, but widths must be at least 1")
+            raise UserError(
+                f"architecture: projection is {self.projection}, but widths must be at least 1"
+            )
 
     @property
     def width_out(self) -> int:
@@ -36,14 +44,18 @@ class ConvNetConfig:
     @property
     def probe_width(self) -> int:
         """Width of the feature that is linear-probed."""
-        return (self.width_out, *self.projection)[-1] if self.probe == "projected" else self.width_out
+        return (
+            (self.width_out, *self.projection)[-1] if self.probe == "projected" else self.width_out
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResNetConfig(ConvNetConfig):
     """ResNet as torchvision has it: from the second on, each stage halves the grid and doubles the width."""
 
-    block: str = "basic"  # a key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
+    block: str = (
+        "basic"  # a key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
+    )
     width: int = 64  # of the first stage
     stem_width: int = 64
 

@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from fairjax.errors import UserError, did_you_mean
+from fairjax.utils.errors import UserError, did_you_mean
 
 Architecture = TypeVar("Architecture")  # or any other frozen dataclass of plain values
 
 
-def from_dict(cls: type[Architecture], values: Mapping[str, Any], where: str = "architecture") -> Architecture:
+def from_dict(
+    cls: type[Architecture], values: Mapping[str, Any], where: str = "architecture"
+) -> Architecture:
     """Builds a configuration (of any dataclass here) from JSON values, checking names and types.
 
     Raises:
@@ -19,7 +21,11 @@ def from_dict(cls: type[Architecture], values: Mapping[str, Any], where: str = "
     """
     types = get_type_hints(cls)
     required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}  # type: ignore[arg-type]
-    faults = [f"{where}.{name} is unknown{did_you_mean(name, types)}" for name in values if name not in types]
+    faults = [
+        f"{where}.{name} is unknown{did_you_mean(name, types)}"
+        for name in values
+        if name not in types
+    ]
     faults += [f"{where}.{name} is missing" for name in sorted(required - set(values))]
     built: dict[str, Any] = {}
     for name, kind in types.items():
@@ -34,7 +40,9 @@ def from_dict(cls: type[Architecture], values: Mapping[str, Any], where: str = "
             continue
         built[name] = tuple(value) if isinstance(value, list) else value
         if not _fits(built[name], kind):
-            faults.append(f"{where}.{name} must be {getattr(kind, '__name__', kind)}, not {value!r}")
+            faults.append(
+                f"{where}.{name} must be {getattr(kind, '__name__', kind)}, not {value!r}"
+            )
     if faults:
         raise UserError("; ".join(faults))
     return cls(**built)

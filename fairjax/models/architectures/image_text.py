@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.architectures.swin import SwinConfig
 from fairjax.models.architectures.text import BERTConfig, CLIPTextConfig
 from fairjax.models.architectures.transformer import ViTConfig
+from fairjax.utils.errors import UserError, lookup
 
 # What can be linear-probed, and the method that computes it.
 PROBES = {"projected": "encode_image", "pooled": "pool_image"}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from fairjax.errors import UserError, lookup
 from fairjax.models.architectures.tinyvit import TinyViTConfig
 from fairjax.models.architectures.transformer import check_positive
+from fairjax.utils.errors import UserError, lookup
 
 UPSCALES = ("input", "direct")
-SPACES = {"logits": 0.0, "probabilities": 0.5}  # in what a mask is enlarged, and above which value it is foreground
+SPACES = {
+    "logits": 0.0,
+    "probabilities": 0.5,
+}  # in what a mask is enlarged, and above which value it is foreground
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,15 +33,31 @@ class SAMViTConfig:
     abs_pos: bool = True  # whether there is a position embedding, besides the relative ones
     neck_dim: int | None = 256  # None: the blocks' features are the output
     neck_norm_eps: float = 1e-6
-    adapter_ratio: float | None = None  # hidden / width of SAM-Med2D's adapters beside the MLPs; None: there are none
+    adapter_ratio: float | None = (
+        None  # hidden / width of SAM-Med2D's adapters beside the MLPs; None: there are none
+    )
     adapter_norm_eps: float = 1e-5
 
     def __post_init__(self):
-        check_positive(self, "image_size", "width", "depth", "heads", "window", "patch_size", "in_channels", "grid")
+        check_positive(
+            self,
+            "image_size",
+            "width",
+            "depth",
+            "heads",
+            "window",
+            "patch_size",
+            "in_channels",
+            "grid",
+        )
         if self.width % self.heads:
-            raise UserError(f"architecture: width {self.width} is not divisible by {self.heads} heads")
+            raise UserError(
+                f"architecture: width {self.width} is not divisible by {self.heads} heads"
+            )
         if self.adapter_ratio is not None and self.grid % 2:
-            raise UserError(f"architecture: adapters need an even grid, not {self.grid} × {self.grid} patches")
+            raise UserError(
+                f"architecture: adapters need an even grid, not {self.grid} × {self.grid} patches"
+            )
 
     @property
     def grid(self) -> int:
@@ -59,7 +78,9 @@ class HieraConfig:
     width: int  # of the first stage; it doubles, as the heads do, from stage to stage
     heads: int  # of the first stage
     depths: tuple[int, ...]  # blocks per stage
-    windows: tuple[int, ...]  # side of a window per stage, in tokens; a stage's first block has that of the one before
+    windows: tuple[
+        int, ...
+    ]  # side of a window per stage, in tokens; a stage's first block has that of the one before
     global_blocks: tuple[int, ...]  # which blocks attend to the whole grid
     background_grid: tuple[int, ...]  # sides of the position embedding that is resized to the grid
     pooled_stages: int = 3  # after how many of the stages the grid is halved
@@ -69,16 +90,25 @@ class HieraConfig:
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-6
     neck_dim: int = 256
-    top_down_levels: tuple[int, ...] = (2, 3)  # levels of the pyramid that pass features to the next finer one
+    top_down_levels: tuple[int, ...] = (
+        2,
+        3,
+    )  # levels of the pyramid that pass features to the next finer one
 
     def __post_init__(self):
         check_positive(self, "image_size", "width", "heads", "patch_kernel", "patch_stride")
         if len(self.depths) != len(self.windows) or len(self.depths) < 3:
-            raise UserError(f"architecture: {len(self.depths)} depths, {len(self.windows)} windows; give one per stage")
+            raise UserError(
+                f"architecture: {len(self.depths)} depths, {len(self.windows)} windows; give one per stage"
+            )
         if self.width % self.heads:
-            raise UserError(f"architecture: width {self.width} is not divisible by {self.heads} heads")
+            raise UserError(
+                f"architecture: width {self.width} is not divisible by {self.heads} heads"
+            )
         if (self.image_size // self.patch_stride) % self.windows[0]:
-            raise UserError(f"architecture: the grid of {self.image_size} pixels is not one of whole windows")
+            raise UserError(
+                f"architecture: the grid of {self.image_size} pixels is not one of whole windows"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,20 +128,30 @@ class MaskDecoderConfig:
     iou_sigmoid: bool = False
     object_score: bool = False  # whether a token says if the object is there at all (SAM 2)
     skips: bool = False  # whether finer features of the encoder enter the upscaling (SAM 2)
-    boxes_first: bool = False  # order of tokens: corners, then points (SAM 2), or points, then corners
-    always_pad: bool = False  # whether a padding token ends every prompt (SAM 2), or those without a box
+    boxes_first: bool = (
+        False  # order of tokens: corners, then points (SAM 2), or points, then corners
+    )
+    always_pad: bool = (
+        False  # whether a padding token ends every prompt (SAM 2), or those without a box
+    )
     # Of masks 0 … n_multimask, mask 0 is for prompts that are not ambiguous. The model's own inference chooses between
     # the others by their predicted IoU or, where this is False, takes mask 0.
     multimask: bool = True
     # Mask 0 is replaced by the best other one where its stability is below the threshold: (delta, threshold).
     stability: tuple[float, ...] | None = None
-    upscale: str = "input"  # of UPSCALES: low resolution → input → original, or straight to the original size
+    upscale: str = (
+        "input"  # of UPSCALES: low resolution → input → original, or straight to the original size
+    )
     mask_space: str = "logits"  # of SPACES
 
     def __post_init__(self):
-        check_positive(self, "width", "depth", "heads", "mlp_dim", "downsample", "mask_channels", "iou_depth")
+        check_positive(
+            self, "width", "depth", "heads", "mlp_dim", "downsample", "mask_channels", "iou_depth"
+        )
         if self.width % (self.downsample * self.heads) or self.width % 8 or self.mask_channels % 4:
-            raise UserError(f"architecture: decoder width {self.width} does not fit {self.heads} heads")
+            raise UserError(
+                f"architecture: decoder width {self.width} does not fit {self.heads} heads"
+            )
         lookup("upscaling", self.upscale, dict.fromkeys(UPSCALES))
         lookup("mask space", self.mask_space, SPACES)
 
@@ -125,7 +165,9 @@ class PromptedConfig:
 
     def __post_init__(self):
         if self.encoder.neck_dim != self.decoder.width:
-            raise UserError(f"architecture: neck_dim {self.encoder.neck_dim} is not decoder.width {self.decoder.width}")
+            raise UserError(
+                f"architecture: neck_dim {self.encoder.neck_dim} is not decoder.width {self.decoder.width}"
+            )
 
     @property
     def image_size(self) -> int:

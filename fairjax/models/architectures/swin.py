@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from fairjax.errors import UserError
 from fairjax.models.architectures.transformer import check_positive
+from fairjax.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,9 @@ class SwinConfig:
     def __post_init__(self):
         check_positive(self, "image_size", "patch_size", "embed_dim", "window", "in_channels")
         if len(self.depths) != len(self.heads) or not self.depths:
-            raise UserError(f"architecture: depths {self.depths} and heads {self.heads} differ in the number of stages")
+            raise UserError(
+                f"architecture: depths {self.depths} and heads {self.heads} differ in the number of stages"
+            )
         for width, heads in zip(self.widths, self.heads):
             if heads < 1 or width % heads:
                 raise UserError(f"architecture: width {width} is not divisible by {heads} heads")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from fairjax.errors import UserError
 from fairjax.models.architectures.transformer import TransformerConfig, check_positive
+from fairjax.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,9 @@ class CLIPTextConfig(TransformerConfig):
     vocab_size: int
     context_length: int
     causal: bool = True
-    pool: str = "eos"  # "eos": the end-of-text token; "last": the last position, whatever stands there
+    pool: str = (
+        "eos"  # "eos": the end-of-text token; "last": the last position, whatever stands there
+    )
     # With pool="eos", the first token with this id; None: the largest id (end-of-text in OpenAI's code).
     eos_token_id: int | None = None
 
@@ -39,13 +41,23 @@ class BERTConfig:
     activation: str = "gelu"
     norm_eps: float = 1e-12
     pool: str = "cls"  # a key of bert.POOLS
-    pad_token_id: int | None = None  # without a mask, tokens with this id are not attended; None: all are
+    pad_token_id: int | None = (
+        None  # without a mask, tokens with this id are not attended; None: all are
+    )
     cross_every: int = 0  # layers 0, k, 2k, … also attend to an image; 0: none does
-    queries: int = 0  # BLIP-2's learned queries, which stand before the text and have MLPs of their own
+    queries: int = (
+        0  # BLIP-2's learned queries, which stand before the text and have MLPs of their own
+    )
 
     def __post_init__(self):
-        check_positive(self, "width", "depth", "heads", "mlp_dim", "vocab_size", "positions", "context_length")
+        check_positive(
+            self, "width", "depth", "heads", "mlp_dim", "vocab_size", "positions", "context_length"
+        )
         if self.width % self.heads:
-            raise UserError(f"architecture: width {self.width} is not divisible by {self.heads} heads")
+            raise UserError(
+                f"architecture: width {self.width} is not divisible by {self.heads} heads"
+            )
         if self.context_length > self.positions:
-            raise UserError(f"architecture: {self.positions} positions are too few for {self.context_length} tokens")
+            raise UserError(
+                f"architecture: {self.positions} positions are too few for {self.context_length} tokens"
+            )

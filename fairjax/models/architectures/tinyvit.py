@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,13 @@ class TinyViTConfig:
     pool: str = "neck"  # what is averaged over the grid for probing: the "neck"'s output or the last of the "stages"
 
     def __post_init__(self):
-        stages = {name: len(getattr(self, name)) for name in ("embed_dims", "depths", "heads", "windows")}
+        stages = {
+            name: len(getattr(self, name)) for name in ("embed_dims", "depths", "heads", "windows")
+        }
         if len(set(stages.values())) > 1 or min(stages.values()) < 2:
-            raise UserError(f"architecture: the entries per stage differ, or are fewer than 2: {stages}")
+            raise UserError(
+                f"architecture: the entries per stage differ, or are fewer than 2: {stages}"
+            )
         for width, heads in zip(self.embed_dims[1:], self.heads[1:]):
             if heads < 1 or width % heads:
                 raise UserError(f"architecture: width {width} is not divisible by {heads} heads")

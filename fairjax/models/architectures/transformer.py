@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from fairjax.errors import UserError
+from fairjax.utils.errors import UserError
 
 
 def check_positive(config, *names: str) -> None:
     """Refuses sizes below 1."""
     for name in names:
         if getattr(config, name) < 1:
-            raise UserError(f"architecture: {name} is {getattr(config, name)}, but must be at least 1")
+            raise UserError(
+                f"architecture: {name} is {getattr(config, name)}, but must be at least 1"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,9 @@ class TransformerConfig:
     activation: str = "gelu"  # a key of layers.ACTIVATIONS; "gelu" is the exact one
     norm_eps: float = 1e-6
     qkv_bias: bool = True
-    layer_scale: float | None = None  # initial value of the per-channel scale of each branch; None: no such scale
+    layer_scale: float | None = (
+        None  # initial value of the per-channel scale of each branch; None: no such scale
+    )
     # How it is computed, not what: see stack.Stack.
     scan: bool | None = None
     remat: bool = False
@@ -33,7 +37,9 @@ class TransformerConfig:
     def __post_init__(self):
         check_positive(self, "width", "depth", "heads", "mlp_dim")
         if self.width % self.heads:
-            raise UserError(f"architecture: width {self.width} is not divisible by {self.heads} heads")
+            raise UserError(
+                f"architecture: width {self.width} is not divisible by {self.heads} heads"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,9 @@ class ViTConfig(TransformerConfig):
     class_token: bool = True
     pre_norm: bool = False  # CLIP's LayerNorm between the embeddings and the first block
     pool: str = "cls"  # a key of vit.POOLS, or "map": SigLIP's attention pooling
-    final_norm_eps: float | None = None  # of the norm after the last block, where it differs from norm_eps
+    final_norm_eps: float | None = (
+        None  # of the norm after the last block, where it differs from norm_eps
+    )
     # Input sizes other than image_size: None refuses them; a number resizes the position embedding bicubically, by the
     # factor (grid + resize_offset) / stored grid. 0 is the exact ratio, 0.1 what DINOv2's published code does.
     resize_offset: float | None = None

@@ -15,7 +15,16 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from fairjax.models.architectures import MaskDecoderConfig
-from fairjax.models.layers import EMBED_INIT, KERNEL_INIT, MLP, PatchEmbed, attention, gelu, layer_norm, linear
+from fairjax.models.layers import (
+    EMBED_INIT,
+    KERNEL_INIT,
+    MLP,
+    PatchEmbed,
+    attention,
+    gelu,
+    layer_norm,
+    linear,
+)
 
 
 class DecoderAttention(nnx.Module):
@@ -30,39 +39,27 @@ class DecoderAttention(nnx.Module):
 
     def __call__(
         self,
-        q: Float[
-            Array,
-            (
-                b  # p n c
-            ),
-        ],
-        k: Float[
-            Array,
-            (
-                b  # p m c
-            ),
-        ],
-        v: Float[
-            Array,
-            (
-                b  # p m c
-            ),
-        ],
-        present: Bool[
-            Array,
-            (
-                b  # p m
-            ),
-        ]
-        | None = None,
+        q: Float[Array, " b #p n c"],
+        k: Float[Array, " b #p m c"],
+        v: Float[Array, " b #p m c"],
+        present: Bool[Array, " b #p m"] | None = None,
     ) -> Float[Array, "b p n c"]:
         """Attends to those keys that are `present`."""
         q, k, v = self.q(q), self.k(k), self.v(v)
         b, p, n, inner = q.shape
-        if k.shape[1] == 1 and present is None:  # all prompts look at the same keys: their queries are one list
-            return self.out(self._attend(q.reshape(b, p * n, inner), k[:, 0], v[:, 0], None).reshape(b, p, n, inner))
+        if (
+            k.shape[1] == 1 and present is None
+        ):  # all prompts look at the same keys: their queries are one list
+            return self.out(
+                self._attend(q.reshape(b, p * n, inner), k[:, 0], v[:, 0], None).reshape(
+                    b, p, n, inner
+                )
+            )
         p = k.shape[1]
-        q, k, v = (jnp.broadcast_to(x, (b, p, *x.shape[2:])).reshape(b * p, *x.shape[2:]) for x in (q, k, v))
+        q, k, v = (
+            jnp.broadcast_to(x, (b, p, *x.shape[2:])).reshape(b * p, *x.shape[2:])
+            for x in (q, k, v)
+        )
         mask = None if present is None else present.reshape(b * p, 1, 1, -1)
         return self.out(self._attend(q, k, v, mask).reshape(b, p, n, inner))
 
@@ -95,7 +92,9 @@ class TwoWayBlock(nnx.Module):
             tokens = self.norm1(tokens + self.self_attn(q, q, tokens, present))
         tokens = self.norm2(tokens + self.to_image(tokens + prompt, image + positions, image))
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.norm4(image + self.to_tokens(image + positions, tokens + prompt, tokens, present))
+        image = self.norm4(
+            image + self.to_tokens(image + positions, tokens + prompt, tokens, present)
+        )
         return tokens, image
 
 
@@ -105,18 +104,15 @@ class TwoWayTransformer(nnx.Module):
     def __init__(self, config: MaskDecoderConfig, *, dtype, rngs):
         c = config
         self.blocks = nnx.List([TwoWayBlock(c, dtype=dtype, rngs=rngs) for _ in range(c.depth)])
-        self.final_attn = DecoderAttention(c.width, c.width // c.downsample, c.heads, dtype=dtype, rngs=rngs)
+        self.final_attn = DecoderAttention(
+            c.width, c.width // c.downsample, c.heads, dtype=dtype, rngs=rngs
+        )
         self.final_norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
         prompt: Float[Array, "b p t c"],
-        image: Float[
-            Array,
-            (
-                b  # p n c
-            ),
-        ],
+        image: Float[Array, " b #p n c"],
         positions: Float[Array, "n c"],
         present: Bool[Array, "b p t"],
     ) -> tuple[Float[Array, "b p t c"], Float[Array, "b p n c"]]:
@@ -124,7 +120,9 @@ class TwoWayTransformer(nnx.Module):
         tokens = prompt
         for index, block in enumerate(self.blocks):
             tokens, image = block(tokens, image, prompt, positions, present, index == 0)
-        tokens = self.final_norm(tokens + self.final_attn(tokens + prompt, image + positions, image))
+        tokens = self.final_norm(
+            tokens + self.final_attn(tokens + prompt, image + positions, image)
+        )
         return tokens, image
 
 
@@ -133,7 +131,9 @@ class Head(nnx.Module):
 
     def __init__(self, width: int, hidden: int, n_out: int, depth: int, *, dtype, rngs):
         sizes = [width, *[hidden] * (depth - 1), n_out]
-        self.layers = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in itertools.pairwise(sizes)])
+        self.layers = nnx.List(
+            [linear(a, b, dtype=dtype, rngs=rngs) for a, b in itertools.pairwise(sizes)]
+        )
 
     def __call__(self, x: Float[Array, "*s c"]) -> Float[Array, "*s d"]:
         """Maps each vector on its own."""
@@ -152,7 +152,9 @@ class Double(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w d"]:
         """Twice the height and width."""
-        x, kernel, bias = nnx.nn.dtypes.promote_dtype((x, self.kernel[...], self.bias[...]), dtype=self.dtype)
+        x, kernel, bias = nnx.nn.dtypes.promote_dtype(
+            (x, self.kernel[...], self.bias[...]), dtype=self.dtype
+        )
         b, h, w, _ = x.shape
         return jnp.einsum("bhwc,ijcd->bhiwjd", x, kernel).reshape(b, 2 * h, 2 * w, -1) + bias
 
@@ -173,11 +175,15 @@ class MaskDecoder(nnx.Module):
         self.transformer = TwoWayTransformer(c, **shared)
         self.iou_token = nnx.Param(EMBED_INIT(rngs.params(), (1, c.width)))
         self.mask_tokens = nnx.Param(EMBED_INIT(rngs.params(), (n_masks, c.width)))
-        self.object_token = nnx.Param(EMBED_INIT(rngs.params(), (1, c.width))) if c.object_score else None
+        self.object_token = (
+            nnx.Param(EMBED_INIT(rngs.params(), (1, c.width))) if c.object_score else None
+        )
         self.up1 = Double(c.width, c.width // 4, **shared)
         self.up_norm = layer_norm(c.width // 4, 1e-6, **shared)
         self.up2 = Double(c.width // 4, c.width // 8, **shared)
-        self.hypernets = nnx.List([Head(c.width, c.width, c.width // 8, 3, **shared) for _ in range(n_masks)])
+        self.hypernets = nnx.List(
+            [Head(c.width, c.width, c.width // 8, 3, **shared) for _ in range(n_masks)]
+        )
         self.iou_head = Head(c.width, c.iou_hidden, n_masks, c.iou_depth, **shared)
         self.object_head = Head(c.width, c.width, 1, 3, **shared) if c.object_score else None
         self.skip4: Any = PatchEmbed(1, c.width, c.width // 8, **shared) if c.skips else None
@@ -209,7 +215,9 @@ class MaskDecoder(nnx.Module):
         c = self.config
         b, p, _, width = sparse.shape
         h, w = image.shape[1:3]
-        parts = [x[...] for x in (self.object_token, self.iou_token, self.mask_tokens) if x is not None]
+        parts = [
+            x[...] for x in (self.object_token, self.iou_token, self.mask_tokens) if x is not None
+        ]
         own = jnp.broadcast_to(jnp.concatenate(parts), (b, p, sum(map(len, parts)), width))
         prompt = jnp.concatenate([own, sparse], axis=2)
         present = jnp.concatenate([jnp.ones(own.shape[:3], bool), present], axis=2)
@@ -218,9 +226,14 @@ class MaskDecoder(nnx.Module):
         start = int(c.object_score)
         mask_tokens = tokens[:, :, start + 1 : start + 1 + len(self.hypernets)]
         upscaled = self._upscale(cells.reshape(b * p, h, w, width), p, skips)
-        maps = jnp.stack([net(mask_tokens[:, :, i]) for i, net in enumerate(self.hypernets)], axis=2)
+        maps = jnp.stack(
+            [net(mask_tokens[:, :, i]) for i, net in enumerate(self.hypernets)], axis=2
+        )
         masks = jnp.einsum(
-            "bpmc,bpyxc->bpmyx", maps, upscaled.reshape(b, p, *upscaled.shape[1:]), preferred_element_type=jnp.float32
+            "bpmc,bpyxc->bpmyx",
+            maps,
+            upscaled.reshape(b, p, *upscaled.shape[1:]),
+            preferred_element_type=jnp.float32,
         )
         iou = self.iou_head(tokens[:, :, start]).astype(jnp.float32)
         found = {"masks": masks, "iou": jax.nn.sigmoid(iou) if c.iou_sigmoid else iou}
@@ -229,7 +242,9 @@ class MaskDecoder(nnx.Module):
             found["object_score"] = self.object_head(tokens[:, :, 0]).astype(jnp.float32)
         return found
 
-    def _upscale(self, x: Float[Array, "b*p h w c"], p: int, skips: tuple[Array, ...]) -> Float[Array, "b*p H W d"]:
+    def _upscale(
+        self, x: Float[Array, "b*p h w c"], p: int, skips: tuple[Array, ...]
+    ) -> Float[Array, "b*p H W d"]:
         """Four times the resolution; `skips` are of images, x is of prompts."""
         finer = [jnp.repeat(skip, p, axis=0) for skip in skips] or [jnp.zeros((), x.dtype)] * 2
         x = gelu(self.up_norm(self.up1(x) + finer[0]))

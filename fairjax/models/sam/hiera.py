@@ -8,7 +8,16 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from fairjax.models.architectures import HieraConfig
-from fairjax.models.layers import EMBED_INIT, MLP, PATCH_INIT, PatchEmbed, attention, layer_norm, linear, resize_bicubic
+from fairjax.models.layers import (
+    EMBED_INIT,
+    MLP,
+    PATCH_INIT,
+    PatchEmbed,
+    attention,
+    layer_norm,
+    linear,
+    resize_bicubic,
+)
 from fairjax.models.sam.vit import from_windows, to_windows
 
 IMAGE_LEVEL = 2  # of the pyramid, the one that is the image embedding
@@ -16,7 +25,9 @@ IMAGE_LEVEL = 2  # of the pyramid, the one that is the image embedding
 
 def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
     """Max-pooling with kernel and stride 2."""
-    return jax.lax.reduce_window(x, jnp.array(-jnp.inf, x.dtype), jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    return jax.lax.reduce_window(
+        x, jnp.array(-jnp.inf, x.dtype), jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+    )
 
 
 class PooledAttention(nnx.Module):
@@ -49,7 +60,16 @@ class Block(nnx.Module):
     """
 
     def __init__(
-        self, config: HieraConfig, width: int, n_out: int, heads: int, window: int, pooled: bool, *, dtype, rngs
+        self,
+        config: HieraConfig,
+        width: int,
+        n_out: int,
+        heads: int,
+        window: int,
+        pooled: bool,
+        *,
+        dtype,
+        rngs,
     ):
         self.window, self.pooled = window, pooled
         self.norm1 = layer_norm(width, config.norm_eps, dtype=dtype, rngs=rngs)
@@ -82,21 +102,33 @@ class Hiera(nnx.Module):
     def __init__(self, config: HieraConfig, *, dtype=None, rngs: nnx.Rngs):
         c = config
         self.config, self.dtype = config, dtype
-        self.kernel = nnx.Param(PATCH_INIT(rngs.params(), (c.patch_kernel, c.patch_kernel, c.in_channels, c.width)))
+        self.kernel = nnx.Param(
+            PATCH_INIT(rngs.params(), (c.patch_kernel, c.patch_kernel, c.in_channels, c.width))
+        )
         self.bias = nnx.Param(jnp.zeros((c.width,)))
         self.pos_embed = nnx.Param(EMBED_INIT(rngs.params(), (*c.background_grid, c.width)))
-        self.pos_window = nnx.Param(EMBED_INIT(rngs.params(), (c.windows[0], c.windows[0], c.width)))
+        self.pos_window = nnx.Param(
+            EMBED_INIT(rngs.params(), (c.windows[0], c.windows[0], c.width))
+        )
         blocks: list[Block] = []
         for stage, depth in enumerate(c.depths):
             for place in range(depth):
                 begins = stage > 0 and place == 0
                 window = 0 if len(blocks) in c.global_blocks else c.windows[stage - begins]
-                width, n_out, heads = (c.width << stage - begins), (c.width << stage), (c.heads << stage)
+                width, n_out, heads = (
+                    (c.width << stage - begins),
+                    (c.width << stage),
+                    (c.heads << stage),
+                )
                 pooled = begins and stage <= c.pooled_stages
                 blocks.append(Block(c, width, n_out, heads, window, pooled, dtype=dtype, rngs=rngs))
         self.blocks = nnx.List(blocks)
-        widths = [c.width << stage for stage in reversed(range(len(c.depths)))]  # from coarse to fine
-        self.laterals = nnx.List([PatchEmbed(1, width, c.neck_dim, dtype=dtype, rngs=rngs) for width in widths])
+        widths = [
+            c.width << stage for stage in reversed(range(len(c.depths)))
+        ]  # from coarse to fine
+        self.laterals = nnx.List(
+            [PatchEmbed(1, width, c.neck_dim, dtype=dtype, rngs=rngs) for width in widths]
+        )
 
     @property
     def stride(self) -> int:
@@ -106,9 +138,15 @@ class Hiera(nnx.Module):
     def stages(self, images: Float[Array, "b H W c"]) -> list[Float[Array, "b h w d"]]:
         """Preprocessed images -> the last features of every stage, from fine to coarse."""
         c, pad = self.config, self.config.patch_kernel // 2
-        images, kernel, bias = nnx.nn.dtypes.promote_dtype((images, self.kernel[...], self.bias[...]), dtype=self.dtype)
+        images, kernel, bias = nnx.nn.dtypes.promote_dtype(
+            (images, self.kernel[...], self.bias[...]), dtype=self.dtype
+        )
         x = jax.lax.conv_general_dilated(
-            images, kernel, (c.patch_stride,) * 2, [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            images,
+            kernel,
+            (c.patch_stride,) * 2,
+            [(pad, pad)] * 2,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         x = x + bias + self.positions(*x.shape[1:3]).astype(x.dtype)
         ends = [sum(c.depths[: stage + 1]) - 1 for stage in range(len(c.depths))]

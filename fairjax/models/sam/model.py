@@ -74,13 +74,17 @@ class SAM(nnx.Module):
         """Pixels of the input per cell of the image embedding."""
         return self.encoder.stride
 
-    def candidates(self, decoded: dict[str, Array]) -> tuple[Float[Array, "b p m h w"], Float[Array, "b p m"]]:
+    def candidates(
+        self, decoded: dict[str, Array]
+    ) -> tuple[Float[Array, "b p m h w"], Float[Array, "b p m"]]:
         """The masks that the model's own inference chooses from, with their predicted IoU."""
         several = self.config.decoder.multimask
         masks, iou = decoded["masks"], decoded["iou"]
         return (masks[:, :, 1:], iou[:, :, 1:]) if several else self.single(decoded)
 
-    def single(self, decoded: dict[str, Array]) -> tuple[Float[Array, "b p 1 h w"], Float[Array, "b p 1"]]:
+    def single(
+        self, decoded: dict[str, Array]
+    ) -> tuple[Float[Array, "b p 1 h w"], Float[Array, "b p 1"]]:
         """Mask 0, or the best of the others where that is configured and mask 0 is not stable."""
         masks, iou = decoded["masks"], decoded["iou"]
         if self.config.decoder.stability is None:
@@ -101,7 +105,9 @@ class SAM2(SAM):
 
     def __init__(self, config: PromptedConfig, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(config, dtype=dtype, rngs=rngs)
-        self.no_memory = nnx.Param(jnp.zeros((config.decoder.width,)))  # in place of what a memory would add
+        self.no_memory = nnx.Param(
+            jnp.zeros((config.decoder.width,))
+        )  # in place of what a memory would add
 
     def embed(self, images: Float[Array, "b H W c"]) -> Embedding:
         """Preprocessed images -> the embedding at stride 16, and projected features at strides 8 and 4."""
@@ -131,4 +137,6 @@ def stable_or_best(
     best = 1 + jnp.argmax(iou[..., 1:], axis=-1, keepdims=True)
     stable: Bool[Array, "*s 1"] = stability(masks[..., :1, :, :], delta) >= threshold
     chosen = jnp.where(stable, 0, best)
-    return jnp.take_along_axis(masks, chosen[..., None, None], axis=-3), jnp.take_along_axis(iou, chosen, axis=-1)
+    return jnp.take_along_axis(masks, chosen[..., None, None], axis=-3), jnp.take_along_axis(
+        iou, chosen, axis=-1
+    )

@@ -25,8 +25,12 @@ class PromptEncoder(nnx.Module):
         c = config
         self.config = config
         # Frequencies that are drawn once and not trained.
-        self.frequencies = nnx.Variable(nnx.initializers.normal(1.0)(rngs.params(), (2, c.width // 2)))
-        self.kinds = nnx.Param(EMBED_INIT(rngs.params(), (4, c.width)))  # by label, from NEGATIVE on
+        self.frequencies = nnx.Variable(
+            nnx.initializers.normal(1.0)(rngs.params(), (2, c.width // 2))
+        )
+        self.kinds = nnx.Param(
+            EMBED_INIT(rngs.params(), (4, c.width))
+        )  # by label, from NEGATIVE on
         self.padding = nnx.Param(EMBED_INIT(rngs.params(), (c.width,)))
         self.no_mask = nnx.Param(EMBED_INIT(rngs.params(), (c.width,)))
         half, full = c.mask_channels // 4, c.mask_channels
@@ -67,7 +71,9 @@ class PromptEncoder(nnx.Module):
         kinds = self.kinds[...][jnp.clip(labels, 0)]
         return jnp.where((labels < 0)[..., None], self.padding[...], positions + kinds)
 
-    def dense(self, masks: Float[Array, "b p H W"] | None, h: int, w: int) -> Float[Array, "b p h w c"]:
+    def dense(
+        self, masks: Float[Array, "b p H W"] | None, h: int, w: int
+    ) -> Float[Array, "b p h w c"]:
         """Embeds mask prompts (logits, four times as fine as the image embedding); without any, a constant."""
         if masks is None:
             return jnp.broadcast_to(self.no_mask[...], (1, 1, h, w, self.config.width))

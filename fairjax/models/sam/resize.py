@@ -23,7 +23,10 @@ def linear_matrix(n_in: int, n_out: int) -> Float[np.ndarray, "out in"]:
 
 
 def mask_matrices(
-    low: tuple[int, int], frame: tuple[int, int] | None, resized: tuple[int, int], original: tuple[int, int]
+    low: tuple[int, int],
+    frame: tuple[int, int] | None,
+    resized: tuple[int, int],
+    original: tuple[int, int],
 ) -> tuple[Float[np.ndarray, "H h"], Float[np.ndarray, "W w"]]:
     """The two matrices that enlarge a low-resolution mask to the original image: `rows @ mask @ columns.T`.
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from fairjax.errors import UserError
 from fairjax.models.architectures import MaskDecoderConfig
+from fairjax.utils.errors import UserError
 
 # Labels of tokens. An absent token is not attended to: it stands where another prompt of the batch has more tokens.
 ABSENT, PADDING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -2, -1, 0, 1, 2, 3

@@ -10,13 +10,15 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from fairjax.errors import UserError
 from fairjax.models.architectures import SAMViTConfig
 from fairjax.models.convolution import KERNEL_INIT, Neck, conv, conv_transpose
 from fairjax.models.layers import EMBED_INIT, MLP, PatchEmbed, attention, layer_norm, linear
 from fairjax.models.sam.resize import linear_matrix
+from fairjax.utils.errors import UserError
 
-_MANY_TOKENS = 1024  # from which on images attend one after the other: scores are tokens² × heads numbers
+_MANY_TOKENS = (
+    1024  # from which on images attend one after the other: scores are tokens² × heads numbers
+)
 
 
 def to_windows(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b*k s s c"]:
@@ -46,7 +48,9 @@ class RelativeAttention(nnx.Module):
     def __init__(self, config: SAMViTConfig, side: int, *, dtype, rngs):
         self.heads = config.heads
         head_dim = config.width // config.heads
-        self.qkv = linear(config.width, 3 * config.width, bias=config.qkv_bias, dtype=dtype, rngs=rngs)
+        self.qkv = linear(
+            config.width, 3 * config.width, bias=config.qkv_bias, dtype=dtype, rngs=rngs
+        )
         self.proj = linear(config.width, config.width, dtype=dtype, rngs=rngs)
         self.rel_pos_h = nnx.Param(jnp.zeros((2 * side - 1, head_dim)))
         self.rel_pos_w = nnx.Param(jnp.zeros((2 * side - 1, head_dim)))
@@ -57,7 +61,9 @@ class RelativeAttention(nnx.Module):
         qkv = self.qkv(x).reshape(b, h * w, 3, self.heads, c // self.heads)
         tables = self._table(self.rel_pos_h[...], h), self._table(self.rel_pos_w[...], w)
         mix = functools.partial(_attend, h=h, w=w, tables=tables)
-        mixed = jax.lax.map(lambda one: mix(one[None])[0], qkv) if h * w > _MANY_TOKENS else mix(qkv)
+        mixed = (
+            jax.lax.map(lambda one: mix(one[None])[0], qkv) if h * w > _MANY_TOKENS else mix(qkv)
+        )
         return self.proj(mixed.reshape(b, h, w, c))
 
     @staticmethod
@@ -68,12 +74,18 @@ class RelativeAttention(nnx.Module):
         return stored[np.arange(n)[:, None] - np.arange(n) + n - 1]
 
 
-def _attend(qkv: Float[Array, "b n 3 heads e"], h: int, w: int, tables: tuple[Array, Array]) -> Array:
+def _attend(
+    qkv: Float[Array, "b n 3 heads e"], h: int, w: int, tables: tuple[Array, Array]
+) -> Array:
     q, k, v = jnp.moveaxis(qkv, 2, 0)
     b, n, heads, e = q.shape
     grid = q.reshape(b, h, w, heads, e)  # the bias takes q as it is, before the scaling by 1 / √e
-    along_h = jnp.einsum("bijne,ike->bnijk", grid, tables[0].astype(q.dtype), preferred_element_type=jnp.float32)
-    along_w = jnp.einsum("bijne,jke->bnijk", grid, tables[1].astype(q.dtype), preferred_element_type=jnp.float32)
+    along_h = jnp.einsum(
+        "bijne,ike->bnijk", grid, tables[0].astype(q.dtype), preferred_element_type=jnp.float32
+    )
+    along_w = jnp.einsum(
+        "bijne,jke->bnijk", grid, tables[1].astype(q.dtype), preferred_element_type=jnp.float32
+    )
     bias = (along_h[..., :, None] + along_w[..., None, :]).reshape(b, heads, n, n)
     return attention(q, k, v, bias)
 
@@ -92,8 +104,12 @@ class Adapter(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """What is added to the output of the block's MLP."""
-        gate = jax.nn.sigmoid(self.gate2(jax.nn.relu(self.gate1(x.mean(axis=(1, 2), keepdims=True)))))
-        gated, down, up = nnx.nn.dtypes.promote_dtype((x * gate, self.down[...], self.up[...]), dtype=self.dtype)
+        gate = jax.nn.sigmoid(
+            self.gate2(jax.nn.relu(self.gate1(x.mean(axis=(1, 2), keepdims=True))))
+        )
+        gated, down, up = nnx.nn.dtypes.promote_dtype(
+            (x * gate, self.down[...], self.up[...]), dtype=self.dtype
+        )
         detour = jax.nn.relu(conv_transpose(jax.nn.relu(conv(gated, down, 2)), up))
         return self.norm(x + detour)
 
@@ -109,13 +125,19 @@ class Block(nnx.Module):
         self.norm2 = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
         self.mlp = MLP(c.width, int(c.width * c.mlp_ratio), "gelu", dtype=dtype, rngs=rngs)
         ratio, eps = c.adapter_ratio, c.adapter_norm_eps
-        self.adapter = None if ratio is None else Adapter(c.width, ratio, eps, dtype=dtype, rngs=rngs)
+        self.adapter = (
+            None if ratio is None else Adapter(c.width, ratio, eps, dtype=dtype, rngs=rngs)
+        )
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """x + attn(norm(x)), windows being cut after the norm; then x + mlp(norm(x)) (+ adapter(norm(x)))."""
         _, h, w, _ = x.shape
         y = self.norm1(x)
-        y = from_windows(self.attn(to_windows(y, self.window)), h, w) if self.window else self.attn(y)
+        y = (
+            from_windows(self.attn(to_windows(y, self.window)), h, w)
+            if self.window
+            else self.attn(y)
+        )
         x = x + y
         y = self.norm2(x)
         return x + self.mlp(y) + (0 if self.adapter is None else self.adapter(y))
@@ -134,9 +156,17 @@ class SAMViT(nnx.Module):
         c = config
         self.config = config
         self.patch_embed = PatchEmbed(c.patch_size, c.in_channels, c.width, dtype=dtype, rngs=rngs)
-        self.pos_embed = nnx.Param(EMBED_INIT(rngs.params(), (c.grid, c.grid, c.width))) if c.abs_pos else None
-        self.blocks = nnx.List([Block(c, index, dtype=dtype, rngs=rngs) for index in range(c.depth)])
-        self.neck = None if c.neck_dim is None else Neck(c.width, c.neck_dim, c.neck_norm_eps, dtype=dtype, rngs=rngs)
+        self.pos_embed = (
+            nnx.Param(EMBED_INIT(rngs.params(), (c.grid, c.grid, c.width))) if c.abs_pos else None
+        )
+        self.blocks = nnx.List(
+            [Block(c, index, dtype=dtype, rngs=rngs) for index in range(c.depth)]
+        )
+        self.neck = (
+            None
+            if c.neck_dim is None
+            else Neck(c.width, c.neck_dim, c.neck_norm_eps, dtype=dtype, rngs=rngs)
+        )
 
     @property
     def stride(self) -> int:
@@ -149,7 +179,9 @@ class SAMViT(nnx.Module):
         if self.pos_embed is not None:
             if x.shape[1:] != self.pos_embed.shape:
                 side = self.config.image_size
-                raise UserError(f"this image encoder takes {side} × {side} pixels, not {images.shape[1:3]}")
+                raise UserError(
+                    f"this image encoder takes {side} × {side} pixels, not {images.shape[1:3]}"
+                )
             x = x + self.pos_embed[...].astype(x.dtype)
         for block in self.blocks:
             x = block(x)

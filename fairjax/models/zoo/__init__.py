@@ -6,5 +6,7 @@ from fairjax.models.zoo.entry import FAMILIES, FoundationModel, TokenizerSpec
 __all__ = ["FAMILIES", "MODELS", "FoundationModel", "TokenizerSpec"]
 
 MODELS: dict[str, FoundationModel] = {
-    row.name: row for rows in (image_text.ROWS, blip.ROWS, image.ROWS, segmentation.ROWS) for row in rows
+    row.name: row
+    for rows in (image_text.ROWS, blip.ROWS, image.ROWS, segmentation.ROWS)
+    for row in rows
 }

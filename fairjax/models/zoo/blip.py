@@ -11,7 +11,9 @@ from fairjax.models.zoo.image_text import CLIP_PREPROCESS, VIT_B16
 # LAVIS resizes position embeddings to the model's grid as it loads them; Hugging Face's classes do not.
 BLIP_B16 = BLIPConfig(
     vision=dataclasses.replace(VIT_B16, resize_offset=0.0),
-    text=BERTConfig(**VIT_B, vocab_size=30524, positions=512, context_length=512, token_types=0, cross_every=1),
+    text=BERTConfig(
+        **VIT_B, vocab_size=30524, positions=512, context_length=512, token_types=0, cross_every=1
+    ),
     embed_dim=256,
     temperature=True,
     matching=False,
@@ -29,7 +31,13 @@ BLIP2_G14 = BLIPConfig(
         resize_offset=0.0,
     ),
     text=BERTConfig(
-        **VIT_B, vocab_size=30523, positions=512, context_length=512, token_types=0, cross_every=2, queries=32
+        **VIT_B,
+        vocab_size=30523,
+        positions=512,
+        context_length=512,
+        token_types=0,
+        cross_every=2,
+        queries=32,
     ),
     embed_dim=256,
     temperature=True,

@@ -35,7 +35,9 @@ class TokenizerSpec:
 
     name: str  # the published tokenizer
     kind: str  # a key of tokenizer.CLASSES
-    padding: str = "longest"  # to the longest prompt of a batch, or "max_length": to the context length
+    padding: str = (
+        "longest"  # to the longest prompt of a batch, or "max_length": to the context length
+    )
     masked: bool = True  # the text tower is told what is padding
 
 
@@ -47,7 +49,9 @@ class FoundationModel:
     title: str
     family: str  # a key of FAMILIES
     # at the published size
-    architecture: ViTConfig | ImageTextConfig | BLIPConfig | ConvNetConfig | SAMViTConfig | PromptedConfig
+    architecture: (
+        ViTConfig | ImageTextConfig | BLIPConfig | ConvNetConfig | SAMViTConfig | PromptedConfig
+    )
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
     probe_feature: str  # what is linear-probed, for people

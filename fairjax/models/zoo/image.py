@@ -6,7 +6,13 @@ from typing import Any
 
 from fairjax.models.architectures import DenseNetConfig, ResNetConfig, ViTConfig
 from fairjax.models.preprocess import Preprocess
-from fairjax.models.zoo.entry import IMAGENET_MEAN, IMAGENET_STD, LINEAR_LAYERS, VIT_B, FoundationModel
+from fairjax.models.zoo.entry import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LINEAR_LAYERS,
+    VIT_B,
+    FoundationModel,
+)
 
 DINOV2_B14 = ViTConfig(**VIT_B, image_size=518, patch_size=14, layer_scale=1e-5, resize_offset=0.1)
 
@@ -23,7 +29,9 @@ ROWS = (
         title="DINOv2 ViT-B/14",
         family="vit",
         architecture=DINOV2_B14,
-        preprocess=Preprocess(size=224, crop_fraction=224 / 256, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        preprocess=Preprocess(
+            size=224, crop_fraction=224 / 256, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
         usages=("linear_probe",),
         probe_feature="class token after the final norm",
         lora_targets=LINEAR_LAYERS,
@@ -107,7 +115,9 @@ ROWS = (
         name="c2l",
         title="C2L ResNet-18",
         family="resnet",
-        architecture=ResNetConfig(**RESNET18, projection=(128,), normalize=True, fixed_grid=7, probe="projected"),
+        architecture=ResNetConfig(
+            **RESNET18, projection=(128,), normalize=True, fixed_grid=7, probe="projected"
+        ),
         preprocess=IMAGENET_PREPROCESS,
         usages=("linear_probe",),
         probe_feature="projected feature, of length 1",
@@ -132,7 +142,9 @@ ROWS = (
             pool="mean",
             resize_offset=0.0,
         ),
-        preprocess=Preprocess(size=64, resize="squash", interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3),
+        preprocess=Preprocess(
+            size=64, resize="squash", interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
+        ),
         usages=("linear_probe",),
         probe_feature="average of the patch tokens after the final norm",
         lora_targets=LINEAR_LAYERS,

@@ -43,7 +43,9 @@ CLIP_B32 = CLIPConfig(
     embed_dim=512,
 )
 CLIP_PREPROCESS = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
-OPENAI_BPE = TokenizerSpec(name="openai/clip-vit-base-patch32", kind="clip", padding="max_length", masked=False)
+OPENAI_BPE = TokenizerSpec(
+    name="openai/clip-vit-base-patch32", kind="clip", padding="max_length", masked=False
+)
 LEARNED_SCALE = "exp(logit_scale) · cos"
 
 CLIP_ROWS = (
@@ -128,7 +130,9 @@ BERT_ROWS = (
         family="clip",
         architecture=BiomedCLIPConfig(
             vision=VIT_B16,
-            text=BERTConfig(**VIT_B, vocab_size=30522, positions=512, context_length=256, pad_token_id=0),
+            text=BERTConfig(
+                **VIT_B, vocab_size=30522, positions=512, context_length=256, pad_token_id=0
+            ),
             embed_dim=512,
             text_projection="mlp",
         ),
@@ -155,14 +159,25 @@ BERT_ROWS = (
         family="clip",
         architecture=MedCLIPConfig(
             vision=SwinConfig(
-                image_size=224, patch_size=4, embed_dim=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=7
+                image_size=224,
+                patch_size=4,
+                embed_dim=96,
+                depths=(2, 2, 6, 2),
+                heads=(3, 6, 12, 24),
+                window=7,
             ),
-            text=BERTConfig(**VIT_B, vocab_size=28996, positions=512, context_length=77, pool="mean_1_2_last"),
+            text=BERTConfig(
+                **VIT_B, vocab_size=28996, positions=512, context_length=77, pool="mean_1_2_last"
+            ),
             embed_dim=512,
             logit_scale_range=(0.0, 4.6052),
         ),
         preprocess=Preprocess(
-            size=224, resize="pad", grayscale=True, mean=(0.5862785803043838,) * 3, std=(0.27950088968644304,) * 3
+            size=224,
+            resize="pad",
+            grayscale=True,
+            mean=(0.5862785803043838,) * 3,
+            std=(0.27950088968644304,) * 3,
         ),
         usages=("linear_probe", "zero_shot"),
         probe_feature="projected image embedding, not normalised",
@@ -179,9 +194,21 @@ BERT_ROWS = (
 # ---------------------------------------------------------------------------------------------------------- SigLIP
 
 SIGLIP_B16 = CLIPConfig(
-    vision=ViTConfig(**VIT_B, image_size=224, patch_size=16, activation="gelu_tanh", class_token=False, pool="map"),
+    vision=ViTConfig(
+        **VIT_B,
+        image_size=224,
+        patch_size=16,
+        activation="gelu_tanh",
+        class_token=False,
+        pool="map",
+    ),
     text=CLIPTextConfig(
-        **VIT_B, vocab_size=32000, context_length=64, activation="gelu_tanh", causal=False, pool="last"
+        **VIT_B,
+        vocab_size=32000,
+        context_length=64,
+        activation="gelu_tanh",
+        causal=False,
+        pool="last",
     ),
     embed_dim=768,
     visual_projection="none",
@@ -201,7 +228,10 @@ SIGLIP_ROWS = (
         usages=("linear_probe", "zero_shot"),
         probe_feature="output of the attention pooling, not normalised",
         tokenizer=TokenizerSpec(
-            name="google/siglip-base-patch16-224", kind="unigram", padding="max_length", masked=False
+            name="google/siglip-base-patch16-224",
+            kind="unigram",
+            padding="max_length",
+            masked=False,
         ),
         zero_shot="exp(logit_scale) · cos + logit_bias",
         lora_targets=LINEAR_LAYERS,
@@ -223,7 +253,9 @@ SIGLIP_ROWS = (
         preprocess=SIGLIP_PREPROCESS.replace(size=448, interpolation="bilinear"),
         usages=("linear_probe", "zero_shot"),
         probe_feature="output of the attention pooling, not normalised",
-        tokenizer=TokenizerSpec(name="google/medsiglip-448", kind="unigram", padding="max_length", masked=False),
+        tokenizer=TokenizerSpec(
+            name="google/medsiglip-448", kind="unigram", padding="max_length", masked=False
+        ),
         zero_shot="exp(logit_scale) · cos + logit_bias",
         lora_targets=LINEAR_LAYERS,
         layouts=("siglip",),

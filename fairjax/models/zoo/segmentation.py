@@ -21,7 +21,11 @@ VIT_B = SAMViTConfig(image_size=1024, width=768, depth=12, heads=12, global_bloc
 VIT_L = SAMViTConfig(image_size=1024, width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
 VIT_H = SAMViTConfig(image_size=1024, width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31))
 TINY_VIT_5M = TinyViTConfig(
-    image_size=1024, embed_dims=(64, 128, 160, 320), depths=(2, 2, 6, 2), heads=(2, 4, 5, 10), windows=(7, 7, 14, 7)
+    image_size=1024,
+    embed_dims=(64, 128, 160, 320),
+    depths=(2, 2, 6, 2),
+    heads=(2, 4, 5, 10),
+    windows=(7, 7, 14, 7),
 )
 HIERA_TINY = HieraConfig(
     image_size=1024,
@@ -90,7 +94,9 @@ ROWS = (
         title="MedSAM ViT-B",
         architecture=SAMConfig(
             encoder=VIT_B,
-            decoder=dataclasses.replace(DECODER, multimask=False, upscale="direct", mask_space="probabilities"),
+            decoder=dataclasses.replace(
+                DECODER, multimask=False, upscale="direct", mask_space="probabilities"
+            ),
         ),
         **_SAM
         | {
@@ -117,7 +123,9 @@ ROWS = (
     FoundationModel(
         name="sam_med2d",
         title="SAM-Med2D ViT-B with adapters",
-        architecture=SAMConfig(encoder=dataclasses.replace(VIT_B, image_size=256, adapter_ratio=0.25), decoder=DECODER),
+        architecture=SAMConfig(
+            encoder=dataclasses.replace(VIT_B, image_size=256, adapter_ratio=0.25), decoder=DECODER
+        ),
         published_file="sam-med2d_b.pth",
         **_MED2D,
     ),
@@ -126,13 +134,18 @@ ROWS = (
         title="MobileSAM (TinyViT encoder)",
         published_file="mobile_sam.pt",
         **_MOBILE
-        | {"citation": "Zhang et al., Faster Segment Anything: towards lightweight SAM for mobile applications, 2023"},
+        | {
+            "citation": "Zhang et al., Faster Segment Anything: towards lightweight SAM for mobile applications, 2023"
+        },
     ),
     FoundationModel(
         name="tiny_sam",
         title="TinySAM (TinyViT encoder)",
         published_file="tinysam.pth",
-        **_MOBILE | {"citation": "Shu et al., TinySAM: pushing the envelope for efficient Segment Anything, AAAI 2025"},
+        **_MOBILE
+        | {
+            "citation": "Shu et al., TinySAM: pushing the envelope for efficient Segment Anything, AAAI 2025"
+        },
     ),
     FoundationModel(
         name="medsam2",
@@ -152,7 +165,11 @@ ROWS = (
             ),
         ),
         preprocess=Preprocess(
-            size=1024, resize="squash", interpolation="bilinear_float", mean=IMAGENET_MEAN, std=IMAGENET_STD
+            size=1024,
+            resize="squash",
+            interpolation="bilinear_float",
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
         ),
         usages=("linear_probe", "prompted_segmentation"),
         probe_feature="image embedding (stride 16), averaged over the grid",

@@ -29,7 +29,9 @@ class Page:
     @cached_property
     def looks(self) -> dict[tuple[str, str], figures.Look]:
         """The look of each (attribute, group)."""
-        return figures.looks({attribute: self.selected.groups(attribute) for attribute in self.selected.attributes})
+        return figures.looks(
+            {attribute: self.selected.groups(attribute) for attribute in self.selected.attributes}
+        )
 
     @cached_property
     def compared(self) -> Compared | None:
@@ -43,12 +45,16 @@ class Page:
         baselines = list(self.compared.baselines.values()) if self.compared else []
         names = dict.fromkeys(of.method for of in self.compared.methods) if self.compared else {}
         found = figures.looks({"": [name for name in names if name not in baselines]})
-        return {name: look for (_, name), look in found.items()} | dict.fromkeys(baselines, _BASELINE)
+        return {name: look for (_, name), look in found.items()} | dict.fromkeys(
+            baselines, _BASELINE
+        )
 
     @property
     def models(self) -> list[str]:
         """The models that are compared; of a sweep, which is of one model, none."""
-        return [] if self.data.comparisons is None else list(dict.fromkeys(self.data.results["run"]))
+        return (
+            [] if self.data.comparisons is None else list(dict.fromkeys(self.data.results["run"]))
+        )
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,14 @@ class Section:
     build: Callable[[Page], dict[str, Any] | None]
 
 
-def by_attribute(page: Page, samples: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def by_attribute(
+    page: Page, samples: dict[str, dict[str, Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each attribute that has samples, with those of its groups in the order of the results."""
     for attribute in page.selected.attributes:
         found = samples.get(attribute, {})
-        groups = {group: found[group] for group in page.selected.groups(attribute) if group in found}
+        groups = {
+            group: found[group] for group in page.selected.groups(attribute) if group in found
+        }
         if groups:
             yield attribute, groups

@@ -29,11 +29,16 @@ def methods(page: Page) -> dict[str, Any] | None:
     blocks = []
     for usage, attribute in _blocks(page, compared):
         among = compared.told(usage, attribute)
-        tables = [(metric(name), _table(compared, among, attribute, name)) for name in page.selected.metrics]
+        tables = [
+            (metric(name), _table(compared, among, attribute, name))
+            for name in page.selected.metrics
+        ]
         blocks.append((usage, attribute, [table for table in tables if table[1]]))
     if not blocks:
         return None
-    settings = {name for of in compared.settings.values() for name, value in of.items() if finite(value)}
+    settings = {
+        name for of in compared.settings.values() for name, value in of.items() if finite(value)
+    }
     seeds = sorted(set(compared.n_seeds.values()))
     return {
         "blocks": blocks,
@@ -41,14 +46,19 @@ def methods(page: Page) -> dict[str, Any] | None:
         "many_usages": len(compared.usages) > 1,
         "baselines": " or ".join(dict.fromkeys(compared.baselines.values())),
         "has_strength": "strength" in settings,
-        "shown": [(group, DISPARITIES[group].label if group in DISPARITIES else "Overall") for group in SHOWN],
+        "shown": [
+            (group, DISPARITIES[group].label if group in DISPARITIES else "Overall")
+            for group in SHOWN
+        ],
         "seeds": f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}",
         "one_seed": seeds[0] == 1,
     }
 
 
 def _blocks(page: Page, compared: Compared) -> list[tuple[str, str]]:
-    return [(usage, attribute) for usage in compared.usages for attribute in page.selected.attributes]
+    return [
+        (usage, attribute) for usage in compared.usages for attribute in page.selected.attributes
+    ]
 
 
 def _table(compared: Compared, among: list[Method], attribute: str, name: str) -> list[tuple]:
@@ -87,22 +97,31 @@ def tradeoff(page: Page) -> dict[str, Any] | None:
                 apart = None
                 if sum(len(track.path) > 1 for track in tracks) > method_figures.MOST_PATHS:
                     apart = method_figures.apart(f"apart{place}-{group}", *arguments)
-                figures.append((method_figures.tradeoff(f"trade{place}-{group}", *arguments), apart))
+                figures.append(
+                    (method_figures.tradeoff(f"trade{place}-{group}", *arguments), apart)
+                )
         if figures:
             legend = [(page.method_looks[of.method], compared.label(of, among)) for of in among]
             blocks.append((usage, attribute, figures, legend))
     return {"blocks": blocks, "many_usages": len(compared.usages) > 1} if blocks else None
 
 
-def _track(page: Page, compared: Compared, runs: Runs, of: Method, attribute: str, group: str) -> Track:
-    values = [compared.pair(of, attribute, page.selected.primary, which)[0].value for which in (OVERALL, group)]
+def _track(
+    page: Page, compared: Compared, runs: Runs, of: Method, attribute: str, group: str
+) -> Track:
+    values = [
+        compared.pair(of, attribute, page.selected.primary, which)[0].value
+        for which in (OVERALL, group)
+    ]
     path = np.empty((0, 2))
     if "strength" in page.data.results:
         parts = [runs.values(of, attribute, which, free="strength") for which in (OVERALL, group)]
         means = [part.groupby("strength")["value"].mean() for part in parts]
         path = pd.concat(means, axis=1, join="inner").sort_index().to_numpy()
     label = compared.label(of, compared.told(of.usage, attribute))
-    return Track(label, page.method_looks[of.method], (values[0], values[1]), path, compared.is_baseline(of))
+    return Track(
+        label, page.method_looks[of.method], (values[0], values[1]), path, compared.is_baseline(of)
+    )
 
 
 def harm(page: Page) -> dict[str, Any] | None:
@@ -119,12 +138,20 @@ def harm(page: Page) -> dict[str, Any] | None:
     for row in rows[rows["verdict"] == "worse"].itertuples():
         of = Method(row.usage, row.method, row.sensitive)
         worse.append(
-            (of, row.attribute, row.group, metric(row.metric), *compared.pair(of, row.attribute, row.metric, row.group))
+            (
+                of,
+                row.attribute,
+                row.group,
+                metric(row.metric),
+                *compared.pair(of, row.attribute, row.metric, row.group),
+            )
         )
     return {
         "worse": worse,
         "n": len(rows),
-        "counts": {verdict: int(counts.get(verdict, 0)) for verdict in ("worse", "better", "unknown")},
+        "counts": {
+            verdict: int(counts.get(verdict, 0)) for verdict in ("worse", "better", "unknown")
+        },
         "expected": (1 - page.data.confidence) / 2 * len(rows),
         "reach": [end for name in names if (end := _reach(rows[rows["metric"] == name], name))],
         "tables": _changes(page, compared, names),
@@ -149,12 +176,16 @@ def _changes(page: Page, compared: Compared, names: list[str]) -> list[tuple]:
     tables = []
     for usage, attribute in _blocks(page, compared):
         groups = page.selected.groups(attribute)
-        others = [of for of in compared.methods if of.usage == usage and not compared.is_baseline(of)]
+        others = [
+            of for of in compared.methods if of.usage == usage and not compared.is_baseline(of)
+        ]
         for name in names:
             lines = []
             for of in others:
                 pairs = [compared.pair(of, attribute, name, group)[1] for group in groups]
-                lines.append((of, [(pair, pair.side(metric(name).higher_is_better)) for pair in pairs]))
+                lines.append(
+                    (of, [(pair, pair.side(metric(name).higher_is_better)) for pair in pairs])
+                )
             tables.append((usage, attribute, metric(name), groups, lines))
     return tables
 
@@ -170,11 +201,20 @@ def seeds(page: Page) -> dict[str, Any] | None:
         for group in (OVERALL, GAP):
             values = {of: runs.values(of, attribute, group)["value"].to_numpy() for of in among}
             values = {of: found for of, found in values.items() if len(found)}
-            rows = [(compared.label(of, among), page.method_looks[of.method], found) for of, found in values.items()]
+            rows = [
+                (compared.label(of, among), page.method_looks[of.method], found)
+                for of, found in values.items()
+            ]
             if rows:
-                reference = [float(np.median(found)) for of, found in values.items() if compared.is_baseline(of)]
+                reference = [
+                    float(np.median(found))
+                    for of, found in values.items()
+                    if compared.is_baseline(of)
+                ]
                 label = f"{metric(name).short} {_TITLES[group]}"
-                figures.append(method_figures.seeds(f"seeds{place}-{group}", label, rows, *reference[:1]))
+                figures.append(
+                    method_figures.seeds(f"seeds{place}-{group}", label, rows, *reference[:1])
+                )
         if figures:
             blocks.append((usage, attribute, figures))
     return {"blocks": blocks, "many_usages": len(compared.usages) > 1} if blocks else None

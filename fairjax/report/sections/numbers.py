@@ -23,7 +23,11 @@ def groups(page: Page) -> dict[str, Any] | None:
     drawn = selected.metrics[:_MOST_PANELS]
     ranges = {
         name: figures.limits(
-            [selected.cell(a, name, g) for a in selected.attributes for g in [OVERALL, *selected.groups(a)]]
+            [
+                selected.cell(a, name, g)
+                for a in selected.attributes
+                for g in [OVERALL, *selected.groups(a)]
+            ]
         )
         for name in drawn
     }
@@ -33,10 +37,13 @@ def groups(page: Page) -> dict[str, Any] | None:
         wide = max(map(len, selected.groups(attribute)), default=0) > _LONG_LABEL
         for name in drawn:
             rows = [
-                (g, page.looks[attribute, g], selected.cell(attribute, name, g)) for g in selected.groups(attribute)
+                (g, page.looks[attribute, g], selected.cell(attribute, name, g))
+                for g in selected.groups(attribute)
             ]
             overall = selected.cell(attribute, name, OVERALL)
-            figure = figures.dot_whisker(f"w{place}-{name}", name, rows, overall, ranges[name], wide)
+            figure = figures.dot_whisker(
+                f"w{place}-{name}", name, rows, overall, ranges[name], wide
+            )
             panels.append((metric(name), selected.cell(attribute, name, GAP), figure))
         blocks.append((attribute, panels, wide, selected.hidden(attribute)))
     return {"blocks": blocks, "undrawn": len(selected.metrics) - len(drawn)}
@@ -69,7 +76,9 @@ def criteria(page: Page) -> dict[str, Any] | None:
         return None
     attributes = page.selected.attributes
     rows = [
-        (CRITERIA[name], [found[name].get(attribute) for attribute in attributes]) for name in CRITERIA if name in found
+        (CRITERIA[name], [found[name].get(attribute) for attribute in attributes])
+        for name in CRITERIA
+        if name in found
     ]
     return {"rows": rows, "attributes": attributes}
 
@@ -82,18 +91,32 @@ def models(page: Page) -> dict[str, Any] | None:
     table = []
     for model in page.models:
         of = Selected(page.data.results, model)
-        table.append((model, of.overall(name), [of.cell(attribute, name, GAP) for attribute in attributes]))
-    shown = {(ALL, OVERALL)} | {(a, g) for a in attributes for g in [OVERALL, *page.selected.groups(a)]}
+        table.append(
+            (model, of.overall(name), [of.cell(attribute, name, GAP) for attribute in attributes])
+        )
+    shown = {(ALL, OVERALL)} | {
+        (a, g) for a in attributes for g in [OVERALL, *page.selected.groups(a)]
+    }
     by_metric: dict[str, list[tuple]] = {}
     for row in page.data.comparisons.itertuples():  # type: ignore[union-attr]
         if (row.attribute, row.group) in shown:
-            cell = Cell(row.value, row.ci_low, row.ci_high, row.n, row.n_positive, row.status, row.n_invalid)
+            cell = Cell(
+                row.value, row.ci_low, row.ci_high, row.n, row.n_positive, row.status, row.n_invalid
+            )
             p_values = row.p_value, row.p_holm, row.p_bh
-            by_metric.setdefault(row.metric, []).append((row.a, row.b, row.attribute, row.group, cell, p_values))
+            by_metric.setdefault(row.metric, []).append(
+                (row.a, row.b, row.attribute, row.group, cell, p_values)
+            )
     order = [metric_name for metric_name in page.selected.metrics if metric_name in by_metric]
     tables = [(metric(metric_name), by_metric[metric_name]) for metric_name in order]
     tested = any(finite(p) for _, rows in tables for *_, p_values in rows for p in p_values)
-    return {"metric": metric(name), "attributes": attributes, "table": table, "tables": tables, "tested": tested}
+    return {
+        "metric": metric(name),
+        "attributes": attributes,
+        "table": table,
+        "tables": tables,
+        "tested": tested,
+    }
 
 
 def _pages(items: list[str], most: int) -> list[list[str]]:
@@ -102,6 +125,10 @@ def _pages(items: list[str], most: int) -> list[list[str]]:
 
 def _lines(selected: Selected, attribute: str, groups: list[str], names: list[str]) -> list[tuple]:
     return [
-        (group, selected.sizes(attribute, group), [selected.cell(attribute, name, group) for name in names])
+        (
+            group,
+            selected.sizes(attribute, group),
+            [selected.cell(attribute, name, group) for name in names],
+        )
         for group in groups
     ]

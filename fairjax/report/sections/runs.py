@@ -25,14 +25,21 @@ def runs(page: Page) -> dict[str, Any] | None:
     if rows["run"].nunique() < 2:
         return None
     by = next((key for key in _COLOUR_BY if key in rows and rows[key].nunique() > 1), None)
-    tokens_of = {name: look.token for name, look in page.method_looks.items()} if by == "method" else {}
+    tokens_of = (
+        {name: look.token for name, look in page.method_looks.items()} if by == "method" else {}
+    )
     kind, legend = _kinds(rows.drop_duplicates("run").set_index("run"), by, tokens_of)
-    wide = rows.pivot_table(index="run", columns=["attribute", "group"], values="value", sort=False).reindex(kind.index)
+    wide = rows.pivot_table(
+        index="run", columns=["attribute", "group"], values="value", sort=False
+    ).reindex(kind.index)
     label, blocks = metric(name).short, []
     for place, attribute in enumerate(selected.attributes):
         x = (attribute, OVERALL)
         pair = []
-        for group, title in ((GAP, f"{label} gap between groups"), (WORST, f"{label} of the worst group")):
+        for group, title in (
+            (GAP, f"{label} gap between groups"),
+            (WORST, f"{label} of the worst group"),
+        ):
             if x not in wide or (attribute, group) not in wide:
                 continue
             cells = selected.cell(attribute, name, OVERALL), selected.cell(attribute, name, group)
@@ -52,7 +59,9 @@ def runs(page: Page) -> dict[str, Any] | None:
     }
 
 
-def _kinds(runs: pd.DataFrame, by: str | None, tokens_of: Mapping[str, str]) -> tuple[pd.Series, list[tuple[str, str]]]:
+def _kinds(
+    runs: pd.DataFrame, by: str | None, tokens_of: Mapping[str, str]
+) -> tuple[pd.Series, list[tuple[str, str]]]:
     """Returns the colour index of each run, and (token, label) of each colour: a ramp for numbers, hues for names.
 
     Args:
@@ -67,7 +76,10 @@ def _kinds(runs: pd.DataFrame, by: str | None, tokens_of: Mapping[str, str]) -> 
     numeric = pd.api.types.is_numeric_dtype(values)
     tokens = list(svg.RAMP if numeric else svg.GROUPS)
     step = max(len(levels) - 1, 1)
-    places = [round(i * (len(tokens) - 1) / step) if numeric else i % len(tokens) for i in range(len(levels))]
+    places = [
+        round(i * (len(tokens) - 1) / step) if numeric else i % len(tokens)
+        for i in range(len(levels))
+    ]
     token = {level: tokens_of.get(level, tokens[place]) for level, place in zip(levels, places)}
     sharing: dict[str, list] = {}
     for level in levels:
@@ -86,11 +98,20 @@ def _label(levels: list, numeric: bool) -> str:
 
 def _spread(rows: pd.DataFrame, selected: Selected) -> list[tuple]:
     """Returns attribute, group, the selected run's cell, and the distributions over its seeds and over all runs."""
-    over_runs, over_seeds = distribution(rows), distribution(rows[same_settings(rows, selected.row)])
+    over_runs, over_seeds = (
+        distribution(rows),
+        distribution(rows[same_settings(rows, selected.row)]),
+    )
     lines = []
     for attribute, name, group in over_runs.index:
         cell = selected.cell(attribute, name, group)
         lines.append(
-            (attribute, group, cell, over_seeds.loc[attribute, name, group], over_runs.loc[attribute, name, group])
+            (
+                attribute,
+                group,
+                cell,
+                over_seeds.loc[attribute, name, group],
+                over_runs.loc[attribute, name, group],
+            )
         )
     return lines

@@ -10,7 +10,17 @@ from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL
 
 SPLITS = ("train", "validation", "test")
-_RUN_FACTS = ("usage", "method", "sensitive", "strength", "learning_rate", "weight_decay", "seed", "run", "policy")
+_RUN_FACTS = (
+    "usage",
+    "method",
+    "sensitive",
+    "strength",
+    "learning_rate",
+    "weight_decay",
+    "seed",
+    "run",
+    "policy",
+)
 
 
 def what(page: Page) -> dict[str, Any]:
@@ -18,10 +28,18 @@ def what(page: Page) -> dict[str, Any]:
     data, row = page.data, page.selected.row
     n_runs = 0 if page.models else data.results["run"].nunique()
     run = {key: row[key] for key in _RUN_FACTS if key in row and row[key] != data.model.get("name")}
-    chosen = n_runs > 1 and data.thresholds  # what has no threshold was not chosen on validation data either
+    chosen = (
+        n_runs > 1 and data.thresholds
+    )  # what has no threshold was not chosen on validation data either
     run |= {"selected from": f"{count(n_runs)} runs, on validation data"} if chosen else {}
-    run |= {"threshold": f"{decimal(data.thresholds['value'])} ({data.thresholds['rule']})"} if data.thresholds else {}
-    others = {name: value for name, value in data.thresholds.get("models", {}).items() if name != data.run}
+    run |= (
+        {"threshold": f"{decimal(data.thresholds['value'])} ({data.thresholds['rule']})"}
+        if data.thresholds
+        else {}
+    )
+    others = {
+        name: value for name, value in data.thresholds.get("models", {}).items() if name != data.run
+    }
     run |= {f"threshold of {name}": decimal(value) for name, value in others.items()}
     run |= data.analysis
     dataset = {key: value for key, value in data.dataset.items() if key != "quarantined"}
@@ -40,7 +58,11 @@ def population(page: Page) -> dict[str, Any] | None:
         return None
     missing = data.missingness
     lost = missing is not None and bool(missing["n_left_out"].any())
-    rows = [] if missing is None or not lost else [row for row in missing.itertuples(index=False) if row.n_given]
+    rows = (
+        []
+        if missing is None or not lost
+        else [row for row in missing.itertuples(index=False) if row.n_given]
+    )
     return {"facts": facts(data.population), "left_out": rows[:200]}
 
 
@@ -51,7 +73,9 @@ def cohort(page: Page) -> dict[str, Any] | None:
         return None
     present = dict.fromkeys(cohort["split"])
     splits = [split for split in SPLITS if split in present] or list(present)
-    counts = cohort.groupby(["attribute", "group", "split", "label"], sort=False)[["n_images", "n_patients"]].sum()
+    counts = cohort.groupby(["attribute", "group", "split", "label"], sort=False)[
+        ["n_images", "n_patients"]
+    ].sum()
     lookup = {key: (int(images), int(patients)) for key, images, patients in counts.itertuples()}
     tables = []
     for attribute, rows in cohort.groupby("attribute", sort=False):
@@ -59,11 +83,14 @@ def cohort(page: Page) -> dict[str, Any] | None:
         names = [group for group in dict.fromkeys(rows["group"]) if group not in hidden]
         groups = sorted(names, key=lambda group: group == "missing")
         lines: list[tuple] = [
-            (g, [[lookup.get((attribute, g, s, y), (0, 0)) for y in (0, 1)] for s in splits]) for g in groups
+            (g, [[lookup.get((attribute, g, s, y), (0, 0)) for y in (0, 1)] for s in splits])
+            for g in groups
         ]
         total = rows.groupby(["split", "label"])["n_images"].sum().to_dict()
         # Images add up over groups; patients need not.
-        lines.append(("total", [[(int(total.get((s, y), 0)), None) for y in (0, 1)] for s in splits]))
+        lines.append(
+            ("total", [[(int(total.get((s, y), 0)), None) for y in (0, 1)] for s in splits])
+        )
         tables.append((attribute, lines, len(hidden)))
     names = page.data.dataset.get("classes") or ["negative", "positive"]
     return {"splits": splits, "tables": tables, "class_names": names, "looks": page.looks}
@@ -77,7 +104,9 @@ def reading(page: Page) -> dict[str, Any]:
     return {
         "metrics": [metric(name) for name in names],
         "n_gaps": sum(selected.cell(attribute, name, GAP).known for attribute, name in gaps),
-        "tested": any(finite(selected.cell(attribute, name, GAP).p_value) for attribute, name in gaps),
+        "tested": any(
+            finite(selected.cell(attribute, name, GAP).p_value) for attribute, name in gaps
+        ),
         "has_threshold": bool(page.data.thresholds),
         "overall": OVERALL,
         "compares_methods": page.compared is not None,
@@ -86,4 +115,9 @@ def reading(page: Page) -> dict[str, Any]:
 
 def settings(page: Page) -> dict[str, Any]:
     """Settings and versions."""
-    return {"tables": [("Settings", flat(page.data.config)), ("Versions and machine", flat(page.data.environment))]}
+    return {
+        "tables": [
+            ("Settings", flat(page.data.config)),
+            ("Versions and machine", flat(page.data.environment)),
+        ]
+    }

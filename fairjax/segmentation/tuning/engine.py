@@ -14,17 +14,19 @@ import optax
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from fairjax.random import stream
-from fairjax.segmentation.embedded import Source
+from fairjax.segmentation.image_embeddings import Source
 from fairjax.segmentation.prompts import generator
 from fairjax.segmentation.tuning.examples import Examples
 from fairjax.segmentation.tuning.losses import METHODS
 from fairjax.segmentation.tuning.program import Batch, Hyper, Programs, State
 from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun
+from fairjax.utils.random import stream
 
 FLOAT_BYTES = 4
 COPIES = 8  # parameters, two moments, best, gradient, direction and the two updated: what a run holds of its decoder
-MOST_PER_DEVICE = 4  # runs of a chunk: more would gain nothing, as a device takes one after the other
+MOST_PER_DEVICE = (
+    4  # runs of a chunk: more would gain nothing, as a device takes one after the other
+)
 READERS = 4  # threads that read embeddings
 
 
@@ -43,7 +45,9 @@ class Engine:
         self.programs, self.source, self.config, self.seed = programs, source, config, seed
         self.examples, self.validation = train, validation
         n_groups = programs.sizes.groups
-        self.membership = (train.groups[:, None] == np.arange(n_groups)).astype(np.float32)  # (n, g)
+        self.membership = (train.groups[:, None] == np.arange(n_groups)).astype(
+            np.float32
+        )  # (n, g)
         self.readers = ThreadPoolExecutor(READERS)
         self.steps = -(-len(train) // config.batch_size)
 
@@ -77,7 +81,9 @@ class Engine:
             totals = np.zeros(width)
             for step, (rows, batch) in enumerate(self._batches(seeds, epoch)):
                 of_run = rows[[seeds.index(run.seed) for run in padded]]  # (r, b)
-                weight = np.where(of_run >= 0, np.take_along_axis(weights, np.maximum(of_run, 0), 1), 0)
+                weight = np.where(
+                    of_run >= 0, np.take_along_axis(weights, np.maximum(of_run, 0), 1), 0
+                )
                 rate = pace(epoch * self.steps + step)
                 state, value = self._step(state, hyper, weight, batch, rate)
                 totals += np.asarray(value)
@@ -92,13 +98,23 @@ class Engine:
             "loss": np.stack(losses, 1),
             "best_epoch": state.best_epoch,
         }
-        return {name: np.ascontiguousarray(np.asarray(array)[: len(runs)]) for name, array in arrays.items()}
+        return {
+            name: np.ascontiguousarray(np.asarray(array)[: len(runs)])
+            for name, array in arrays.items()
+        }
 
-    def _step(self, state: State, hyper: Hyper, weight: np.ndarray, batch: Batch, rate: Any) -> tuple[State, Any]:
+    def _step(
+        self, state: State, hyper: Hyper, weight: np.ndarray, batch: Batch, rate: Any
+    ) -> tuple[State, Any]:
         programs = self.programs
         weight = jax.device_put(weight.astype(np.float32), programs.split)
         return programs.step(
-            programs.fixed, state, hyper, weight, jax.device_put(batch, programs.whole), jnp.float32(rate)
+            programs.fixed,
+            state,
+            hyper,
+            weight,
+            jax.device_put(batch, programs.whole),
+            jnp.float32(rate),
         )
 
     def _hyper(self, runs: list[TuneRun], seeds: list[int]) -> Hyper:
@@ -117,7 +133,9 @@ class Engine:
         key = stream(jax.random.key(self.seed), "bootstrap", run.seed, epoch)
         return np.asarray(draw(key, jnp.asarray(self.membership), jnp.array([run.strength])))[0]
 
-    def _batches(self, seeds: list[int], epoch: int) -> Iterator[tuple[Int[np.ndarray, "s b"], Batch]]:
+    def _batches(
+        self, seeds: list[int], epoch: int
+    ) -> Iterator[tuple[Int[np.ndarray, "s b"], Batch]]:
         """Rows of each step, −1 for padding, and what they hold; the next step is read while one computes."""
         size, n = self.config.batch_size, len(self.examples)
         order, prompt = [], []
@@ -143,7 +161,9 @@ class Engine:
         wanted = sorted({examples.images[row] for row in rows.ravel()})
         read = dict(zip(wanted, self.readers.map(self.source.read, wanted)))
         x = np.stack([read[examples.images[row]] for row in rows.ravel()])
-        membership = (examples.groups[rows][..., None] == np.arange(self.programs.sizes.groups)).astype(np.float32)
+        membership = (
+            examples.groups[rows][..., None] == np.arange(self.programs.sizes.groups)
+        ).astype(np.float32)
         return Batch(
             x.reshape(*rows.shape, *self.source.shape),
             examples.coords[rows, prompt],
@@ -159,7 +179,9 @@ class Engine:
         codes = self.validation.groups
         if self.config.choose == "overall":
             return dice.mean(1)
-        return np.stack([dice[:, codes == code].mean(1) for code in np.unique(codes[codes >= 0])]).min(0)
+        return np.stack(
+            [dice[:, codes == code].mean(1) for code in np.unique(codes[codes >= 0])]
+        ).min(0)
 
     def _dice(self, params: jax.Array) -> Float[np.ndarray, "r m"]:
         size, n = self.config.batch_size, len(self.validation)
@@ -167,8 +189,14 @@ class Engine:
         first = np.zeros((1, n), int)
         found = []
         for of_batch in rows:
-            batch = jax.tree.map(lambda part: part[0], self._batch(self.validation, of_batch, first))
-            found.append(self.programs.dice(self.programs.fixed, params, jax.device_put(batch, self.programs.whole)))
+            batch = jax.tree.map(
+                lambda part: part[0], self._batch(self.validation, of_batch, first)
+            )
+            found.append(
+                self.programs.dice(
+                    self.programs.fixed, params, jax.device_put(batch, self.programs.whole)
+                )
+            )
         return np.concatenate([np.asarray(part) for part in found], 1)[:, :n]
 
 

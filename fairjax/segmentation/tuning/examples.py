@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from fairjax import progress
 from fairjax.datasets.dataset import Dataset
 from fairjax.segmentation.frame import Frame
-from fairjax.segmentation.infer import Segmenter, as_tokens, longest, nearest
+from fairjax.segmentation.loader import as_tokens, longest, nearest
 from fairjax.segmentation.objects import Rule
 from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.segmenter import Segmenter
+from fairjax.utils import progress
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,12 +23,17 @@ def initial(arrays: dict[str, Array], rank: int, seed: int, run_seed: int) -> di
       seed: of the experiment.
       run_seed: of the run.
     """
-    names = [name for name in sorted(arrays) if name.startswith("encoder.") and name.endswith(TARGETS)]
+    names = [
+        name for name in sorted(arrays) if name.startswith("encoder.") and name.endswith(TARGETS)
+    ]
     found: dict[str, np.ndarray] = {}
     for name in names if rank else []:
         n_in, n_out = arrays[name].shape
         draw = generator(seed, "lora", run_seed, name).normal(size=(n_in, rank)) / np.sqrt(n_in)
-        found |= {DOWN + name: draw.astype(np.float32), UP + name: np.zeros((rank, n_out), np.float32)}
+        found |= {
+            DOWN + name: draw.astype(np.float32),
+            UP + name: np.zeros((rank, n_out), np.float32),
+        }
     return found
 
 

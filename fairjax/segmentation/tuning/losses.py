@@ -79,11 +79,15 @@ def febs(step: Step, gamma: Float[Array, " r"], state: State) -> tuple[Float[Arr
     sums, weights = step.outputs, jnp.broadcast_to(step.weights, step.losses.shape)
     factor = febs_factors(sums, weights, step.membership, gamma)
     known = step.membership.sum(-1) > 0
-    of_sample = jnp.einsum("rg,bg->rb" if step.membership.ndim == 2 else "rg,rbg->rb", factor, step.membership)
+    of_sample = jnp.einsum(
+        "rg,bg->rb" if step.membership.ndim == 2 else "rg,rbg->rb", factor, step.membership
+    )
     scale = jnp.where(known, of_sample, jnp.tanh(1.0))
     overlap, predicted, true, entropy = jnp.moveaxis(sums, 1, 0)
     total = [jnp.sum(weights * part, -1) for part in (scale * overlap, scale**2 * predicted, true)]
-    return DICE_WEIGHT * dice_loss(*total) + (1 - DICE_WEIGHT) * weighted_mean(entropy, weights), state
+    return DICE_WEIGHT * dice_loss(*total) + (1 - DICE_WEIGHT) * weighted_mean(
+        entropy, weights
+    ), state
 
 
 def febs_factors(
@@ -107,7 +111,20 @@ FEBS = Objective(
     "Tian et al. 2024, FairSeg: a large-scale medical image segmentation dataset for fairness learning using segment "
     "anything model with fair error-bound scaling",
     febs,
-    Strength("power γ of the ratio of the groups' losses", 1.0, (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)),
+    Strength(
+        "power γ of the ratio of the groups' losses",
+        1.0,
+        (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0),
+    ),
 )
-_OF_LOSSES = ("erm", "reweighting", "resampling", "group_dro", "cvar_dro", "fis")  # which need the losses alone
-METHODS: Mapping[str, Objective] = {name: objectives.METHODS[name] for name in _OF_LOSSES} | {FEBS.name: FEBS}
+_OF_LOSSES = (
+    "erm",
+    "reweighting",
+    "resampling",
+    "group_dro",
+    "cvar_dro",
+    "fis",
+)  # which need the losses alone
+METHODS: Mapping[str, Objective] = {name: objectives.METHODS[name] for name in _OF_LOSSES} | {
+    FEBS.name: FEBS
+}

@@ -31,7 +31,10 @@ from fairjax.training.objectives.base import Sizes
 Params = dict[str, Any]  # name in `state_dict` → array; of many runs, the run first
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 RUNS, WHOLE = PartitionSpec("runs"), PartitionSpec()
-FIXED = ("decoder.skip4.", "decoder.skip8.")  # of SAM 2: their outputs are part of the cached embedding
+FIXED = (
+    "decoder.skip4.",
+    "decoder.skip8.",
+)  # of SAM 2: their outputs are part of the cached embedding
 
 
 class Batch(NamedTuple):
@@ -122,7 +125,12 @@ class Programs:
         config: TuneConfig,
         threshold: float,
     ):
-        self.module, self.methods, self.config, self.threshold = module, tuple(methods), config, threshold
+        self.module, self.methods, self.config, self.threshold = (
+            module,
+            tuple(methods),
+            config,
+            threshold,
+        )
         self.sizes = Sizes(n_groups, 1, 1)
         self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
         self.whole, self.split = (NamedSharding(self.mesh, spec) for spec in (WHOLE, RUNS))
@@ -130,15 +138,23 @@ class Programs:
         self.layout = Layout.of(self.initial(0, 0))
         shard = functools.partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         self.step = jax.jit(
-            shard(self._step, in_specs=(WHOLE, RUNS, RUNS, RUNS, WHOLE, WHOLE), out_specs=(RUNS, RUNS)),
+            shard(
+                self._step, in_specs=(WHOLE, RUNS, RUNS, RUNS, WHOLE, WHOLE), out_specs=(RUNS, RUNS)
+            ),
             donate_argnums=1,
         )
         self.dice = jax.jit(shard(self._dice, in_specs=(WHOLE, RUNS, WHOLE), out_specs=RUNS))
-        self.keep = jax.jit(shard(_keep, in_specs=(RUNS, RUNS, WHOLE), out_specs=RUNS), donate_argnums=0)
+        self.keep = jax.jit(
+            shard(_keep, in_specs=(RUNS, RUNS, WHOLE), out_specs=RUNS), donate_argnums=0
+        )
 
     def initial(self, seed: int, run_seed: int) -> Params:
         """What a run trains, as it is before: the decoder's arrays, and the additions to the encoder's."""
-        names = [name for name in self.fixed if name.startswith("decoder.") and not name.startswith(FIXED)]
+        names = [
+            name
+            for name in self.fixed
+            if name.startswith("decoder.") and not name.startswith(FIXED)
+        ]
         decoder = {name: np.asarray(self.fixed[name]) for name in names}
         return decoder | lora.initial(self.fixed, self.config.lora_rank, seed, run_seed)
 
@@ -161,7 +177,13 @@ class Programs:
         return with_arrays(self.module, fixed | lora.merged(fixed, params))
 
     def _step(
-        self, fixed: Params, state: State, hyper: Hyper, weights: Float[Array, "r b"], batch: Batch, rate: Array
+        self,
+        fixed: Params,
+        state: State,
+        hyper: Hyper,
+        weights: Float[Array, "r b"],
+        batch: Batch,
+        rate: Array,
     ) -> tuple[State, Float[Array, " r"]]:
         """One step of every run: its loss, and its parameters after it."""
 
@@ -169,7 +191,9 @@ class Programs:
             params, optimizer, objective, of, weight = run
             own = jax.tree.map(lambda part: part[of.seed_row], batch)
             losses = jax.value_and_grad(self._loss, argnums=1, has_aux=True)
-            (value, objective), gradient = losses(fixed, self.layout.take(params), objective, of, weight, own)
+            (value, objective), gradient = losses(
+                fixed, self.layout.take(params), objective, of, weight, own
+            )
             direction, optimizer = ADAM.update(self.layout.join(gradient), optimizer, params)
             pace = of.learning_rate * rate
             decay = self.config.weight_decay
@@ -180,11 +204,15 @@ class Programs:
         params, optimizer, objective, value = jax.lax.map(one, runs)
         return state._replace(params=params, optimizer=optimizer, objective=objective), value
 
-    def _loss(self, fixed: Params, params: Params, objective: Any, of: Hyper, weight: Array, own: Batch) -> tuple:
+    def _loss(
+        self, fixed: Params, params: Params, objective: Any, of: Hyper, weight: Array, own: Batch
+    ) -> tuple:
         """The loss of one run; objectives speak of many runs, so that here each array is given an axis of one."""
         masks, _ = _candidates(self._module(fixed, params), own)
         sums = jax.vmap(mask_sums)(masks, own.truth, own.inside)  # (b, 4, m)
-        step = Step(sample_losses(sums)[None], weight, own.membership, outputs=sums.mean(-1).T[None])
+        step = Step(
+            sample_losses(sums)[None], weight, own.membership, outputs=sums.mean(-1).T[None]
+        )
 
         def branch(name: str):
             def loss(state):
@@ -197,13 +225,17 @@ class Programs:
         value, after = jax.lax.switch(of.method, [branch(name) for name in self.methods], state)
         return value, jax.tree.map(lambda x: x[0], after)
 
-    def _dice(self, fixed: Params, params: Float[Array, "r p"], batch: Batch) -> Float[Array, "r b"]:
+    def _dice(
+        self, fixed: Params, params: Float[Array, "r p"], batch: Batch
+    ) -> Float[Array, "r b"]:
         """Dice, at low resolution, of the candidate that the model rates best."""
 
         def one(params: Float[Array, " p"]) -> Float[Array, " b"]:
             masks, iou = _candidates(self._module(fixed, self.layout.take(params)), batch)
             best = jnp.take_along_axis(masks, iou.argmax(-1)[:, None, None, None], axis=1)[:, 0]
-            return jax.vmap(dice)((best > self.threshold) & batch.inside, batch.truth & batch.inside)
+            return jax.vmap(dice)(
+                (best > self.threshold) & batch.inside, batch.truth & batch.inside
+            )
 
         return jax.lax.map(one, params)
 

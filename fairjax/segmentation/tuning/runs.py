@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fairjax.errors import UserError, lookup
 from fairjax.segmentation.tuning.losses import METHODS
+from fairjax.utils.errors import UserError, lookup
 
 CHOICES = ("overall", "worst")
 
@@ -63,7 +63,9 @@ class TuneRun:
     @property
     def name(self) -> str:
         """Identifies the run whoever it is tuned with."""
-        return f"{self.method},strength={self.strength:g},lr={self.learning_rate:g},seed={self.seed}"
+        return (
+            f"{self.method},strength={self.strength:g},lr={self.learning_rate:g},seed={self.seed}"
+        )
 
 
 def expand(
@@ -82,7 +84,11 @@ def expand(
     """
     for name in methods:
         lookup("mitigation.methods", name, METHODS)
-    for key, values in {"methods": methods, "strengths": strengths, "learning_rates": learning_rates}.items():
+    for key, values in {
+        "methods": methods,
+        "strengths": strengths,
+        "learning_rates": learning_rates,
+    }.items():
         if len(set(values)) < len(values):
             raise UserError(f"mitigation.{key} must be different values, not {tuple(values)}")
     if not learning_rates or min(learning_rates) <= 0 or seeds < 1 or min(strengths, default=0) < 0:
@@ -102,5 +108,7 @@ def choose(table: pd.DataFrame) -> dict[str, list[str]]:
     for method, runs in table.groupby("method", sort=False):
         setting = ["strength", "learning_rate"]
         best = runs.groupby(setting)["validation_score"].mean().idxmax()
-        chosen[str(method)] = runs[(runs[setting] == list(best)).all(axis=1)].sort_values("seed")["run"].tolist()
+        chosen[str(method)] = (
+            runs[(runs[setting] == list(best)).all(axis=1)].sort_values("seed")["run"].tolist()
+        )
     return chosen

@@ -14,16 +14,17 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from fairjax import __version__, progress
-from fairjax.io import atomic_write, hash_arrays, hash_json, read_json, write_json
+from fairjax import __version__
 from fairjax.models.checkpoint import state_dict, with_arrays
-from fairjax.segmentation.embedded import Source
-from fairjax.segmentation.infer import Segmenter
+from fairjax.segmentation.image_embeddings import Source
+from fairjax.segmentation.segmenter import Segmenter
 from fairjax.segmentation.tuning import lora
 from fairjax.segmentation.tuning.engine import Engine
 from fairjax.segmentation.tuning.examples import Examples
 from fairjax.segmentation.tuning.program import Layout, Params, Programs
 from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun
+from fairjax.utils import progress
+from fairjax.utils.storage import atomic_write, hash_arrays, hash_json, read_json, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,13 @@ class Tuned:
             for place, run in enumerate(chunk):
                 epoch = int(arrays["best_epoch"][place])
                 facts = {"run": run.name, **dataclasses.asdict(run)}
-                rows.append(facts | {"validation_score": float(arrays["score"][place, epoch]), "best_epoch": epoch})
+                rows.append(
+                    facts
+                    | {
+                        "validation_score": float(arrays["score"][place, epoch]),
+                        "best_epoch": epoch,
+                    }
+                )
         return pd.DataFrame(rows)
 
     def params(self, run: TuneRun) -> Params:
@@ -66,7 +73,9 @@ class Tuned:
         arrays = {name: jnp.asarray(array) for name, array in params.items()}
         known = state_dict(frozen.module)
         module = with_arrays(frozen.module, known | lora.merged(known, arrays))
-        return dataclasses.replace(frozen, module=module, key=frozen.key | {"tuned": hash_arrays(params)})
+        return dataclasses.replace(
+            frozen, module=module, key=frozen.key | {"tuned": hash_arrays(params)}
+        )
 
 
 def tune(
@@ -125,7 +134,9 @@ def tune(
     chunks = _chunks(runs, width)
     missing = [index for index in range(len(chunks)) if not _complete(folder, index)]
     done = len(runs) - sum(len(chunks[index]) for index in missing)
-    with progress.bar("tuning", "run", len(runs), done=done, show=show_progress and bool(missing)) as bar:
+    with progress.bar(
+        "tuning", "run", len(runs), done=done, show=show_progress and bool(missing)
+    ) as bar:
         for index in missing:
             arrays = engine.train(chunks[index], width, bar)
             path = _path(folder, index)

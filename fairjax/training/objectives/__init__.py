@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fairjax.errors import UserError, lookup
 from fairjax.training.objectives import adversaries, matching, parity, weighting
 from fairjax.training.objectives.base import Objective, Step, Strength
 from fairjax.training.objectives.distributions import GRID
+from fairjax.utils.errors import UserError, lookup
 
 __all__ = ["METHODS", "WRAPPERS", "Method", "Objective", "Step", "Strength", "parse"]
 
-_BALANCE = Strength("power of the inverse frequency", 1.0, (0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0))
+_BALANCE = Strength(
+    "power of the inverse frequency", 1.0, (0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+)
 _PENALTY = Strength("weight of the penalty", 3.0, (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))
 _MATCHING = Strength("weight of the distance", 0.3, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
-_ADVERSARY = Strength("weight of the reversed gradient", 1.0, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
+_ADVERSARY = Strength(
+    "weight of the reversed gradient", 1.0, (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+)
 _BOUND = Strength("violation that is allowed", 0.02, (0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01))
 _NAMES = {"dp": "demographic parity", "eopp": "equal opportunity", "eo": "equalized odds"}
 
@@ -26,7 +30,13 @@ def _rows() -> list[Objective]:
     mean = weighting.mean_loss
     balanced = {"group": "groups", "group × class": "groups × classes"}
     return [
-        Objective("erm", "empirical risk", "Vapnik 1992, Principles of risk minimization", mean, grouped=False),
+        Objective(
+            "erm",
+            "empirical risk",
+            "Vapnik 1992, Principles of risk minimization",
+            mean,
+            grouped=False,
+        ),
         *(
             Objective(
                 name + ("" if cells == "group" else "_class"),
@@ -58,7 +68,11 @@ def _rows() -> list[Objective]:
             "the worst group's risk, by exponentiated gradients",
             "Sagawa et al. 2020, Distributionally robust neural networks",
             weighting.group_dro,
-            Strength("step size η of the groups' weights", 0.01, (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)),
+            Strength(
+                "step size η of the groups' weights",
+                0.01,
+                (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+            ),
             state=weighting.uniform_log_q,
         ),
         Objective(
@@ -159,7 +173,9 @@ def _rows() -> list[Objective]:
             "losses scaled by difficulty, of the sample and of its group",
             "Luo et al. 2023, FairVision: equitable deep learning for eye disease screening via fair identity scaling",
             weighting.fair_identity_scaling,
-            Strength("share c of the group's scale", 0.5, (0.0, 0.1, 0.25, 0.4, 0.5, 0.65, 0.8, 1.0)),
+            Strength(
+                "share c of the group's scale", 0.5, (0.0, 0.1, 0.25, 0.4, 0.5, 0.65, 0.8, 1.0)
+            ),
             workspace=lambda batch: 2 * GRID * batch,
         ),
     ]
@@ -172,7 +188,9 @@ WRAPPERS = {
     "swad": "Cha et al. 2021, SWAD: domain generalization by seeking flat minima",
     "sam": "Foret et al. 2021, Sharpness-aware minimization for efficiently improving generalization",
 }
-_RADIUS = Strength("radius ρ of sharpness-aware minimisation", 0.05, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0))
+_RADIUS = Strength(
+    "radius ρ of sharpness-aware minimisation", 0.05, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+)
 
 
 class Method(NamedTuple):

@@ -9,12 +9,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from fairjax.training.objectives.base import TINY, Parameters, Sizes, State, Step, group_sums, reverse, weighted_mean
+from fairjax.training.objectives.base import (
+    TINY,
+    Parameters,
+    Sizes,
+    State,
+    Step,
+    group_sums,
+    reverse,
+    weighted_mean,
+)
 
 HIDDEN = 8
 
 
-def laftr(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
+def laftr(
+    step: Step, strength: Float[Array, " r"], state: State
+) -> tuple[Float[Array, " r"], State]:
     """Adds the adversary's loss, each group weighing the same; it sees the features and the label (equalized odds).
 
     The paper's group-normalised L1 loss is a cross-entropy here. On a linear head's logit this is the adversarial
@@ -26,10 +37,14 @@ def laftr(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float
     y = jnp.broadcast_to(step.y, step.losses.shape)[:, None]
     seen = jnp.concatenate([z, z * (2 * y - 1), 2 * y - 1], 1)  # (r, 2h + 1, b)
     guess = _guess(step.parameters, "", seen)
-    return weighted_mean(step.losses, step.weights) + _balanced(guess, step.weights, step.membership), state
+    return weighted_mean(step.losses, step.weights) + _balanced(
+        guess, step.weights, step.membership
+    ), state
 
 
-def cfair(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
+def cfair(
+    step: Step, strength: Float[Array, " r"], state: State
+) -> tuple[Float[Array, " r"], State]:
     """Balanced error of the classes, and an adversary for each class with balanced error of the groups in it.
 
     Source: Zhao et al. 2020, Conditional learning of fair representations, eq. 2.
@@ -53,7 +68,9 @@ def one_adversary(key: Key[Array, ""], sizes: Sizes) -> Parameters:
 def adversary_per_class(key: Key[Array, ""], sizes: Sizes) -> Parameters:
     """Two, of features."""
     first, second = jax.random.split(key)
-    return _network(first, "0", sizes.features, sizes.groups) | _network(second, "1", sizes.features, sizes.groups)
+    return _network(first, "0", sizes.features, sizes.groups) | _network(
+        second, "1", sizes.features, sizes.groups
+    )
 
 
 def _network(key: Key[Array, ""], name: str, width: int, groups: int) -> Parameters:
@@ -68,7 +85,9 @@ def _network(key: Key[Array, ""], name: str, width: int, groups: int) -> Paramet
 
 
 def _guess(parameters: Parameters, name: str, z: Float[Array, "r w b"]) -> Float[Array, "r g b"]:
-    hidden = jax.nn.relu(_product(parameters[f"in{name}"], z) + parameters[f"bias{name}"][..., None])
+    hidden = jax.nn.relu(
+        _product(parameters[f"in{name}"], z) + parameters[f"bias{name}"][..., None]
+    )
     return _product(parameters[f"out{name}"], hidden) + parameters[f"prior{name}"][..., None]
 
 
@@ -76,7 +95,9 @@ def _product(matrix: Float[Array, "r o i"], z: Float[Array, "r i b"]) -> Float[A
     """Small matrices of many runs: sums of outer products, which XLA fuses, where a batched matmul is slow."""
     if matrix.shape[2] > HIDDEN:
         return jnp.einsum("roi,rib->rob", matrix, z)
-    return sum((matrix[:, :, i, None] * z[:, i, None] for i in range(matrix.shape[2])), start=jnp.zeros(()))
+    return sum(
+        (matrix[:, :, i, None] * z[:, i, None] for i in range(matrix.shape[2])), start=jnp.zeros(())
+    )
 
 
 def _balanced(

@@ -106,12 +106,16 @@ class Objective:
     two_stage: bool = False
 
 
-def weighted_mean(values: Float[Array, "r b"], weights: Float[Array, "*#r b"]) -> Float[Array, " r"]:
+def weighted_mean(
+    values: Float[Array, "r b"], weights: Float[Array, "*#r b"]
+) -> Float[Array, " r"]:
     """Returns (r,) Σ w v / Σ w; 0 where all weights are 0."""
     return jnp.sum(weights * values, -1) / jnp.maximum(jnp.sum(weights, -1), TINY)
 
 
-def group_sums(values: Float[Array, "*r b"], membership: Float[Array, "*r b g"]) -> Float[Array, "*r g"]:
+def group_sums(
+    values: Float[Array, "*r b"], membership: Float[Array, "*r b g"]
+) -> Float[Array, "*r g"]:
     """Sums of values over the samples of each group."""
     if membership.ndim == 2:
         return values @ membership

@@ -27,7 +27,9 @@ def histograms(
       (r, k) and (r, g, k), each row summing to 1 (an absent group's to 0), and the weights (r, g) of the groups.
     """
     points = jnp.linspace(0, 1, GRID)[:, None]
-    hats = weights[:, None] * jax.nn.relu(1 - jnp.abs(values[:, None] - points) * (GRID - 1))  # (r, k, b)
+    hats = weights[:, None] * jax.nn.relu(
+        1 - jnp.abs(values[:, None] - points) * (GRID - 1)
+    )  # (r, k, b)
     all_ = hats.sum(-1)
     grouped = jnp.swapaxes(jnp.matmul(hats, membership), 1, 2)
     totals = grouped.sum(-1)

@@ -21,7 +21,9 @@ def mmd(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[A
 
 
 def squared_mmd(
-    features: Float[Array, "r h b"], weights: Float[Array, "*r b"], membership: Float[Array, "*r b g"]
+    features: Float[Array, "r h b"],
+    weights: Float[Array, "*r b"],
+    membership: Float[Array, "*r b g"],
 ) -> Float[Array, " r"]:
     """Squared maximum mean discrepancy of each group that is present from all samples, summed over groups and kernels.
 
@@ -37,7 +39,9 @@ def squared_mmd(
         return _paired(features[:, 0], pairs)
     squares = jnp.sum(features**2, 1)
     products = jnp.einsum("rhb,rhc->rbc", features, features)
-    base, fourth, last = _kernels(jax.nn.relu(squares[:, :, None] + squares[:, None, :] - 2 * products))
+    base, fourth, last = _kernels(
+        jax.nn.relu(squares[:, :, None] + squares[:, None, :] - 2 * products)
+    )
     return jnp.sum(pairs * (base + fourth + last), (-2, -1))
 
 
@@ -64,7 +68,9 @@ def _paired_forward(z: Array, pairs: Array) -> tuple[Array, Array]:
 _paired.defvjp(_paired_forward, lambda slope, cotangent: (cotangent[:, None] * slope, None))
 
 
-def coral(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
+def coral(
+    step: Step, strength: Float[Array, " r"], state: State
+) -> tuple[Float[Array, " r"], State]:
     """Adds strength · Σ_g (|mean_g − mean|² + |covariance_g − covariance|²) / h of the features.
 
     Source: Sun & Saenko 2016, Deep CORAL; the means as in Gulrajani & Lopez-Paz 2021, In search of lost domain
@@ -75,7 +81,9 @@ def coral(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float
     shares = weights / jnp.maximum(weights.sum(-1, keepdims=True), TINY)
     mean, covariance = _moments(z, shares)
     penalty = jnp.zeros(len(z))
-    for g in range(step.membership.shape[-1]):  # a (r, g, h, b) array would be the largest of the step
+    for g in range(
+        step.membership.shape[-1]
+    ):  # a (r, g, h, b) array would be the largest of the step
         of_group = weights * step.membership[..., g]
         total = of_group.sum(-1, keepdims=True)
         mean_g, covariance_g = _moments(z, of_group / jnp.maximum(total, TINY))
@@ -90,7 +98,9 @@ def _moments(z: Float[Array, "r h b"], shares: Float[Array, "r b"]) -> tuple[Arr
     return mean, jnp.einsum("rhb,rib->rhi", centred * shares[:, None], centred)
 
 
-def fair_sinkhorn(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
+def fair_sinkhorn(
+    step: Step, strength: Float[Array, " r"], state: State
+) -> tuple[Float[Array, " r"], State]:
     """Adds strength · Σ_g S(scores of group g, scores of all), S Sinkhorn's distance less its own bias.
 
     Scores lie on a grid of [0, 1] with squared distances. S(a, b) = OT(a, b) − OT(a, a) / 2 − OT(b, b) / 2.
@@ -105,4 +115,6 @@ def fair_sinkhorn(step: Step, strength: Float[Array, " r"], state: State) -> tup
     cost, second = grid_cost(), jnp.broadcast_to(all_[:, None], first.shape)
     own = sinkhorn(first, first, cost) + sinkhorn(all_, all_, cost)[:, None]
     apart = sinkhorn(first, second, cost) - own / 2
-    return weighted_mean(step.losses, step.weights) + strength * jnp.where(present, apart, 0.0).sum(-1), state
+    return weighted_mean(step.losses, step.weights) + strength * jnp.where(present, apart, 0.0).sum(
+        -1
+    ), state

@@ -20,7 +20,9 @@ CRITERIA: dict[str, tuple[Callable[[Array], Array], ...]] = {
     "eopp": (lambda y: y,),
     "eo": (lambda y: y, lambda y: 1 - y),
 }
-MOMENTUM = 0.9  # of the running rates that multipliers see: a batch holds few samples of a small group
+MOMENTUM = (
+    0.9  # of the running rates that multipliers see: a batch holds few samples of a small group
+)
 MULTIPLIER_RATE = 0.02  # of the multipliers' ascent
 LARGEST_MULTIPLIER = 20.0
 
@@ -31,10 +33,14 @@ def penalty(criterion: str) -> Callable:
     Source: Bechavod & Ligett 2017, Penalizing unfairness in binary classification; squared, and for any groups.
     """
 
-    def loss(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
+    def loss(
+        step: Step, strength: Float[Array, " r"], state: State
+    ) -> tuple[Float[Array, " r"], State]:
         sums, totals = _event_sums(jax.nn.sigmoid(step.logits), step, criterion)
         apart = _violations(sums, totals)
-        return weighted_mean(step.losses, step.weights) + strength * jnp.sum(apart**2, (1, 2)), state
+        return weighted_mean(step.losses, step.weights) + strength * jnp.sum(
+            apart**2, (1, 2)
+        ), state
 
     return loss
 
@@ -49,13 +55,22 @@ def constraint(criterion: str) -> Callable:
     additive update; Agarwal et al. 2018, A reductions approach to fair classification.
     """
 
-    def loss(step: Step, allowed: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
+    def loss(
+        step: Step, allowed: Float[Array, " r"], state: State
+    ) -> tuple[Float[Array, " r"], State]:
         soft = _violations(*_event_sums(jax.nn.sigmoid(step.logits), step, criterion))
         decided = _event_sums((step.logits > 0).astype(jnp.float32), step, criterion)
-        sums, totals = (MOMENTUM * state[name] + (1 - MOMENTUM) * new for name, new in zip(("sums", "totals"), decided))
-        multipliers = ascend(state["multipliers"], _violations(sums, totals), allowed[:, None, None])
+        sums, totals = (
+            MOMENTUM * state[name] + (1 - MOMENTUM) * new
+            for name, new in zip(("sums", "totals"), decided)
+        )
+        multipliers = ascend(
+            state["multipliers"], _violations(sums, totals), allowed[:, None, None]
+        )
         signed = multipliers[..., 0] - multipliers[..., 1]
-        value = weighted_mean(step.losses, step.weights) + jnp.sum(jax.lax.stop_gradient(signed) * soft, (1, 2))
+        value = weighted_mean(step.losses, step.weights) + jnp.sum(
+            jax.lax.stop_gradient(signed) * soft, (1, 2)
+        )
         return value, {"multipliers": multipliers, "sums": sums, "totals": totals}
 
     return loss
@@ -91,10 +106,14 @@ def _event_sums(
     of_any = jnp.concatenate([step.membership, step.membership.sum(-1, keepdims=True)], -1)
     contraction = "reb,bf->ref" if of_any.ndim == 2 else "reb,rbf->ref"
     inside = jnp.stack([weights * event(y) for event in CRITERIA[criterion]], 1)  # (r, e, b)
-    return jnp.einsum(contraction, inside * scores[:, None], of_any), jnp.einsum(contraction, inside, of_any)
+    return jnp.einsum(contraction, inside * scores[:, None], of_any), jnp.einsum(
+        contraction, inside, of_any
+    )
 
 
-def _violations(sums: Float[Array, "r e f"], totals: Float[Array, "r e f"]) -> Float[Array, "r e g"]:
+def _violations(
+    sums: Float[Array, "r e f"], totals: Float[Array, "r e f"]
+) -> Float[Array, "r e g"]:
     """Each group's rate less that of all; 0 where a group has no sample of the event."""
     rates = sums / jnp.maximum(totals, TINY)
     return jnp.where(totals[..., :-1] > 0, rates[..., :-1] - rates[..., -1:], 0.0)

@@ -8,9 +8,15 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from trees import write_hdf5, write_npz
+from helpers.trees import write_hdf5, write_npz
 
-from fairjax.datasets.readers.arrays import ArrayImages, ArrayMasks, FrameImages, Frames, read_member
+from fairjax.datasets.readers.arrays import (
+    ArrayImages,
+    ArrayMasks,
+    FrameImages,
+    Frames,
+    read_member,
+)
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
@@ -61,7 +67,9 @@ def test_objects_are_never_unpickled(tmp_path):
 
 @pytest.mark.parametrize("cut", [0, 30, 120, -10])
 def test_truncated_archives_are_refused(tmp_path, cut):
-    write_npz(tmp_path / "a.npz", x=np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8))
+    write_npz(
+        tmp_path / "a.npz", x=np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    )
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:cut])
     with pytest.raises((OSError, ValueError)):
         ArrayImages(str(tmp_path), ("x",))("a.npz")
@@ -71,8 +79,13 @@ def test_a_zip_bomb_is_refused_before_it_is_inflated(tmp_path):
     """Whether the array's own header is honest or not; in a process of its own, whose memory is its own."""
     for name, shape, mebibytes in (("honest.npz", (2**16, 2**16), 1), ("lying.npz", (4, 6), 128)):
         buffer = io.BytesIO()
-        np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(
+            buffer, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        )
+        with (
+            zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("x.npy", "w") as file,
+        ):
             file.write(buffer.getvalue())
             for _ in range(mebibytes):
                 file.write(bytes(2**20))
@@ -88,7 +101,9 @@ for name in ("honest.npz", "lying.npz"):
         print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     honest, lying, kib = done.stdout.splitlines()
     assert "4294967296 values, where" in honest
     assert "is not as long as its header says" in lying
@@ -98,7 +113,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.fixture
 def clip(tmp_path):
     write_hdf5(
-        tmp_path / "d.hdf5", image=np.stack([GREY, GREY + 1]), mask=np.stack([GREY > 3, GREY > 9]) * np.uint8(255)
+        tmp_path / "d.hdf5",
+        image=np.stack([GREY, GREY + 1]),
+        mask=np.stack([GREY > 3, GREY > 9]) * np.uint8(255),
     )
     return tmp_path
 
@@ -135,4 +152,6 @@ def test_arrays_that_lie_in_other_files_are_not_followed(clip):
 def test_masks_keep_their_values(tmp_path):
     borders = np.array([[0, -1], [-2, -1]], np.int16)
     write_npz(tmp_path / "a.npz", disc_cup_borders=borders)
-    np.testing.assert_array_equal(ArrayMasks(str(tmp_path), ("disc_cup_borders",))("a.npz"), borders)
+    np.testing.assert_array_equal(
+        ArrayMasks(str(tmp_path), ("disc_cup_borders",))("a.npz"), borders
+    )

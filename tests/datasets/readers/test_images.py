@@ -9,9 +9,14 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
+from helpers.trees import dicom, write_dicom, write_image, write_series
 from PIL import Image
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, JPEGBaseline8Bit, RLELossless
-from trees import dicom, write_dicom, write_image, write_series
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 
 from fairjax.datasets.readers.dicom import read_series
 from fairjax.datasets.readers.images import ImageFiles, MaskImages
@@ -35,7 +40,9 @@ def test_colours_come_in_the_order_of_rgb(tmp_path, read):
 
 def test_a_picture_is_the_array_and_is_preprocessed_to_the_same_bits(tmp_path, read):
     for name, shape in (("a.jpg", (40, 50, 3)), ("a.png", (40, 50))):
-        write_image(tmp_path / name, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+        write_image(
+            tmp_path / name, np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        )
         np.testing.assert_array_equal(np.asarray(read.picture(name)), read(name))
         for preprocess in (
             Preprocess(size=24),
@@ -49,7 +56,15 @@ def test_a_picture_is_the_array_and_is_preprocessed_to_the_same_bits(tmp_path, r
 def test_sixteen_bits_fill_the_range_of_eight_in_either_byte_order(tmp_path, read, order):
     wide = (np.arange(24).reshape(4, 6) * 2849).astype(order)
     Image.fromarray(wide.astype(np.uint16)).save(tmp_path / "a.png")
-    tags = [(256, 4, 6), (257, 4, 4), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 8 + 2 + 9 * 12 + 4), (277, 3, 1)]
+    tags = [
+        (256, 4, 6),
+        (257, 4, 4),
+        (258, 3, 16),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8 + 2 + 9 * 12 + 4),
+        (277, 3, 1),
+    ]
     tags += [(278, 4, 4), (279, 4, 48)]
     end = order[0]
     entries = b"".join(
@@ -57,7 +72,11 @@ def test_sixteen_bits_fill_the_range_of_eight_in_either_byte_order(tmp_path, rea
         + (struct.pack(f"{end}H2x", value) if kind == 3 else struct.pack(f"{end}I", value))
         for tag, kind, value in tags
     )
-    header = (b"MM" if end == ">" else b"II") + struct.pack(f"{end}HI", 42, 8) + struct.pack(f"{end}H", len(tags))
+    header = (
+        (b"MM" if end == ">" else b"II")
+        + struct.pack(f"{end}HI", 42, 8)
+        + struct.pack(f"{end}H", len(tags))
+    )
     (tmp_path / "a.tif").write_bytes(header + entries + bytes(4) + wide.tobytes())
     expected = np.rint(wide.astype(float) * 255 / 65535)
     for name in ("a.png", "a.tif"):
@@ -85,12 +104,16 @@ def png(width: int, height: int) -> bytes:
     """A PNG of zeros that is much smaller than its pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     pack = zlib.compressobj(1)
     packed = b"".join(pack.compress(bytes(width + 1)) for _ in range(height)) + pack.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    )
 
 
 def test_a_picture_that_would_fill_the_memory_is_refused_before_it_is_decoded(tmp_path):
@@ -106,7 +129,9 @@ except Exception as error:
     print(type(error).__name__)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     name, kib = done.stdout.split()
     assert name in ("ValueError", "DecompressionBombError")
     assert int(kib) < 50 * 1024
@@ -130,16 +155,30 @@ def test_formats_that_run_programs_are_not_opened(tmp_path, read):
 
 
 def test_dicom_is_rescaled_and_shown_through_its_window_or_the_datasets(tmp_path):
-    write_dicom(tmp_path / "a.dcm", RAMP, RescaleSlope=2, RescaleIntercept=-10, WindowCenter=0, WindowWidth=20)
     write_dicom(
-        tmp_path / "many.dcm", RAMP, RescaleSlope=2, RescaleIntercept=-10, WindowCenter=[0, 99], WindowWidth=[20, 1]
+        tmp_path / "a.dcm",
+        RAMP,
+        RescaleSlope=2,
+        RescaleIntercept=-10,
+        WindowCenter=0,
+        WindowWidth=20,
+    )
+    write_dicom(
+        tmp_path / "many.dcm",
+        RAMP,
+        RescaleSlope=2,
+        RescaleIntercept=-10,
+        WindowCenter=[0, 99],
+        WindowWidth=[20, 1],
     )
     write_dicom(tmp_path / "plain.dcm", RAMP)
     units = RAMP * 2.0 - 10
     expected = np.rint(np.clip((units + 10) / 20, 0, 1) * 255)
     for name in ("a.dcm", "many.dcm"):
         np.testing.assert_array_equal(ImageFiles(str(tmp_path))(name)[..., 2], expected, name)
-    np.testing.assert_array_equal(ImageFiles(str(tmp_path))("plain.dcm")[..., 0], np.rint(RAMP * (255 / 23)))
+    np.testing.assert_array_equal(
+        ImageFiles(str(tmp_path))("plain.dcm")[..., 0], np.rint(RAMP * (255 / 23))
+    )
     wide = ImageFiles(str(tmp_path), (-10.0, 40.0))("a.dcm")[..., 0]
     np.testing.assert_array_equal(wide, np.rint(np.clip((units + 10) / 50, 0, 1) * 255))
 
@@ -175,7 +214,9 @@ def test_colours_in_dicom(tmp_path, read):
     for colour, shift in (("Red", 0), ("Green", 1), ("Blue", 2)):
         setattr(palette, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 8])
         setattr(
-            palette, f"{colour}PaletteColorLookupTableData", np.roll(np.arange(256, dtype=np.uint8), -shift).tobytes()
+            palette,
+            f"{colour}PaletteColorLookupTableData",
+            np.roll(np.arange(256, dtype=np.uint8), -shift).tobytes(),
         )
     palette.save_as(tmp_path / "palette.dcm")
     np.testing.assert_array_equal(read("palette.dcm")[1, 2], [8, 9, 10])
@@ -194,9 +235,14 @@ def test_transfer_syntaxes_that_pydicom_decodes(tmp_path, read):
             file.compress(syntax)
         else:
             file.file_meta.TransferSyntaxUID = syntax
-            file.PixelData = RAMP.astype(">u2" if syntax is ExplicitVRBigEndian else "<u2").tobytes()
+            file.PixelData = RAMP.astype(
+                ">u2" if syntax is ExplicitVRBigEndian else "<u2"
+            ).tobytes()
         pydicom.dcmwrite(
-            tmp_path / f"{name}.dcm", file, little_endian=syntax is not ExplicitVRBigEndian, implicit_vr=False
+            tmp_path / f"{name}.dcm",
+            file,
+            little_endian=syntax is not ExplicitVRBigEndian,
+            implicit_vr=False,
         )
         np.testing.assert_array_equal(read(f"{name}.dcm"), expected, name)
     buffer = io.BytesIO()
@@ -259,7 +305,12 @@ def test_series_that_are_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match="neither their position nor their number"):
         read_series(str(tmp_path / "nowhere"))
     for i in range(2):
-        write_dicom(tmp_path / "numbered" / f"{i}.dcm", RAMP + i, SeriesInstanceUID="1.2.3", InstanceNumber=2 - i)
+        write_dicom(
+            tmp_path / "numbered" / f"{i}.dcm",
+            RAMP + i,
+            SeriesInstanceUID="1.2.3",
+            InstanceNumber=2 - i,
+        )
     assert read_series(str(tmp_path / "numbered"))[0][0, 0].tolist() == [1, 0]
 
 

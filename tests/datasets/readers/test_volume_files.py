@@ -9,11 +9,18 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from trees import write_mha, write_nifti, write_series
+from helpers.trees import write_mha, write_nifti, write_series
 
-from fairjax.datasets.readers.volume_files import VolumeImages, VolumeMasks, read_volume, volume_shape
+from fairjax.datasets.readers.volume_files import (
+    VolumeImages,
+    VolumeMasks,
+    read_volume,
+    volume_shape,
+)
 
-BODY = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5)  # (x to the right, y to the front, z to the head)
+BODY = np.arange(3 * 4 * 5, dtype=np.int16).reshape(
+    3, 4, 5
+)  # (x to the right, y to the front, z to the head)
 SPACING = (0.5, 0.75, 2.0)
 
 
@@ -28,7 +35,10 @@ def affine(axes: str) -> np.ndarray:
 
 def stored(axes: str) -> np.ndarray:
     """The body as it stands in such a file."""
-    rows = [["LR", "PA", "IS"].index(next(pair for pair in ("LR", "PA", "IS") if letter in pair)) for letter in axes]
+    rows = [
+        ["LR", "PA", "IS"].index(next(pair for pair in ("LR", "PA", "IS") if letter in pair))
+        for letter in axes
+    ]
     flipped = BODY[tuple(slice(None, None, 1 if letter in axes else -1) for letter in "RAS")]
     return flipped.transpose(rows)
 
@@ -68,13 +78,19 @@ def test_nifti_metaimage_and_dicom_agree(tmp_path):
 def test_either_byte_order(tmp_path):
     header = nibabel.Nifti1Header(endianness=">")
     header.set_data_dtype(">i2")
-    nibabel.save(nibabel.Nifti1Image(BODY.astype(">i2"), affine("RAS"), header), tmp_path / "big.nii")
+    nibabel.save(
+        nibabel.Nifti1Image(BODY.astype(">i2"), affine("RAS"), header), tmp_path / "big.nii"
+    )
     assert (tmp_path / "big.nii").read_bytes()[:4] == struct.pack(">i", 348)
     text = """ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = True\nDimSize = 3 4 5
 ElementSpacing = 0.5 0.75 2\nTransformMatrix = -1 0 0 0 -1 0 0 0 1\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"""
-    (tmp_path / "big.mha").write_bytes(text.encode() + BODY.transpose(2, 1, 0).astype(">i2").tobytes())
+    (tmp_path / "big.mha").write_bytes(
+        text.encode() + BODY.transpose(2, 1, 0).astype(">i2").tobytes()
+    )
     for name in ("big.nii", "big.mha"):
-        np.testing.assert_array_equal(read_volume(str(tmp_path / name)).values, BODY.transpose(2, 1, 0), name)
+        np.testing.assert_array_equal(
+            read_volume(str(tmp_path / name)).values, BODY.transpose(2, 1, 0), name
+        )
 
 
 def test_stored_numbers_are_rescaled(tmp_path):
@@ -89,7 +105,11 @@ def test_slices_are_shown_as_radiologists_look_at_them(tmp_path):
     body = np.zeros((3, 4, 5), np.int16)
     body[2, 3, 4] = 100  # right, front, head
     write_nifti(tmp_path / "a.nii", body, affine("RAS"))
-    corners = {"axial": ("a.nii#4", (0, 0)), "coronal": ("a.nii#3", (0, 0)), "sagittal": ("a.nii#2", (0, 0))}
+    corners = {
+        "axial": ("a.nii#4", (0, 0)),
+        "coronal": ("a.nii#3", (0, 0)),
+        "sagittal": ("a.nii#2", (0, 0)),
+    }
     for axis, (key, place) in corners.items():
         shown = VolumeImages(str(tmp_path), (0.0, 100.0), axis)(key)
         assert shown[place].tolist() == [255, 255, 255], axis

@@ -2,10 +2,10 @@
 
 import pytest
 from flax import nnx
-from golden_files import Recording
+from helpers.golden import Recording
 
-from converters.convert import convert
 from fairjax import models
+from fairjax.converters.convert import convert
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +16,9 @@ def loaded(tmp_path_factory):
     def load(recording: Recording, dtype=None) -> nnx.Module:
         if recording.folder not in cache:
             out = tmp_path_factory.mktemp("converted") / "model"
-            convert(recording.row.name, recording.weights_file, out, recording.folder / "config.json")
+            convert(
+                recording.row.name, recording.weights_file, out, recording.folder / "config.json"
+            )
             cache[recording.folder] = out
         return models.load(cache[recording.folder], dtype)
 

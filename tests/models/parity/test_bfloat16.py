@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 import pytest
-from golden_files import recordings, relative_error
-from harness import images_of, name_of, run
+from helpers.golden import recordings, relative_error
+from helpers.parity import images_of, name_of, run
 
 from fairjax.models.clip import normalized
 
@@ -27,7 +27,9 @@ def test_bfloat16_points_the_same_way(recording, loaded):
     assert_close_but_rounded(rounded, exact)
 
 
-@pytest.mark.parametrize("recording", [tower for tower in TOWERS if tower.row.tokenizer], ids=name_of)
+@pytest.mark.parametrize(
+    "recording", [tower for tower in TOWERS if tower.row.tokenizer], ids=name_of
+)
 def test_text_in_bfloat16_points_the_same_way(recording, loaded):
     io = recording.io()
     ids, mask = io["in.input_ids"], io.get("in.attention_mask")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from golden_files import recordings_of
-from harness import assert_all_equal, images_of, name_of, run
+from helpers.golden import recordings_of
+from helpers.parity import assert_all_equal, images_of, name_of, run
 
 from fairjax import models
 from fairjax.models.clip import normalized
@@ -49,7 +49,9 @@ BLIP2_OUTPUTS = {
 def common_outputs(module, images, ids, mask):
     ours = models.intermediates(module.probe_features, images)
     ours |= models.intermediates(module.encode_image, images)
-    seen = {f"queries_after_{i}": ours[name] for i in (0, 1) if (name := f"text.layers.{i}") in ours}
+    seen = {
+        f"queries_after_{i}": ours[name] for i in (0, 1) if (name := f"text.layers.{i}") in ours
+    }
     ours |= models.intermediates(module.encode_text, ids, mask) | seen
     image, text = ours["encode_image"], ours["encode_text"]
     ours |= {
@@ -75,12 +77,20 @@ def blip_outputs(module, images, ids, mask):
 @pytest.mark.parametrize("recording", recordings_of("blip"), ids=name_of)
 def test_blip_equals_the_original(recording, loaded):
     io = recording.io()
-    ours = run(loaded(recording), blip_outputs, images_of(io), io["in.input_ids"], io["in.attention_mask"])
+    ours = run(
+        loaded(recording), blip_outputs, images_of(io), io["in.input_ids"], io["in.attention_mask"]
+    )
     assert_all_equal(io, BLIP_OUTPUTS, ours)
 
 
 @pytest.mark.parametrize("recording", recordings_of("blip2"), ids=name_of)
 def test_blip2_equals_the_original(recording, loaded):
     io = recording.io()
-    ours = run(loaded(recording), common_outputs, images_of(io), io["in.input_ids"], io["in.attention_mask"])
+    ours = run(
+        loaded(recording),
+        common_outputs,
+        images_of(io),
+        io["in.input_ids"],
+        io["in.attention_mask"],
+    )
     assert_all_equal(io, BLIP2_OUTPUTS, ours)

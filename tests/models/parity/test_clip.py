@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import pytest
-from golden_files import recordings_of
-from harness import assert_all_equal, images_of, name_of, run
+from helpers.golden import recordings_of
+from helpers.parity import assert_all_equal, images_of, name_of, run
 
 from fairjax import models
 
@@ -49,7 +49,9 @@ ALIASES = {
 def clip_outputs(module, images, inputs):
     ids, mask = inputs["input_ids"], inputs.get("attention_mask")
     ours = models.intermediates(module.probe_features, images)
-    ours |= models.intermediates(module.encode_image, images) | models.intermediates(module.encode_text, ids, mask)
+    ours |= models.intermediates(module.encode_image, images) | models.intermediates(
+        module.encode_text, ids, mask
+    )
     image, text = ours["encode_image"], ours["encode_text"]
     ours |= {name: ours[alias] for name, alias in ALIASES.items() if alias in ours}
     ours |= {
@@ -63,7 +65,9 @@ def clip_outputs(module, images, inputs):
         short, mask = inputs["input_ids_short"], inputs["attention_mask_short"]
         ours["encode_short_text_without_mask"] = module.encode_text(short)
         ours["encode_short_text"] = module.encode_text(short, mask)
-        ours["zero_shot_logits_of_short_text"] = module.zero_shot_logits(image, ours["encode_short_text"])
+        ours["zero_shot_logits_of_short_text"] = module.zero_shot_logits(
+            image, ours["encode_short_text"]
+        )
     return ours
 
 
@@ -79,4 +83,8 @@ def test_clip_equals_the_original(recording, loaded):
 
 
 def texts_of(io):
-    return {name.removeprefix("in."): x for name, x in io.items() if name.startswith("in.") and "pixel" not in name}
+    return {
+        name.removeprefix("in."): x
+        for name, x in io.items()
+        if name.startswith("in.") and "pixel" not in name
+    }

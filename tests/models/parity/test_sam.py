@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_files import recordings_of, relative_error
-from harness import TOLERANCE, name_of, run
+from helpers.golden import recordings_of, relative_error
+from helpers.parity import TOLERANCE, name_of, run
 
-from converters.convert import plan_for
-from converters.rules import LAYOUTS
 from fairjax import models
+from fairjax.converters.convert import plan_for
+from fairjax.converters.rules import LAYOUTS
 from fairjax.models import zoo
 from fairjax.models.checkpoint import build_abstract, make_card
 from fairjax.models.sam.model import stability, stable_or_best
@@ -43,13 +43,18 @@ def preprocess_of(recording, module):
 
 def prompts_of(io, case, module):
     """The tokens of one recorded case, for the two images; a case on the first image only is given to both."""
-    recorded = {name: io.get(f"{case}.{name}") for name in ("point_coords", "point_labels", "boxes")}
+    recorded = {
+        name: io.get(f"{case}.{name}") for name in ("point_coords", "point_labels", "boxes")
+    }
     if case == "multi":
         boxes = recorded["boxes"][None]
         return module.prompts.tokens(boxes=np.concatenate([boxes, boxes]))
     given = [None if x is None else x[:, None] for x in recorded.values()]
     coords, labels = module.prompts.tokens(*given)
-    return Points(np.broadcast_to(coords, (2, *coords.shape[1:])), np.broadcast_to(labels, (2, *labels.shape[1:])))
+    return Points(
+        np.broadcast_to(coords, (2, *coords.shape[1:])),
+        np.broadcast_to(labels, (2, *labels.shape[1:])),
+    )
 
 
 def stacked(tokens):
@@ -71,13 +76,23 @@ def computed(load, recording):
     """The embedding, and of each recorded case what we make of it, all cases without a mask prompt being one batch."""
     module, io = load(recording), recording.io()
     embedding = run(module, lambda module, x: module.embed(x), nhwc(io["image"]))
-    cases = sorted({name.rpartition(".")[0] for name in io if name.startswith("case.") and ".masks_" not in name})
+    cases = sorted(
+        {
+            name.rpartition(".")[0]
+            for name in io
+            if name.startswith("case.") and ".masks_" not in name
+        }
+    )
     cases += ["multi"] * ("multi.boxes" in io)
     found = {}
     for masked in (False, True):
         chosen = [case for case in cases if (f"{case}.mask_input" in io) == masked]
         tokens = [prompts_of(io, case, module) for case in chosen]
-        masks = jnp.stack([jnp.asarray(io[f"{case}.mask_input"][:, 0]) for case in chosen], axis=1) if masked else None
+        masks = (
+            jnp.stack([jnp.asarray(io[f"{case}.mask_input"][:, 0]) for case in chosen], axis=1)
+            if masked
+            else None
+        )
         ours = run(module, decode, embedding, stacked(tokens), masks)
         start = 0
         for case, points in zip(chosen, tokens):
@@ -85,7 +100,8 @@ def computed(load, recording):
             one = jax.tree.map(lambda x, a=start, b=start + n: x[:, a:b], ours)
             one["sparse"] = one["sparse"][:, :, :length]
             one["dense"] = module.prompts.dense(
-                None if masks is None else masks[:, start : start + n], *embedding["image"].shape[1:3]
+                None if masks is None else masks[:, start : start + n],
+                *embedding["image"].shape[1:3],
             )
             found[case] = one
             start += n
@@ -105,7 +121,9 @@ def test_image_embedding_equals_the_original(recording, loaded):
 ONE_OF_EACH = [next(iter(recordings_of(family)), None) for family in ("sam", "sam2")]
 
 
-@pytest.mark.parametrize("recording", [recording for recording in ONE_OF_EACH if recording], ids=name_of)
+@pytest.mark.parametrize(
+    "recording", [recording for recording in ONE_OF_EACH if recording], ids=name_of
+)
 def test_the_probe_feature_is_the_average_of_the_image_embedding(recording, loaded):
     io = recording.io()
     pooled = run(loaded(recording), lambda module, x: module.probe_features(x), nhwc(io["image"]))
@@ -115,7 +133,9 @@ def test_the_probe_feature_is_the_average_of_the_image_embedding(recording, load
 @pytest.mark.parametrize("recording", recordings_of("sam2"), ids=name_of)
 def test_the_pyramid_equals_the_original(recording, loaded):
     io, module = recording.io(), loaded(recording)
-    stages, levels = run(module, lambda m, x: (m.encoder.stages(x), m.encoder.pyramid(x)), nhwc(io["image"]))
+    stages, levels = run(
+        module, lambda m, x: (m.encoder.stages(x), m.encoder.pyramid(x)), nhwc(io["image"])
+    )
     for k, (stage, level) in enumerate(zip(stages, levels, strict=True)):
         assert_close(nchw(stage), io[f"trunk_stage.{k}"], f"stage {k}")
         assert_close(nchw(level), io[f"fpn.{k}"], f"level {k}")
@@ -157,7 +177,9 @@ def test_every_prompt_decodes_as_in_the_original(recording, loaded):
 
 
 def test_absent_tokens_change_nothing_for_a_prompt_alone(loaded):
-    recording = next((recording for recording in PROMPTED if recording.row.name == "mobile_sam"), PROMPTED[0])
+    recording = next(
+        (recording for recording in PROMPTED if recording.row.name == "mobile_sam"), PROMPTED[0]
+    )
     io, module = recording.io(), loaded(recording)
     embedding, found = computed(loaded, recording)
     points = padded(prompts_of(io, "case.point1", module), 7)
@@ -194,10 +216,19 @@ def test_masks_at_the_original_size_equal_the_original(recording, loaded):
         low = module.config.encoder.image_size // 4
         if ".masks_multimask." in name:
             rows, columns = shared.matrices(*theirs.shape[1:], low)
-            assert_close(enlarge(found[kind.rpartition(".")[0]]["masks"][int(i), 0, 1:], rows, columns), theirs, name)
+            assert_close(
+                enlarge(found[kind.rpartition(".")[0]]["masks"][int(i), 0, 1:], rows, columns),
+                theirs,
+                name,
+            )
         elif name.startswith("medsam_inference."):
             rows, columns = published.matrices(*theirs.shape, low)
-            ours = enlarge(found["case.box"]["masks"][int(i), 0, 0], rows, columns, published.decoder.mask_space)
+            ours = enlarge(
+                found["case.box"]["masks"][int(i), 0, 0],
+                rows,
+                columns,
+                published.decoder.mask_space,
+            )
             assert_close(ours, theirs, name)
         else:
             continue
@@ -213,7 +244,9 @@ def test_the_predictor_of_sam_2_equals_the_original(recording, loaded):
     for i in range(2):
         height, width = io[f"raw_image.{i}"].shape[:2]
         points = frame.to_frame(io[f"predictor.points.orig_coords.{i}"], height, width)[None, None]
-        box = frame.to_frame(io[f"predictor.box.orig_box.{i}"].reshape(2, 2), height, width).reshape(1, 1, 4)
+        box = frame.to_frame(
+            io[f"predictor.box.orig_box.{i}"].reshape(2, 2), height, width
+        ).reshape(1, 1, 4)
         tokens = {
             "points": module.prompts.tokens(points, io[f"predictor.points.labels.{i}"][None, None]),
             "box": module.prompts.tokens(boxes=box),
@@ -231,12 +264,17 @@ def test_the_predictor_of_sam_2_equals_the_original(recording, loaded):
 @pytest.mark.parametrize("recording", recordings_of("sam2"), ids=name_of)
 def test_an_unstable_mask_gives_way_to_the_best_of_the_others(recording):
     io = recording.io()
-    masks, iou = jnp.asarray(io["unit.dynamic.all_mask_logits"]), jnp.asarray(io["unit.dynamic.all_iou"])
+    masks, iou = (
+        jnp.asarray(io["unit.dynamic.all_mask_logits"]),
+        jnp.asarray(io["unit.dynamic.all_iou"]),
+    )
     delta, threshold = recording.row.architecture.decoder.stability
     chosen, of_chosen = stable_or_best(masks, iou, delta, threshold)
     np.testing.assert_array_equal(chosen, io["unit.dynamic.out_logits"])
     np.testing.assert_array_equal(of_chosen, io["unit.dynamic.out_iou"])
-    np.testing.assert_allclose(stability(masks[:, :1], delta), io["unit.dynamic.stability"], rtol=1e-6)
+    np.testing.assert_allclose(
+        stability(masks[:, :1], delta), io["unit.dynamic.stability"], rtol=1e-6
+    )
 
 
 @parametrized
@@ -266,15 +304,20 @@ def test_the_encoder_alone_equals_the_original_at_every_recorded_size(recording,
     io, module = recording.io(), loaded(recording)
     for name in [name for name in io if name.startswith("in.pixel_values")]:
         suffix = name.removeprefix("in.pixel_values")
-        ours = run(module, lambda module, x: models.intermediates(module.encode_image, x), nhwc(io[name]))
+        ours = run(
+            module, lambda module, x: models.intermediates(module.encode_image, x), nhwc(io[name])
+        )
         recorded = [
             key
             for key in io
-            if key.startswith("out.") and key.removeprefix("out.") in {n + suffix for n in LVM_OUTPUTS}
+            if key.startswith("out.")
+            and key.removeprefix("out.") in {n + suffix for n in LVM_OUTPUTS}
         ]
         assert len(recorded) == len(LVM_OUTPUTS)
         for key in recorded:
-            assert_close(LVM_OUTPUTS[key.removeprefix("out.").removesuffix(suffix)](ours), io[key], key)
+            assert_close(
+                LVM_OUTPUTS[key.removeprefix("out.").removesuffix(suffix)](ours), io[key], key
+            )
 
 
 @pytest.mark.parametrize(("name", "n_encoder"), [("sam_l", 308_278_272), ("sam_h", 637_026_048)])

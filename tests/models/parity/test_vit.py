@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from golden_files import recordings_of
-from harness import assert_all_equal, images_of, name_of, run
+from helpers.golden import recordings_of
+from helpers.parity import assert_all_equal, images_of, name_of, run
 
 from fairjax import models
 from fairjax.models.architectures import override
@@ -31,17 +31,24 @@ def vit_outputs(module, images):
     ours["probe_features"] = module.probe_features(
         images
     )  # as it is run: deep stacks in a loop, which the above unrolls
-    ours |= {"patch_tokens": ours["norm"][:, module.n_prefix :], "positions": ours["positions"][None]}
+    ours |= {
+        "patch_tokens": ours["norm"][:, module.n_prefix :],
+        "positions": ours["positions"][None],
+    }
     return ours
 
 
 @pytest.mark.parametrize("recording", recordings_of("vit"), ids=name_of)
 def test_vit_equals_the_original_at_every_recorded_size(recording, loaded):
     io, module = recording.io(), loaded(recording)
-    suffixes = [name.removeprefix("in.pixel_values") for name in io if name.startswith("in.pixel_values")]
+    suffixes = [
+        name.removeprefix("in.pixel_values") for name in io if name.startswith("in.pixel_values")
+    ]
     exact = build_abstract("vit", override(module.config, {"resize_offset": 0.0}))
     exact = with_arrays(exact, state_dict(module))
     for suffix in suffixes:
         ours = run(module, vit_outputs, images_of(io, suffix))
-        ours["encode_image_at_exact_ratio"] = run(exact, lambda m, x: m.encode_image(x), images_of(io, suffix))
+        ours["encode_image_at_exact_ratio"] = run(
+            exact, lambda m, x: m.encode_image(x), images_of(io, suffix)
+        )
         assert_all_equal(io, VIT_OUTPUTS, ours, suffix)

@@ -1,0 +1,110 @@
+"""`fairjax.audit_segmentation`: the audit of segmentations, from the Dice of every image or from masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fairjax.auditing import arrays, inputs, masks, present
+from fairjax.auditing.evaluate import Outcome
+from fairjax.auditing.policies import values as evaluate_values
+from fairjax.auditing.report import AuditReport
+from fairjax.metrics.table import METRICS
+from fairjax.utils.errors import UserError
+
+
+def audit_segmentation(
+    dice: Any = None,
+    groups: Any = None,
+    *,
+    pred_masks: Any = None,
+    true_masks: Any = None,
+    cluster: Any = None,
+    n_boot: int = 2000,
+    policy: str = "strict",
+    seed: int = 0,
+    weights: Any = None,
+    bins: Mapping[str, int | Sequence[float]] | None = None,
+    intersections: bool | Sequence[Sequence[str]] = False,
+    missing: str = "error",
+    population: str = "",
+    facts: Mapping[str, Any] | None = None,
+    measures: Sequence[str] = ("dice", "iou"),
+    masks_options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> AuditReport:
+    """Measures how the quality of segmentations differs between groups of people, and how sure one can be of that.
+
+    Args:
+      dice: (n,) of every image; or a dict or DataFrame of such by model. Instead of it:
+      groups, cluster, n_boot, seed, weights, bins, intersections, missing, population, facts: As in `fairjax.audit`.
+      pred_masks, true_masks: Masks or their paths; see `fairjax.auditing.masks.measure`.
+      policy: `strict`, or `compat`: the summary has the columns of the published FairMedFM code.
+      measures: Of masks: `dice`, `iou`, `nsd`, `hd95`. The first is the one the report speaks of.
+      masks_options: `label`, `mask_threshold`, `spacing`, `tolerance`, `empty` of `fairjax.auditing.masks.measure`.
+      **settings: As in `fairjax.audit`, as far as they do not concern scores.
+
+    Returns:
+      The report. Every measure has a mean and a median for each group.
+
+    Raises:
+      UserError: What is wrong with the input, in one line.
+    """
+    if (dice is None) == (pred_masks is None or true_masks is None):
+        raise UserError("give dice, or both pred_masks and true_masks")
+    if groups is None:
+        raise UserError("give groups, whose performance is compared")
+    show = bool(settings.get("show_progress"))
+    if dice is not None:
+        by_measure = {
+            "dice": {
+                name: _per_case(values, name)
+                for name, values in inputs.by_model(dice, "dice").items()
+            }
+        }
+    else:
+        found = masks.measure(
+            pred_masks, true_masks, measures, show_progress=show, **(masks_options or {})
+        )
+        by_measure = {name: {"masks": values} for name, values in found.items()}
+    parts = []
+    for name, scores in by_measure.items():
+        metrics = (name, f"{name}_median")
+        choices = present.settings(
+            policy=policy, n_boot=n_boot, seed=seed, metrics=metrics, **settings
+        )
+        _check_range(name, scores)
+        # A measure of masks that is undefined is not missing data: the case has no such number.
+        drop = missing if dice is not None else "drop"
+        data = inputs.assemble(
+            None, scores, groups, cluster, weights, bins, intersections, drop, {}
+        )
+        cohort = present.cohort(data)
+        parts.append((data, cohort, choices, evaluate_values(cohort, choices)))
+    data, cohort, choices, _ = parts[0]
+    results = pd.concat([outcome.results for *_, outcome in parts], ignore_index=True)
+    compared = [outcome.comparisons for *_, outcome in parts if outcome.comparisons is not None]
+    outcome = Outcome(results, pd.concat(compared, ignore_index=True) if compared else None, {})
+    return present.report(data, cohort, outcome, choices, {}, population, dict(facts or {}))
+
+
+def _per_case(values: Any, name: str) -> np.ndarray:
+    array = arrays.numbers(values, name)
+    if array.ndim != 1:
+        raise UserError(
+            f"{name} must be one value for each image, not an array of shape {array.shape}"
+        )
+    return array
+
+
+def _check_range(measure: str, scores: Mapping[str, np.ndarray]) -> None:
+    least, most = METRICS[measure].bounds
+    for name, values in scores.items():
+        known = values[~np.isnan(values)]
+        if known.size and (known.min() < least or known.max() > most):
+            raise UserError(
+                f"{name} ranges from {known.min():g} to {known.max():g}; {measure} must be in [{least:g}, {most:g}]"
+            )

@@ -1,0 +1,1 @@
+"""How the encoder that ships with fairjax was trained; no user's way goes through here."""

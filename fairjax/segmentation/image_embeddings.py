@@ -1,0 +1,211 @@
+"""Image embeddings on disk: an image is encoded once, and decoded any number of times, by any number of decoders."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from fairjax.datasets.dataset import Dataset
+from fairjax.embeddings.cache import Cache, Embeddings
+from fairjax.embeddings.extract import fill
+from fairjax.embeddings.read import Load
+from fairjax.models.preprocess import Preprocess
+from fairjax.models.sam.model import SAM, Embedding
+from fairjax.segmentation.frame import Frame
+from fairjax.segmentation.segmenter import Segmenter
+from fairjax.utils.errors import UserError
+from fairjax.utils.storage import hash_file, hash_json
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What the model is given of each image: its embedding, read from the shards of a cache, or its pixels.
+
+    Attributes:
+      read: image → (…) float32.
+      shape: of what is read.
+      shapes: of the parts of a flattened embedding; {} where pixels are read.
+    """
+
+    read: Callable[[str], Float[np.ndarray, "*shape"]]
+    shape: tuple[int, ...]
+    shapes: Shapes = dataclasses.field(default_factory=dict)
+
+    def wrap(self, module: nnx.Module) -> Any:
+        """A module whose `embed` takes what is read."""
+        return FromEmbeddings(module, self.shapes) if self.shapes else module
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shards:
+    """Reads rows of memory-mapped shards: an image takes no memory until it is asked for.
+
+    Attributes:
+      paths: the shards, in the order of their rows.
+      starts: the first row of each.
+      rows: image → its row.
+    """
+
+    paths: tuple[Path, ...]
+    starts: tuple[int, ...]
+    rows: dict[str, int]
+
+    def __call__(self, image: str) -> Float[np.ndarray, " d"]:
+        row = self.rows[image]
+        shard = bisect.bisect_right(self.starts, row) - 1
+        return np.array(
+            np.load(self.paths[shard], mmap_mode="r", allow_pickle=False)[row - self.starts[shard]]
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pixels:
+    """Reads and preprocesses an image."""
+
+    read: Callable[[str], np.ndarray]
+    preprocess: Preprocess
+
+    def __call__(self, image: str) -> Float[np.ndarray, "h w 3"]:
+        return self.preprocess(self.read(image))
+
+
+class MappedCache(Cache):
+    """A cache of embeddings that are too large to be held: loading it only checks its shards."""
+
+    def load(self, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> Embeddings:
+        """What is in the cache, without the features, of which nothing is kept.
+
+        Raises:
+          UserError: a shard is damaged; it names the folder to delete.
+        """
+        for path, entry in zip(self.paths(), self._entries().values(), strict=True):
+            if not path.exists() or hash_file(path) != entry["sha256"]:
+                raise UserError(
+                    f"the embedding cache is damaged: {path} is missing or not what was written; "
+                    f"delete {self.folder} and run again"
+                )
+        valid = np.ones(self.n, bool)
+        valid[[entry["row"] for entry in self.quarantined()]] = False
+        return Embeddings(np.empty((0, 0), np.float32), valid, self.quarantined(), self.key)
+
+    def paths(self) -> tuple[Path, ...]:
+        """The complete shards, in the order of their rows."""
+        return tuple(self.folder / name for name in self._entries())
+
+    def _entries(self) -> dict[str, dict[str, Any]]:
+        return dict(sorted(self.manifest["shards"].items()))
+
+
+class FromEmbeddings(SAM):
+    """A promptable model without its image encoder: `embed` takes flattened embeddings apart.
+
+    Args:
+      sam: the model.
+      shapes: name → shape of every part of an embedding, in order.
+    """
+
+    def __init__(self, sam: Any, shapes: Shapes):
+        self.config = sam.config
+        self.prompts, self.decoder = sam.prompts, sam.decoder
+        self.side, self.shapes = int(sam.stride), nnx.static(tuple(shapes.items()))
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input per cell of the image embedding."""
+        return self.side
+
+    def embed(self, images: Float[Array, "b d"]) -> Embedding:
+        """Flattened embeddings -> what prompts are decoded on."""
+        sizes = [int(np.prod(shape)) for _, shape in self.shapes]
+        parts = jnp.split(images, np.cumsum(sizes)[:-1], axis=1)
+        return {
+            name: part.reshape(-1, *shape)
+            for (name, shape), part in zip(self.shapes, parts, strict=True)
+        }
+
+
+def embed_images(
+    dataset: Dataset,
+    segmenter: Segmenter,
+    root: Path,
+    *,
+    batch_size: int,
+    shard_batches: int,
+    **options: Any,
+) -> tuple[Source, Bool[np.ndarray, " n"]]:
+    """Embeds every image once, into memory-mapped shards.
+
+    Args:
+      dataset: n images.
+      segmenter: the frozen model.
+      root: folder of the caches.
+      batch_size, shard_batches, **options: as in `fairjax.embeddings.embed`.
+
+    Returns:
+      The source, and which images (n,) could be read.
+
+    Raises:
+      UserError: as in `fairjax.embeddings.embed`.
+    """
+    size = segmenter.frame.preprocess.size
+    shapes = embedding_shapes(segmenter)
+    cache = open_embeddings(
+        dataset, segmenter, root, batch_size=batch_size, shard_batches=shard_batches
+    )
+    load = Load(
+        tuple(dataset.table["image"]), dataset.read, segmenter.frame.preprocess, (size, size, 3)
+    )
+    batch_size = cache.shard_rows // shard_batches
+    filled = fill(cache, dataset, load, segmenter.module, _flat, batch_size=batch_size, **options)
+    starts = tuple(range(0, len(dataset), cache.shard_rows))
+    rows = {image: row for row, image in enumerate(dataset.table["image"])}
+    width = sum(int(np.prod(shape)) for shape in shapes.values())
+    return Source(_Shards(cache.paths(), starts, rows), (width,), shapes), filled.valid
+
+
+def open_embeddings(
+    dataset: Dataset, segmenter: Segmenter, root: Path, *, batch_size: int, shard_batches: int
+) -> MappedCache:
+    """The cache of a dataset's image embeddings."""
+    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    key = segmenter.key | {
+        "dataset": dataset.fingerprint,
+        "images": hash_json(list(dataset.table["image"])),
+    }
+    return MappedCache(
+        root,
+        key | {"feature": "image embedding", "batch_size": batch_size},
+        len(dataset),
+        batch_size * shard_batches,
+    )
+
+
+def embedding_shapes(segmenter: Segmenter) -> Shapes:
+    """Name → shape of every part of an image's embedding."""
+    size = segmenter.frame.preprocess.size
+    pixels = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+    parts = nnx.eval_shape(lambda module, x: module.embed(x), segmenter.module, pixels)
+    return {name: tuple(part.shape[1:]) for name, part in parts.items()}
+
+
+def _flat(module: Any, pixels: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
+    return jnp.concatenate(
+        [part.reshape(len(pixels), -1) for part in module.embed(pixels).values()], axis=1
+    )
+
+
+def pixels_of(dataset: Dataset, frame: Frame) -> Source:
+    """The source of preprocessed pixels, for a model whose encoder is tuned too."""
+    size = frame.preprocess.size
+    return Source(_Pixels(dataset.read, frame.preprocess), (size, size, 3))

@@ -1,0 +1,1 @@
+"""What an experiment does, from its configuration to its report: classification, segmentation, sweeps of both."""

@@ -1,0 +1,1 @@
+"""Prompted segmentation: dataset → objects → masks of all prompts → metrics → report."""

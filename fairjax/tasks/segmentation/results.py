@@ -1,0 +1,179 @@
+"""What was measured of prompted segmentation, as tables, pictures and words for the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fairjax.auditing import audit_segmentation
+from fairjax.datasets.dataset import Dataset
+from fairjax.segmentation import cases, evaluate, loader, objects, prompts
+from fairjax.segmentation.objects import Objects, Rule
+from fairjax.segmentation.segmenter import Measured, Scoring, Segmenter
+from fairjax.statistics.rows import Attribute
+from fairjax.tasks.setup import Config
+
+SELECTION = "predicted"  # the masks that the report speaks of: a user has no oracle
+
+
+def shown_values(measured: Measured, plan: prompts.Plan, scoring: Scoring, run: str) -> np.ndarray:
+    """The Dice of every object in one run."""
+    return next(
+        values["dice"]
+        for facts, values in evaluate.runs(measured, plan, scoring.measures)
+        if facts["run"] == run
+    )
+
+
+def summary(tidy: pd.DataFrame) -> pd.DataFrame:
+    """For people: per method, prompt, selection, metric and attribute the overall value, the gap, the worst group."""
+    averaged = tidy[tidy["seed"].isna() & tidy["group"].isin(["overall", "gap", "worst"])]
+    keys = ["dataset", "model", "method", "prompt", "selection", "metric", "attribute"]
+    wide = averaged.pivot_table(
+        index=keys, columns="group", values=["value", "ci_low", "ci_high"], sort=False, dropna=True
+    )
+    wide.columns = [
+        f"{group}" if kind == "value" else f"{group}_{kind[3:]}" for kind, group in wide.columns
+    ]
+    return wide[
+        sorted(wide.columns, key=lambda name: (name.split("_")[0] != "overall", name))
+    ].reset_index()
+
+
+def compat_summary(
+    measured: Measured, plan: prompts.Plan, scoring: Scoring, attributes: dict[str, Attribute]
+) -> pd.DataFrame:
+    """FairMedFM's summary of Dice: one row per prompt, draw and attribute."""
+    frames = []
+    for facts, values in evaluate.runs(measured, plan, scoring.measures):
+        if facts["selection"] != SELECTION:
+            continue
+        for attribute, (codes, names) in attributes.items():
+            known = codes >= 0
+            groups = {attribute: pd.Categorical.from_codes(codes[known], names)}
+            audit = audit_segmentation(values["dice"][known], groups, policy="compat", n_boot=0)
+            frames.append(audit.summary.reset_index().assign(run=facts["run"]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def worst_cases(
+    targets: Dataset,
+    segmenter: Segmenter,
+    found: Objects,
+    rule: Rule,
+    plan: prompts.Plan,
+    scoring: Scoring,
+    measured: Measured,
+    attributes: dict[str, Attribute],
+    config: Config,
+) -> list[dict[str, Any]]:
+    """The objects (of volumes, in their slices) with the lowest Dice, as pictures."""
+    words = config["prompting"]
+    number = next(i for i, (kind, _) in enumerate(plan.instances) if kind == words["shown"])
+    one = measured.values[:, number, 0, 0]
+    worst = np.argsort(one, kind="stable")[: words["cases"]]
+    place = measured.table.groupby("row").cumcount().to_numpy()
+    wanted = [(int(measured.table["row"].iloc[k]), int(place[k]), number) for k in worst]
+    load = loader.loader(targets, segmenter, found, rule, plan, scoring)
+    drawn = cases.look(targets, segmenter, load, wanted, SELECTION) if len(wanted) else []
+    shown = []
+    for k, case in zip(worst, drawn, strict=True):
+        groups = {
+            name: names[codes[k]] if codes[k] >= 0 else "missing"
+            for name, (codes, names) in attributes.items()
+        }
+        shown.append(
+            {
+                "image": measured.table["image"].iloc[k],
+                "target": measured.table["target"].iloc[k],
+                "value": float(one[k]),
+                "groups": {
+                    name: group for name, group in groups.items() if name in config["attributes"]
+                },
+                "picture": cases.data_uri(cases.overlay(case)),
+            }
+        )
+    return shown
+
+
+def by_group(
+    attributes: dict[str, Attribute], values: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """Attribute → group → values of its objects."""
+    return {
+        attribute: {name: values[codes == code] for code, name in enumerate(names)}
+        for attribute, (codes, names) in attributes.items()
+    }
+
+
+def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[str, Any]:
+    """What the report says of the data."""
+    quarantined = [*measured.quarantined, *found.unreadable]
+    return {
+        "name": targets.name,
+        "modality": targets.info.get("modality", ""),
+        "citation": targets.info.get("citation", ""),
+        "licence": targets.info.get("licence", ""),
+        "n_images": len(targets),
+        "n_patients": targets.n_patients,
+        "n_objects": len(measured.table),
+        "objects": ", ".join(targets.mask_classes),
+        "quarantined": [
+            {"image": entry["image"], "reason": entry["reason"]} for entry in quarantined
+        ],
+    }
+
+
+def notes(
+    dataset: Dataset,
+    found: Objects,
+    measured: Measured,
+    plan: prompts.Plan,
+    rule: Rule,
+    config: Config,
+) -> list[str]:
+    """What a reader of the report must know besides the numbers."""
+    words = config["prompting"]
+    shown = prompts.KINDS[words["shown"]].title
+    said = [
+        f"The run shown is {words['shown']} ({shown}), and of the candidate masks the one that the model rates "
+        "best. "
+        "All prompts, and an oracle that knows which candidate is best, are under Prompts and in results.parquet.",
+        f"An object is this: {objects.MODES[rule.mode]}. Prompts are made from the true masks.",
+    ]
+    if any(draw for _, draw in plan.instances):
+        said.append(
+            f"Random prompts are drawn {plan.draws} times; an object's value is the mean over draws."
+        )
+    left = {"images have no true mask": found.without_mask, "masks are empty": found.empty}
+    said += [f"{count} {what}, and are left out." for what, count in left.items() if count]
+    if unread := len(measured.quarantined) + len(found.unreadable):
+        said.append(f"{unread} images or masks could not be read and are left out.")
+    said += _of_volumes(dataset, measured) + _of_spacing(found, config)
+    if dataset.n_patients == len(dataset):
+        said.append("Every image is its own unit: intervals assume that images are independent.")
+    return said
+
+
+def _of_volumes(dataset: Dataset, measured: Measured) -> list[str]:
+    if "volume" not in dataset.table:
+        return []
+    return [
+        f"Slices were segmented one by one, those that hold an object ({measured.table['image'].nunique()}); the value "
+        "of a class in a volume is the mean over them, and volumes of one patient are resampled together."
+    ]
+
+
+def _of_spacing(found: Objects, config: Config) -> list[str]:
+    """In what distances are measured, where any are."""
+    if not {"nsd", "hd95"} & set(config["prompting"]["measures"]):
+        return []
+    images = found.table.drop_duplicates("image")
+    told = int(images["mm_y"].notna().sum())
+    given = config["prompting"]["spacing"]
+    rest = "pixels" if given == 1 else f"mm, at prompting.spacing={given:g}"
+    parts = [f"in mm, as their files tell the spacing, in {told} images"] if told else []
+    parts += [f"in {rest} in {len(images) - told}"] if told < len(images) else []
+    return [f"Distances are measured {' and '.join(parts)}."]

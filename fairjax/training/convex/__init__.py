@@ -1,0 +1,1 @@
+"""Linear probes at the optimum of their loss, many at once."""

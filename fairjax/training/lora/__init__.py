@@ -1,0 +1,1 @@
+"""Low-rank adapters of many runs on one frozen tower."""

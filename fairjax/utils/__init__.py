@@ -1,0 +1,1 @@
+"""The ground floor: errors, storage, randomness, devices, processes, progress, command lines."""

@@ -1,0 +1,283 @@
+"""The command line of the audit, as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from PIL import Image
+
+from fairjax.auditing import command as cli
+from fairjax.utils.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--n_boot=30", "--n_permutations=9"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Predictions, and metadata of the patients in another table."""
+    folder, rng, n = tmp_path_factory.mktemp("audit"), np.random.default_rng(0), 300
+    labels = rng.choice(["benign", "malignant"], n)
+    logit = rng.normal(2.0 * (labels == "malignant") - 1, 1)
+    p = 1 / (1 + np.exp(-logit))
+    table = pd.DataFrame(
+        {"image": range(n), "patient": [f"{i // 2:03d}" for i in range(n)], "label": labels}
+    )
+    table = table.assign(
+        p=p,
+        logit=logit,
+        prob_benign=1 - p,
+        prob_malignant=p,
+        dice=rng.random(n),
+        part=np.where(np.arange(n) < 100, "val", "test"),
+    )
+    people = pd.DataFrame({"id": [f"{i:03d}" for i in range(n // 2)]})
+    people = people.assign(sex=rng.choice(["F", "M"], n // 2), age=rng.integers(20, 90, n // 2))
+    table.to_csv(folder / "p.csv", index=False)
+    table.to_csv(folder / "p.tsv", index=False, sep="\t")
+    table.to_parquet(folder / "p.parquet")
+    people.to_csv(folder / "people.csv", index=False)
+    table.merge(people, left_on="patient", right_on="id").to_csv(folder / "all.csv", index=False)
+    return folder
+
+
+def audit(folder, *arguments):
+    environment = os.environ | {"FAIRJAX_CACHE": str(folder / "cache"), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "fairjax.audit", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+JOINED = [
+    "--metadata=people.csv",
+    "--on=patient=id",
+    "--group=sex",
+    "--group=age",
+    "--bins=age=40,60",
+    "--cluster=patient",
+]
+POSITIVE = ["--label=label", "--pos_label=malignant"]
+
+
+@pytest.mark.parametrize("table", ["p.csv", "p.tsv", "p.parquet"])
+def test_one_command_makes_table_report_and_files(folder, table):
+    out = folder / f"out-{table}"
+    done = audit(folder, table, *POSITIVE, "--score=p", *JOINED, *QUICK, f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert "gap" in done.stdout
+    assert str(out / "report.html") in done.stdout
+    assert {path.name for path in out.iterdir()} == {
+        "report.html",
+        "audit.json",
+        "results.csv",
+        "summary.csv",
+        "by_group.csv",
+    }
+    found = json.loads((out / "audit.json").read_text())
+    assert found["population"]["patients"] == 150
+    assert len(found["data"]["SHA-256 of the table"]) == 64
+    first = pd.read_csv(folder / "out-p.csv" / "summary.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(out / "summary.csv"), first, atol=1e-9)
+
+
+def test_several_models_intersections_logits_and_validation_rows(folder):
+    out = folder / "many"
+    options = [
+        "--score_type=logit",
+        "--score=logit",
+        "--intersections",
+        "--threshold=youden",
+        "--validation=part=val",
+    ]
+    done = audit(
+        folder, "p.csv", *POSITIVE, *options, "--score=dice", *JOINED, *QUICK, f"--out={out}"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((out / "audit.json").read_text())
+    assert "100 validation samples" in found["thresholds"]["rule"]
+    assert found["population"]["rows used"] == 200
+    assert {row["attribute"] for row in found["by_group"]} == {"sex", "age", "sex × age"}
+    assert {(row["a"], row["b"]) for row in found["comparisons"]} == {("logit", "dice")}
+
+
+def test_one_column_per_class_and_the_default_folder(folder):
+    done = audit(
+        folder,
+        "all.csv",
+        *POSITIVE,
+        "--score=prob_benign,prob_malignant",
+        "--group=sex",
+        "--n_boot=0",
+        "--n_permutations=0",
+    )
+    assert done.returncode == 0, done.stderr
+    columns = pd.read_csv(folder / "audits" / "all" / "by_group.csv")
+    alone = audit(
+        folder,
+        "all.csv",
+        *POSITIVE,
+        "--score=p",
+        "--group=sex",
+        "--n_boot=0",
+        "--n_permutations=0",
+        "--out=alone",
+    )
+    assert alone.returncode == 0
+    pd.testing.assert_frame_equal(columns, pd.read_csv(folder / "alone" / "by_group.csv"))
+
+
+def test_segmentations_from_a_column_or_from_masks(folder):
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(40):
+        for kind in ("pred", "true"):
+            Image.fromarray((rng.random((12, 12)) < 0.5).astype(np.uint8) * 255).save(
+                folder / f"{kind}{i}.png"
+            )
+        rows.append((f"pred{i}.png", f"true{i}.png", "FM"[i % 2]))
+    pd.DataFrame(rows, columns=["a", "b", "sex"]).to_csv(folder / "masks.csv", index=False)
+    done = audit(
+        folder, "masks.csv", "--pred_mask=a", "--true_mask=b", "--group=sex", *QUICK, "--out=masks"
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"dice", "iou_median"} <= set(pd.read_csv(folder / "masks" / "by_group.csv"))
+    done = audit(
+        folder, "all.csv", "--dice=dice", "--group=sex", "--cluster=patient", *QUICK, "--out=dice"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_says_what_it_does_without_importing_jax(folder):
+    code = "import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module('fairjax.audit', run_name='__main__')\nexcept SystemExit: pass\nassert not {'jax', 'pandas'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--pos_label" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give one table of predictions, not 0"),
+        (["nowhere.csv", "--group=sex"], "there is no table nowhere.csv"),
+        (["all.csv"], "with --group; the columns are image, patient"),
+        (
+            ["all.csv", "--group=sexx", "--label=label", "--score=p"],
+            "--group=sexx: there is no such column; did you mean 'sex'",
+        ),
+        (["all.csv", "--group=sex"], "give --label and --score"),
+        (
+            ["all.csv", "--group=sex", "--label=label", "--score=p"],
+            "say which is the positive one, with pos_label",
+        ),
+        (
+            ["all.csv", "--group=sex", "--label=label", "--score=sex", "--pos_label=malignant"],
+            "--score=sex: no numbers in",
+        ),
+        (
+            ["all.csv", "--group=sex", "--label=label", "--score=logit", "--pos_label=malignant"],
+            "if they are logits",
+        ),
+        (
+            ["all.csv", "--group=sex", "--label=label", "--score=p", "--pos_label=malign"],
+            "did you mean 'malignant'",
+        ),
+        (
+            ["all.csv", "--group=age", "--label=label", "--score=p", "--pos_label=malignant"],
+            "cut it, as with --bins age=40,60",
+        ),
+        (
+            [
+                "all.csv",
+                "--group=age",
+                "--bins=age=x",
+                "--label=label",
+                "--score=p",
+                "--pos_label=malignant",
+            ],
+            "--bins age=x: write age=40,60",
+        ),
+        (
+            [
+                "all.csv",
+                "--group=sex",
+                "--label=label",
+                "--score=p",
+                "--policy=strickt",
+                "--pos_label=malignant",
+            ],
+            "did you mean 'strict'",
+        ),
+        (
+            [
+                "all.csv",
+                "--group=sex",
+                "--label=label",
+                "--score=p",
+                "--threshold=g1",
+                "--pos_label=malignant",
+            ],
+            "threshold rule",
+        ),
+        (
+            [
+                "all.csv",
+                "--group=sex",
+                "--label=label",
+                "--score=p",
+                "--n_boot=-1",
+                "--pos_label=malignant",
+            ],
+            "n_boot must be",
+        ),
+        (
+            [
+                "all.csv",
+                "--group=sex",
+                "--label=label",
+                "--score=p",
+                "--validation=part=none",
+                "--pos_label=malignant",
+            ],
+            "0 of 300 rows",
+        ),
+        (
+            ["all.csv", "--group=sex", "--dice=dice", "--label=label"],
+            "--label has no meaning for segmentations",
+        ),
+        (["p.csv", "--metadata=people.csv", "--group=sex"], "--metadata and --on belong together"),
+        (
+            ["p.csv", "--metadata=people.csv", "--on=label=id", "--group=sex"],
+            "no label of the predictions",
+        ),
+    ],
+)
+def test_mistakes_get_one_line(folder, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(
+        cli.command, "set_up_jax", lambda cache: None
+    )  # of this process, in which other tests run
+    with flagsaver.flagsaver():
+        flags.FLAGS.set_gnu_getopt(True)
+        rest = flags.FLAGS(["audit", *arguments])
+        with pytest.raises(UserError, match=message):
+            cli.main(rest)
+
+
+def test_a_mistake_is_one_line_and_exit_code_two(folder):
+    for arguments in (["all.csv", "--grop=sex"], ["nowhere.csv", "--group=sex"]):
+        done = audit(folder, *arguments)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("fairjax: ")

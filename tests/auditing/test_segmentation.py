@@ -1,0 +1,164 @@
+"""Masks as people have them, and audits of segmentations against fairmedfm."""
+
+import warnings
+
+import fairmedfm
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fairmedfm._inputs import dice_scores
+from PIL import Image
+
+import fairjax
+from fairjax.auditing.masks import foreground, measure, read_mask
+from fairjax.utils.errors import UserError
+
+
+def make(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    true = np.zeros((n, 40, 50), bool)
+    true[:, 10:30, 15:35] = True
+    pred = true.copy()
+    for i in range(n):
+        pred[i] = np.roll(true[i], rng.integers(0, 8), 0)
+    return pred, true, rng.choice(["F", "M", "X"], n)
+
+
+def test_dice_of_masks_equals_that_of_fairmedfm_in_every_form(tmp_path):
+    pred, true, _ = make(6)
+    pred[1] = False
+    pred[2] = true[2] = False
+    expected = dice_scores(pred, true)
+    paths = []
+    for i, (a, b) in enumerate(zip(pred, true)):
+        np.save(tmp_path / f"{i}.npy", a)
+        Image.fromarray((b * 255).astype(np.uint8)).save(tmp_path / f"{i}.png")
+        paths.append((tmp_path / f"{i}.npy", str(tmp_path / f"{i}.png")))
+    forms = [
+        (pred, true),
+        (list(pred), list(true.astype(int))),
+        (torch.tensor(pred), torch.tensor(true)),
+        tuple(zip(*paths)),
+    ]
+    forms += [
+        (pred * 0.9 + 0.05, true),
+        (pd.Series([a for a, _ in paths]), pd.Series([b for _, b in paths])),
+    ]
+    for a, b in forms:
+        np.testing.assert_allclose(measure(a, b)["dice"], expected, atol=1e-6)
+
+
+def test_cropping_and_padding_change_no_distance():
+    pred, true, _ = make(4)
+    true[3] = False
+    plain = measure(pred, true, ("hd95", "nsd"), spacing=(1.0, 2.0), tolerance=2.0)
+    moved = measure(
+        np.pad(pred, ((0, 0), (17, 3), (5, 60))),
+        np.pad(true, ((0, 0), (17, 3), (5, 60))),
+        ("hd95", "nsd"),
+        spacing=(1, 2),
+        tolerance=2.0,
+    )
+    for name in plain:
+        np.testing.assert_array_equal(plain[name], moved[name])
+    assert np.isnan(plain["hd95"][3])
+    assert plain["nsd"][3] == 0
+
+
+@pytest.mark.parametrize(
+    ("pred", "true", "options", "message"),
+    [
+        (np.ones((2, 4, 4)), np.ones((3, 4, 4)), {}, "2 predicted and 3 true masks"),
+        (
+            np.ones((2, 4, 4)),
+            np.ones((2, 4, 5)),
+            {},
+            r"case 0: the predicted mask is \(4, 4\), the true one \(4, 5\)",
+        ),
+        (np.full((1, 4, 4), 3.5), np.ones((1, 4, 4)), {}, "no labels or probabilities"),
+        (np.ones((1, 4, 4)), np.full((1, 4, 4), 0.5), {}, "true mask 0 holds numbers from 0.5"),
+        (["nowhere.png"], ["nowhere.png"], {}, "there is no mask nowhere.png"),
+        ("one.png", "two.png", {}, "not a single path"),
+        (
+            np.ones((1, 4, 4)),
+            np.ones((1, 4, 4)),
+            {"spacing": (1, 1, 1)},
+            "spacing must be 2 positive numbers",
+        ),
+        (np.ones((1, 4, 4)), np.ones((1, 4, 4)), {"measures": ("dyce",)}, "did you mean 'dice'"),
+    ],
+)
+def test_what_is_no_mask_is_named(pred, true, options, message):
+    with pytest.raises(UserError, match=message):
+        measure(pred, true, **options)
+
+
+def test_damaged_and_unknown_files_are_named(tmp_path):
+    for name, message in {"a.png": "damaged", "b.npy": "damaged", "c.jpeg2": "give .npy"}.items():
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(UserError, match=message):
+            read_mask(tmp_path / name)
+    np.save(tmp_path / "d.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(UserError, match="damaged"):
+        read_mask(tmp_path / "d.npy")
+
+
+def test_a_label_chooses_the_foreground():
+    assert foreground(np.array([[0, 1], [2, 2]]), 2, 0.5, "").sum() == 2
+    assert foreground(np.array([[0, 1], [2, 2]]), None, 0.5, "").sum() == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_summary_of_compat_equals_that_of_fairmedfm(seed):
+    rng = np.random.default_rng(seed)
+    n = 80
+    dice, groups = (
+        rng.beta(6, 2, n).round(2),
+        pd.DataFrame({"sex": rng.choice(["F", "M"], n), "site": rng.choice(list("abc"), n)}),
+    )
+    groups.loc[3, "sex"] = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = fairmedfm.evaluate_segmentation(groups, dice=dice)
+    got = fairjax.audit_segmentation(dice, groups, policy="compat", n_boot=0, n_permutations=0)
+    for theirs, ours in ((expected.summary, got.summary), (expected.by_group, got.by_group)):
+        assert ours.index.tolist() == theirs.index.tolist()
+        for column in theirs.columns.drop("skipped", errors="ignore"):
+            np.testing.assert_allclose(
+                ours[column].astype(float), theirs[column].astype(float), atol=1e-6, err_msg=column
+            )
+
+
+def test_masks_are_audited_with_every_measure_and_interval():
+    pred, true, groups = make()
+    measures = ("dice", "iou", "nsd", "hd95")
+    report = fairjax.audit_segmentation(
+        pred_masks=pred,
+        true_masks=true,
+        groups=groups,
+        measures=measures,
+        n_boot=100,
+        n_permutations=50,
+    )
+    assert set(report.results["metric"]) == {
+        name + end for name in measures for end in ("", "_median")
+    }
+    dice = measure(pred, true)["dice"]
+    for group in "FMX":
+        row = report.by_group.loc["group", group]
+        assert row["dice"] == pytest.approx(dice[groups == group].mean())
+        assert row["dice_median"] == pytest.approx(np.median(dice[groups == group]))
+        assert row["dice_low"] <= row["dice"] <= row["dice_high"]
+    gap = report.results.query("metric == 'dice' and group == 'gap'").iloc[0]
+    assert gap["p_value"] > 0
+    assert np.isnan(report.results["n_positive"]).all()
+
+
+def test_wrong_segmentation_input_is_named():
+    with pytest.raises(UserError, match="give dice, or both"):
+        fairjax.audit_segmentation(groups=[0, 1])
+    with pytest.raises(UserError, match=r"dice ranges from 0.2 to 1.5; dice must be in \[0, 1\]"):
+        fairjax.audit_segmentation([0.2, 1.5], [0, 1])
+    with pytest.raises(UserError, match="1 rows have no dice"):
+        fairjax.audit_segmentation([0.2, np.nan], [0, 1])
