@@ -1,9 +1,11 @@
-"""What a bootstrap replicate costs: fairjax against fairmedfm, fairlearn and scikit-learn, in one run.
+"""What a bootstrap replicate costs: fairjax against fairmedfm, fairlearn and scikit-learn, in one
+run.
 
     python benchmarks/bootstrap.py
 
-10,000 cases, two attributes of 2 and 3 groups: a replicate draws the cases again and computes metrics overall and in
-all 5 groups. The peers loop in Python over the same kind of draws. Prints a table, and where fairjax's time goes.
+10,000 cases, two attributes of 2 and 3 groups: a replicate draws the cases again and computes
+metrics overall and in all 5 groups. The peers loop in Python over the same kind of draws. Prints a
+table, and where fairjax's time goes.
 """
 
 from __future__ import annotations
@@ -147,7 +149,9 @@ def of_sklearn(labels, scores, groups, rows) -> None:
 
 
 def shares(labels, scores, groups) -> list[tuple[str, float, float]]:
-    """Seconds and share of each part of a replicate: programs that do ever more of it, and their differences."""
+    """Seconds and share of each part of a replicate: programs that do ever more of it, and their
+    differences.
+    """
     member = np.stack(
         [
             np.ones(len(labels), bool),

@@ -1,11 +1,14 @@
-"""Seconds per convex probe, against scikit-learn's LogisticRegression one run after another, in one run.
+"""Seconds per convex probe, against scikit-learn's LogisticRegression one run after another, in one
+run.
 
-    python benchmarks/convex.py                         # n = 8,192 samples, D = 512 features, 6 values of C, 64 seeds
+    python benchmarks/convex.py                         # n = 8,192 samples, D = 512 features, 6
+    values of C, 64 seeds
 
-Both minimise the same loss on bootstraps of the same samples. The features are correlated, as embeddings are, and
-standardised. scikit-learn is timed with its default solver and tolerance (1e-4) in float32, and with a tolerance of
-1e-6 in float64; each on one thread and on all, and the faster counts. The distance from the optimum is shown for all,
-by scikit-learn's `newton-cholesky` in float64.
+Both minimise the same loss on bootstraps of the same samples. The features are correlated, as
+embeddings are, and standardised. scikit-learn is timed with its default solver and tolerance (1e-4)
+in float32, and with a tolerance of 1e-6 in float64; each on one thread and on all, and the faster
+counts. The distance from the optimum is shown for all, by scikit-learn's `newton-cholesky` in
+float64.
 """
 
 import time

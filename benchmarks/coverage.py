@@ -1,8 +1,10 @@
-"""How often nominal 95 % intervals hold the truth, on simulated studies with several images per patient.
+"""How often nominal 95 % intervals hold the truth, on simulated studies with several images per
+patient.
 
     python benchmarks/coverage.py --out=docs/coverage.png
 
-2,000 studies each; the populations are those of `fairjax.statistics.coverage`. Prints a table and draws it.
+2,000 studies each; the populations are those of `fairjax.statistics.coverage`. Prints a table and
+draws it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
-"""Images per second that are decoded and preprocessed, against PyTorch's DataLoader, in one run; no model.
+"""Images per second that are decoded and preprocessed, against PyTorch's DataLoader, in one run; no
+model.
 
     python benchmarks/input.py                          # 1,024 JPEGs of 512 × 512 to 224 × 224
     python benchmarks/input.py --images=256 --repeats=1
 
-Both sides read the same files (from the page cache), decode them with Pillow, resize them with its bicubic filter,
-normalise, and deliver float32 batches of 64 in the files' order; their pixels are compared. fairjax reads as
-`fairjax.embeddings` does, PyTorch as a training script is written: a Dataset of PIL images, ToTensor and Normalize in
-tensors, a DataLoader. Each is timed over whole passes, with several numbers of threads or worker processes (which have
-started before), and the fastest counts. The roofline is this machine's rate of decoding alone: the same files, nothing
-but Pillow's decoder, on all cores.
+Both sides read the same files (from the page cache), decode them with Pillow, resize them with its
+bicubic filter, normalise, and deliver float32 batches of 64 in the files' order; their pixels are
+compared. fairjax reads as `fairjax.embeddings` does, PyTorch as a training script is written: a
+Dataset of PIL images, ToTensor and Normalize in tensors, a DataLoader. Each is timed over whole
+passes, with several numbers of threads or worker processes (which have started before), and the
+fastest counts. The roofline is this machine's rate of decoding alone: the same files, nothing but
+Pillow's decoder, on all cores.
 """
 
 import os

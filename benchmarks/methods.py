@@ -1,11 +1,13 @@
 """A sweep of methods × strengths × seeds, against a PyTorch loop of each method, in one run.
 
-    python benchmarks/methods.py                    # 12 methods × 8 strengths × 128 seeds = 12,288 runs, 20 epochs
+    python benchmarks/methods.py                    # 12 methods × 8 strengths × 128 seeds = 12,288
+    runs, 20 epochs
 
-Features are n = 8,192 of width D = 512, groups are two, batches 128. The sweep is timed as a user starts it, with
-compilation, chunks on disk and scores of every run, and its peak of memory is that of the process. PyTorch trains one
-run of each method, with AdamW on tensors in memory, on one thread, which at this size is faster than two. The roofline
-is this machine's float32 matmul rate, measured in the same run: a linear probe needs 4·n·D operations per epoch.
+Features are n = 8,192 of width D = 512, groups are two, batches 128. The sweep is timed as a user
+starts it, with compilation, chunks on disk and scores of every run, and its peak of memory is that
+of the process. PyTorch trains one run of each method, with AdamW on tensors in memory, on one
+thread, which at this size is faster than two. The roofline is this machine's float32 matmul rate,
+measured in the same run: a linear probe needs 4·n·D operations per epoch.
 """
 
 import resource
@@ -75,7 +77,9 @@ def gemm_rate() -> float:
 
 
 def torch_losses() -> dict:
-    """Method → a function of logits, labels, groups (b,) and state, which gives a loss: as its paper's code does it."""
+    """Method → a function of logits, labels, groups (b,) and state, which gives a loss: as its
+    paper's code does it.
+    """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as bce
 

@@ -1,13 +1,15 @@
-"""Runs per second of the sweep of linear probes, against the same probes trained one by one in PyTorch, in one run.
+"""Runs per second of the sweep of linear probes, against the same probes trained one by one in
+PyTorch, in one run.
 
-    python benchmarks/probe_sweep.py                    # R = 256 runs, n = 8,192 samples, D = 768 features
-    python benchmarks/probe_sweep.py --order=per_run
+    python benchmarks/probe_sweep.py                    # R = 256 runs, n = 8,192 samples, D = 768
+    features python benchmarks/probe_sweep.py --order=per_run
 
-Both sides train the same heads (one logit, AdamW, warm-up and cosine, batch 128) on the same data for as many epochs.
-PyTorch is timed twice: as a training script is written (`DataLoader` over a `TensorDataset`, as FairMedFM's), and with
-the loader taken out (shuffled tensors in memory); each on one thread and on all, and the fastest run counts. The
-roofline is this machine's float32 matmul rate, measured in the same run: a probe needs 4·n·D floating-point operations
-per epoch, and whatever else a step does is overhead.
+Both sides train the same heads (one logit, AdamW, warm-up and cosine, batch 128) on the same data
+for as many epochs. PyTorch is timed twice: as a training script is written (`DataLoader` over a
+`TensorDataset`, as FairMedFM's), and with the loader taken out (shuffled tensors in memory); each
+on one thread and on all, and the fastest run counts. The roofline is this machine's float32 matmul
+rate, measured in the same run: a probe needs 4·n·D floating-point operations per epoch, and
+whatever else a step does is overhead.
 """
 
 import os

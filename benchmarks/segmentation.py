@@ -2,10 +2,11 @@
 
     python benchmarks/segmentation.py --weights=mobile_sam.safetensors
 
-MobileSAM at 1,024 pixels with the same weights on both sides. Each image gets 8 prompts: a centre, 5 draws of a random
-point, 5 points together, and a box; every prompt's masks are enlarged to 1,024 pixels and cut. The original way is
-FairMedFM's: one image and one prompt at a time, the encoder each time. It is also timed with the encoder once per image
-(SAM's predictor), and encoders are compared alone. PyTorch runs on all cores.
+MobileSAM at 1,024 pixels with the same weights on both sides. Each image gets 8 prompts: a centre,
+5 draws of a random point, 5 points together, and a box; every prompt's masks are enlarged to 1,024
+pixels and cut. The original way is FairMedFM's: one image and one prompt at a time, the encoder
+each time. It is also timed with the encoder once per image (SAM's predictor), and encoders are
+compared alone. PyTorch runs on all cores.
 """
 
 import os

@@ -1,4 +1,6 @@
-"""MobileSAM in PyTorch, from the tensors of its checkpoint: what the benchmark and its test compare with."""
+"""MobileSAM in PyTorch, from the tensors of its checkpoint: what the benchmark and its test compare
+with.
+"""
 
 import itertools
 
@@ -144,7 +146,9 @@ class MobileSAM:
 
     @torch.inference_mode()
     def decode(self, embedding, coords, labels):
-        """One prompt, as tokens with coords (t, 2) and labels (t,): → masks (1, 4, 4h, 4w), IoU (1, 4)."""
+        """One prompt, as tokens with coords (t, 2) and labels (t,): → masks (1, 4, 4h, 4w), IoU (1,
+        4).
+        """
         p, d = "prompt_encoder", "mask_decoder"
         h, w = embedding.shape[-2:]
         sparse = self._fourier((coords + 0.5) / torch.tensor([16.0 * w, 16.0 * h]))

@@ -1,14 +1,17 @@
-"""Images per second of vision towers against transformers and PyTorch in the same run, and what they take to compile.
+"""Images per second of vision towers against transformers and PyTorch in the same run, and what
+they take to compile.
 
-    python benchmarks/towers.py                     # ViT-B/16 and ViT-B/32, batch 16, float32, on the CPU
-    python benchmarks/towers.py --what=compile      # ViT-L and ViT-g: a scan over layers against unrolled layers
-    python benchmarks/towers.py --what=gpu          # bfloat16, against torch.compile and SDPA; needs a GPU for both
+    python benchmarks/towers.py                     # ViT-B/16 and ViT-B/32, batch 16, float32, on
+    the CPU python benchmarks/towers.py --what=compile      # ViT-L and ViT-g: a scan over layers
+    against unrolled layers python benchmarks/towers.py --what=gpu          # bfloat16, against
+    torch.compile and SDPA; needs a GPU for both
 
-Both sides have the same random weights, and their features are compared before anything is timed. They take turns, so
-that a machine that others use too slows both alike: the table gives each side's fastest turn, and the median over
-turns of the ratio of a turn's times. Ours runs as extraction does: on a CPU one device per core, the batch sharded over
-them; PyTorch with as many threads as there are cores. FLOP are those of the matmuls, two per multiplication, and MFU
-their rate over the GPU's published dense bfloat16 rate.
+Both sides have the same random weights, and their features are compared before anything is timed.
+They take turns, so that a machine that others use too slows both alike: the table gives each side's
+fastest turn, and the median over turns of the ratio of a turn's times. Ours runs as extraction
+does: on a CPU one device per core, the batch sharded over them; PyTorch with as many threads as
+there are cores. FLOP are those of the matmuls, two per multiplication, and MFU their rate over the
+GPU's published dense bfloat16 rate.
 """
 
 import dataclasses
@@ -210,7 +213,9 @@ def against_torch(name: str, config: ViTConfig, batch: int, device: str) -> None
 
 
 def compile_times(name: str, config: ViTConfig, batch: int) -> None:
-    """Seconds to trace and to compile, with shapes in place of weights, and what the program needs besides them."""
+    """Seconds to trace and to compile, with shapes in place of weights, and what the program needs
+    besides them.
+    """
     for scan in (True, False):
         graph, state = nnx.split(build_abstract("vit", dataclasses.replace(config, scan=scan)))
         images = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, 3), jnp.float32)

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.utils.errors import UserError, did_you_mean
 
-# Keys of `dataset` that are options of one loader: those of a user's own table, and of the phantoms' cohort.
+# Keys of `dataset` that are options of one loader: those of a user's own table, and of the
+# phantoms' cohort.
 OPTIONS = {
     "table": {
         "table": "",
@@ -36,7 +37,9 @@ DECLARED = {  # those of the datasets in the catalog
 
 
 def dataset_options(dataset: str) -> dict[str, object]:
-    """What a sweep over datasets says of each: where it is, its attributes (() for the sweep's), its own options."""
+    """What a sweep over datasets says of each: where it is, its attributes (() for the sweep's),
+    its own options.
+    """
     return {"root": "", "cuts": "", "attributes": (), **OPTIONS.get(dataset, DECLARED)}
 
 
@@ -49,7 +52,8 @@ def base(dataset: str) -> ConfigDict:
             "seeds": 16,  # runs per combination of hyper-parameters
             "n_boot": 2000,  # bootstrap replicates over patients; 0: no intervals
             "attributes": ("sex", "age"),
-            "cache_dir": "",  # embeddings and compiled programs; '' is $FAIRJAX_CACHE or ~/.cache/fairjax
+            # embeddings and compiled programs; '' is $FAIRJAX_CACHE or ~/.cache/fairjax
+            "cache_dir": "",
             "memory_gib": 4.0,  # budget of one device
             "dataset": {
                 "name": dataset,
@@ -62,7 +66,8 @@ def base(dataset: str) -> ConfigDict:
                 "fold": 0,  # of `kfold`: which of the folds is the test
                 "site": "",  # of `leave_one_out`: the attribute, and its group that is the test
                 "hold_out": "",
-                "split_file": "",  # of `file`: a CSV with the columns patient and split, as a run writes it
+                # of `file`: a CSV with the columns patient and split, as a run writes it
+                "split_file": "",
                 "cuts": "",  # group boundaries of continuous attributes: "age=40,60"
                 "slices": 0,  # of each volume, evenly spaced; 0: all
                 "middle": 1.0,  # share of the depth that they are taken from, about its middle
@@ -71,7 +76,8 @@ def base(dataset: str) -> ConfigDict:
             },
             "model": {
                 "name": "",
-                "checkpoint": "",  # a folder that `python -m converters` wrote; '' for a model that ships with fairjax
+                # a folder that `python -m converters` wrote; '' for a model that ships with fairjax
+                "checkpoint": "",
                 "preprocess": "own",  # the model's; "compat": FairMedFM's, one for all models
                 "image_size": 0,  # pixels; 0 is the preprocessing's own
                 "dtype": "float32",  # of the tower's computation; "bfloat16" on accelerators
@@ -88,8 +94,11 @@ def base(dataset: str) -> ConfigDict:
                 "methods": (
                     "erm",
                 ),  # of fairjax.training.objectives.METHODS, each in its wrappers: "group_dro+swad"
-                "sensitive": (),  # attributes that methods are told of, each in runs of its own; () for all
-                "postprocess": (),  # of fairjax.training.postprocessing.table.POSTPROCESSORS, each on top of every method
+                # attributes that methods are told of, each in runs of its own; () for all
+                "sensitive": (),
+                # of fairjax.training.postprocessing.table.POSTPROCESSORS, each on top of every
+                # method
+                "postprocess": (),
                 "strengths": (
                     "default",
                 ),  # of each method; ("path",) for its own series, or numbers for all methods
@@ -108,16 +117,20 @@ def base(dataset: str) -> ConfigDict:
                 "keep": "auto",  # "best" epoch by validation loss, "last", or best where "erm" is the only method
                 "lora_ranks": (8,),  # a usage each
                 "lora_alpha": 16.0,
-                "radius": 0.05,  # of sharpness-aware minimisation, where a method has a strength of its own
+                # of sharpness-aware minimisation, where a method has a strength of its own
+                "radius": 0.05,
             },
-            "prompts": {  # that describe the classes to a model with a text tower; () for the dataset's own
-                "templates": (),  # with a {} for the name: every template with every name of a class
+            # that describe the classes to a model with a text tower; () for the dataset's own
+            "prompts": {
+                # with a {} for the name: every template with every name of a class
+                "templates": (),
                 "negative": (),
                 "positive": (),
             },
             "evaluation": {
                 "policy": "strict",
-                "threshold": "f1",  # chosen on validation: f1, youden, sensitivity=0.9, specificity=0.9, or a number
+                # chosen on validation: f1, youden, sensitivity=0.9, specificity=0.9, or a number
+                "threshold": "f1",
                 "confidence": 0.95,
                 "min_group": 5,  # patients per class below which a group gets no number
                 "one_class": "error",  # a group with one class in the whole dataset: "error" or "report"
@@ -127,7 +140,9 @@ def base(dataset: str) -> ConfigDict:
 
 
 def segmentation(dataset: str) -> ConfigDict:
-    """Returns the defaults for prompted segmentation: those of `base`, and sections `prompting` and `mitigation`."""
+    """Returns the defaults for prompted segmentation: those of `base`, and sections `prompting` and
+    `mitigation`.
+    """
     config = base(dataset)
     config.task = "segmentation"
     config.evaluation.one_class = "report"  # what is compared is masks, not classes
@@ -141,11 +156,14 @@ def segmentation(dataset: str) -> ConfigDict:
             "objects": "class",  # or "component", "largest", "left", "right": of segmentation.objects.MODES
             "min_pixels": 1,  # smaller objects are left out
             "most_objects": 8,  # per image and class, the largest ones
-            "most_images": 0,  # a sample of the images (of volumes, the volumes) that have masks; 0 for all
+            # a sample of the images (of volumes, the volumes) that have masks; 0 for all
+            "most_images": 0,
             "measures": ("dice", "iou", "nsd", "hd95"),
             "tolerance": 2.0,  # of nsd, in the unit of `spacing`
-            "spacing": 1.0,  # edge in mm of the pixels of images that do not tell it (as DICOM files and volumes do)
-            "mask_size": 0,  # longer side, in pixels, that larger images are compared at; 0 for their own
+            # edge in mm of the pixels of images that do not tell it (as DICOM files and volumes do)
+            "spacing": 1.0,
+            # longer side, in pixels, that larger images are compared at; 0 for their own
+            "mask_size": 0,
             "intersections": True,  # whether all attributes are also crossed
             "shown": "bbox",  # the prompt that the report speaks of
             "cases": 8,  # worst cases that the report shows
@@ -163,7 +181,8 @@ def segmentation(dataset: str) -> ConfigDict:
             "final_lr_fraction": 0.04,
             "batch_size": 4,  # objects per step
             "weight_decay": 0.01,
-            "lora_rank": 0,  # of additions to the image encoder's attention; above 0 every step encodes its images
+            # of additions to the image encoder's attention; above 0 every step encodes its images
+            "lora_rank": 0,
             "choose": "overall",  # or "worst" group: the Dice that picks epoch, rate and strength on validation
             "prompts": "",  # of the training objects; "" for those of `prompting`
             "draws": 4,  # of each random prompt, from which a step takes one

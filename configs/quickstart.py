@@ -2,8 +2,9 @@
 
 python -m fairjax.launch --config=configs/quickstart.py
 
-Measured on two CPU cores, from cold caches: 33 s. AUC 0.836 [0.808, 0.862]; its gap by sex, where a disparity is
-planted, 0.136 [0.080, 0.192], and by age, where none is, 0.009 [0.000, 0.065]. (Sites take pictures differently.)
+Measured on two CPU cores, from cold caches: 33 s. AUC 0.836 [0.808, 0.862]; its gap by sex, where a
+disparity is planted, 0.136 [0.080, 0.192], and by age, where none is, 0.009 [0.000, 0.065]. (Sites
+take pictures differently.)
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +13,9 @@ from fairjax.configs import common
 
 
 def get_config() -> ConfigDict:
-    """Linear probes of the encoder that ships with fairjax on the `synthetic` dataset: 16 seeds × 2 learning rates."""
+    """Linear probes of the encoder that ships with fairjax on the `synthetic` dataset: 16 seeds × 2
+    learning rates.
+    """
     config = common.base("synthetic")
     config.model.name = "phantom_vit"
     config.embedding.batch_size = 128

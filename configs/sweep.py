@@ -1,12 +1,15 @@
 """Datasets × models × usages × methods × attributes × hyper-parameters × seeds.
 
     python -m fairjax.launch --config=configs/sweep.py --dry_run
-    python -m fairjax.launch --config=configs/sweep.py:datasets=isic2017+ham10000,models=mobile_sam \\
+    python -m fairjax.launch --config=configs/sweep.py:datasets=isic2017+ham10000,models=mobile_sam
+    \\
         --config.datasets.isic2017.root=DIR --config.datasets.ham10000.root=DIR \\
-        --config.models.mobile_sam.checkpoint=checkpoints/mobile_sam --config.models.mobile_sam.image_size=256
+        --config.models.mobile_sam.checkpoint=checkpoints/mobile_sam
+        --config.models.mobile_sam.image_size=256
 
-Measured on two CPU cores with eight methods, 4 seeds and resample=patients, 388 runs for each dataset: isic2017 48 s,
-covid_cxr 35 s after their embeddings; no method differs from ERM beyond noise.
+Measured on two CPU cores with eight methods, 4 seeds and resample=patients, 388 runs for each
+dataset: isic2017 48 s, covid_cxr 35 s after their embeddings; no method differs from ERM beyond
+noise.
 """
 
 from ml_collections import ConfigDict

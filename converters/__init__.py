@@ -1,1 +1,3 @@
-"""PyTorch checkpoints -> fairjax model directories: one engine, and one table of rules per published layout."""
+"""PyTorch checkpoints -> fairjax model directories: one engine, and one table of rules per
+published layout.
+"""

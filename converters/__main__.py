@@ -1,4 +1,6 @@
-"""`python -m converters --model=NAME --checkpoint=PATH [--arch=ARCH.json] [--tokenizer=DIR] --out=DIR`."""
+"""`python -m converters --model=NAME --checkpoint=PATH [--arch=ARCH.json] [--tokenizer=DIR]
+--out=DIR`.
+"""
 
 from __future__ import annotations
 

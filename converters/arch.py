@@ -1,4 +1,6 @@
-"""ARCH.json: sizes that differ from the published ones, in our names or in those of a layout's own configuration."""
+"""ARCH.json: sizes that differ from the published ones, in our names or in those of a layout's own
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from fairjax.converters.engine import Layout
 from fairjax.models.architectures import override
 from fairjax.utils.errors import UserError, did_you_mean
 
-# A file may hold the fields themselves or, among other things, one of these objects of fields. In this order: beside
-# its "constructor", a recording's "architecture" describes in words.
+# A file may hold the fields themselves or, among other things, one of these objects of fields. In
+# this order: beside its "constructor", a recording's "architecture" describes in words.
 THEIRS = (
     "constructor",
     "config",

@@ -58,8 +58,9 @@ def convert(
 
     Args:
       model: name of the zoo's row.
-      checkpoint: file, index of a sharded file, directory from Hugging Face or `hf:org/name[@revision]`; several of
-        them for a model that is published in parts, of which a later one's tensors stand.
+      checkpoint: file, index of a sharded file, directory from Hugging Face or
+        `hf:org/name[@revision]`; several of them for a model that is published in parts, of which a
+        later one's tensors stand.
       out: directory to be made.
       arch: sizes that differ from the published ones, or a JSON file that holds them.
       tokenizer: folder of the tokenizer's files; by default the checkpoint's, if they are there.

@@ -1,6 +1,8 @@
-"""The engine: matches a checkpoint's names against a table of rules so that nothing is lost, guessed or filled twice.
+"""The engine: matches a checkpoint's names against a table of rules so that nothing is lost,
+guessed or filled twice.
 
-A rule's names hold placeholders `{i}`, `{j}` for numbers: `blocks.{i}.ln.weight` -> `encoder.blocks.{i}.norm.scale`.
+A rule's names hold placeholders `{i}`, `{j}` for numbers: `blocks.{i}.ln.weight` ->
+`encoder.blocks.{i}.norm.scale`.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class Drop:
     reason: str
 
 
-# What a field of another configuration means in ours: a name, or a function (its value, that configuration) -> fields.
+# What a field of another configuration means in ours: a name, or a function (its value, that
+# configuration) -> fields.
 Alias = str | Callable[[Any, Mapping[str, Any]], Mapping[str, Any]]
 
 
@@ -171,7 +174,9 @@ def make_plan(layout: Layout, sources: Shapes, targets: Shapes) -> Plan:
 
 
 def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
-    """The layout that knows most of a checkpoint's names, after the prefix that they carry; the first of equals."""
+    """The layout that knows most of a checkpoint's names, after the prefix that they carry; the
+    first of equals.
+    """
     names = list(names)
     layouts = list(layouts)
     candidates = [
@@ -193,7 +198,9 @@ def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
 def combine(
     layouts: Iterable[Layout], parts: Iterable[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The tensors of several files, each under the part prefix that makes most names known; a later file's stand."""
+    """The tensors of several files, each under the part prefix that makes most names known; a later
+    file's stand.
+    """
     layouts = list(layouts)
     candidates = (
         "",

@@ -1,6 +1,8 @@
-"""Reading checkpoints: safetensors (single or sharded), PyTorch files without code in them, TorchScript archives.
+"""Reading checkpoints: safetensors (single or sharded), PyTorch files without code in them,
+TorchScript archives.
 
-They come from this machine or, as `hf:org/name[@revision]`, from Hugging Face's hub or the cache of it.
+They come from this machine or, as `hf:org/name[@revision]`, from Hugging Face's hub or the cache of
+it.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ _PLAIN: list[Any] = [
 
 
 def locate(path: str | os.PathLike, beside: Iterable[str] = ()) -> Path:
-    """The file to read: `path`, the checkpoint inside the directory `path`, or what `hf:org/name[@revision]` holds.
+    """The file to read: `path`, the checkpoint inside the directory `path`, or what
+    `hf:org/name[@revision]` holds.
 
     From the hub the files called `beside` are fetched too, as far as they are there.
     """
@@ -67,12 +70,16 @@ def locate(path: str | os.PathLike, beside: Iterable[str] = ()) -> Path:
 
 
 def describe(given: str | os.PathLike, path: Path) -> str:
-    """What a card calls the file `path` that `locate` found: its name, without where it lies on this machine."""
+    """What a card calls the file `path` that `locate` found: its name, without where it lies on
+    this machine.
+    """
     return f"{given}/{path.name}" if str(given).startswith(HUB) else path.name
 
 
 def _download(source: str, beside: Iterable[str]) -> Path:
-    """The checkpoint in a repository of the hub, with all its shards and what is `beside`, in the hub's own cache."""
+    """The checkpoint in a repository of the hub, with all its shards and what is `beside`, in the
+    hub's own cache.
+    """
     repository, _, revision = source.removeprefix(HUB).partition("@")
     try:
         from huggingface_hub import errors, hf_hub_download

@@ -1,6 +1,8 @@
-"""`fairjax.audit(y_true, y_score, groups)`, and the command `python -m fairjax.audit TABLE --label=COL …`.
+"""`fairjax.audit(y_true, y_score, groups)`, and the command `python -m fairjax.audit TABLE
+--label=COL …`.
 
-Importing this module binds the function, not a module: a package attribute and a submodule cannot both be called `audit`.
+Importing this module binds the function, not a module: a package attribute and a submodule cannot
+both be called `audit`.
 """
 
 from __future__ import annotations

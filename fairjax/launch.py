@@ -1,6 +1,8 @@
-"""`python -m fairjax.launch --config=configs/NAME.py[:argument] [--config.key=value …] [--workdir=DIR] [--dry_run]`.
+"""`python -m fairjax.launch --config=configs/NAME.py[:argument] [--config.key=value …]
+[--workdir=DIR] [--dry_run]`.
 
-Embeds a dataset with a foundation model, trains many probes on that, and reports utility and fairness with intervals.
+Embeds a dataset with a foundation model, trains many probes on that, and reports utility and
+fairness with intervals.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def config_file() -> str:
 
 
 def default_workdir(config: dict) -> Path:
-    """`runs/NAME-HASH`: the same settings come back to the same folder, so that a killed run is resumed."""
+    """`runs/NAME-HASH`: the same settings come back to the same folder, so that a killed run is
+    resumed.
+    """
     from fairjax.utils.storage import hash_json
 
     return Path("runs") / f"{Path(config_file()).stem}-{hash_json(config)[:8]}"
@@ -92,7 +96,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _unknown_key(argv: list[str], text: str) -> str:
-    """Names the flag that sets a key which the configuration does not have; ml_collections knows the nearest."""
+    """Names the flag that sets a key which the configuration does not have; ml_collections knows
+    the nearest.
+    """
     near = re.search(r'Did you mean "(.+?)" instead of "(.+?)"', text)
     key = near[2] if near else (re.search(r"\w+", text) or [text])[0]
     flag = next((arg.partition("=")[0] for arg in argv if key in re.split(r"[.=]", arg)), key)

@@ -1,7 +1,8 @@
-"""Starts N processes on this machine, which share the work: `python -m launch.local --processes=2 -- --config=… …`.
+"""Starts N processes on this machine, which share the work: `python -m launch.local --processes=2
+-- --config=… …`.
 
-They find each other on 127.0.0.1. Every line of output begins with the process's number. When one fails, the others
-are stopped, and the launcher exits as the one that failed.
+They find each other on 127.0.0.1. Every line of output begins with the process's number. When one
+fails, the others are stopped, and the launcher exits as the one that failed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SECONDS_TO_STOP = 10.0
 
 
 def environment(index: int, count: int, port: int) -> dict[str, str]:
-    """What process `index` of `count` is told; the CPU's cores are shared out unless the user has chosen."""
+    """What process `index` of `count` is told; the CPU's cores are shared out unless the user has
+    chosen.
+    """
     chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get(
         "XLA_FLAGS", ""
     )
@@ -69,7 +72,9 @@ def _free_port() -> int:
 
 
 def _start(index: int, line: list[str], variables: dict[str, str]) -> subprocess.Popen[str]:
-    """One process in a session of its own, so that its workers are stopped with it; a thread passes on what it says."""
+    """One process in a session of its own, so that its workers are stopped with it; a thread passes
+    on what it says.
+    """
     try:
         process = subprocess.Popen(
             line,

@@ -1,7 +1,8 @@
-"""Submits a SLURM job, one task per node: `python -m launch.slurm --nodes=4 --partition=gpu -- --config=… --workdir=…`.
+"""Submits a SLURM job, one task per node: `python -m launch.slurm --nodes=4 --partition=gpu --
+--config=… --workdir=…`.
 
-The work directory, and the cache if embeddings are to be shared, must lie on a file system that all nodes see. JAX asks
-SLURM who the processes are; each has all devices of its node.
+The work directory, and the cache if embeddings are to be shared, must lie on a file system that all
+nodes see. JAX asks SLURM who the processes are; each has all devices of its node.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Starts it on every host of a TPU pod: `python -m launch.tpu --name=POD --zone=ZONE -- --config=… --workdir=…`.
+"""Starts it on every host of a TPU pod: `python -m launch.tpu --name=POD --zone=ZONE -- --config=…
+--workdir=…`.
 
-fairjax must be installed on the hosts in `--directory`, and the work directory lie on a file system that they share.
-JAX finds the other hosts by itself.
+fairjax must be installed on the hosts in `--directory`, and the work directory lie on a file system
+that they share. JAX finds the other hosts by itself.
 """
 
 from __future__ import annotations

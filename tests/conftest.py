@@ -1,4 +1,6 @@
-"""What all tests share: compiled programs, and a cache of embeddings of their own, so that nobody's is touched."""
+"""What all tests share: compiled programs, and a cache of embeddings of their own, so that nobody's
+is touched.
+"""
 
 import os
 from pathlib import Path
@@ -15,7 +17,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def pytest_configure(config):
-    """Most of the time of small tests goes to compilation: it may be quick. Slow tests are those that compute."""
+    """Most of the time of small tests goes to compilation: it may be quick. Slow tests are those
+    that compute.
+    """
     if config.option.markexpr != "slow":
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

@@ -1,4 +1,6 @@
-"""BiomedCLIP (`open_clip_pytorch_model.bin`): open_clip's CustomTextCLIP of a timm ViT and Hugging Face's BERT."""
+"""BiomedCLIP (`open_clip_pytorch_model.bin`): open_clip's CustomTextCLIP of a timm ViT and Hugging
+Face's BERT.
+"""
 
 from __future__ import annotations
 

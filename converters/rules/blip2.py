@@ -1,4 +1,6 @@
-"""BLIP-2's first stage, as Hugging Face (`Blip2ForImageTextRetrieval`) and LAVIS (`blip2_pretrained.pth`) have it."""
+"""BLIP-2's first stage, as Hugging Face (`Blip2ForImageTextRetrieval`) and LAVIS
+(`blip2_pretrained.pth`) have it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""CLIP, as OpenAI (`ViT-B-32.pt`, PubMedCLIP) and Hugging Face (`CLIPModel`: clip-vit-base-patch32, PLIP) have it."""
+"""CLIP, as OpenAI (`ViT-B-32.pt`, PubMedCLIP) and Hugging Face (`CLIPModel`: clip-vit-base-patch32,
+PLIP) have it.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ HF = Layout(
         "v_inter": "vision.mlp_dim",
         "t_width": "text.width",
         "t_inter": "text.mlp_dim",
-        # transformers reads the feature at the largest id where the configuration has this id of old.
+        # transformers reads the feature at the largest id where the configuration has this id of
+        # old.
         "eos_token_id": lambda eos, given: {"text.eos_token_id": None if eos == 2 else eos},
     },
     ignored=frozenset({"seed", "logit_scale", "pad"}),

@@ -1,4 +1,6 @@
-"""ResNet and DenseNet under torchvision's names, alone (LVM-Med, C2L) or as a query encoder of MoCo (MoCo-CXR)."""
+"""ResNet and DenseNet under torchvision's names, alone (LVM-Med, C2L) or as a query encoder of MoCo
+(MoCo-CXR).
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ C2L = Layout(
 def _moco(
     name: str, encoder: Iterable[Rule], head: str, aliases: Mapping[str, Alias], *, mlp: bool
 ) -> Layout:
-    """MoCo's pretraining file; its projection is one linear layer or, with `mlp`, two with ReLU between them."""
+    """MoCo's pretraining file; its projection is one linear layer or, with `mlp`, two with ReLU
+    between them.
+    """
     layers = (
         {f"{head}.0": "projection.0", f"{head}.2": "projection.1"}
         if mlp

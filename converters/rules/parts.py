@@ -1,4 +1,6 @@
-"""Towers that several publishers name alike: Hugging Face's BERT and timm's ViT, and how the recordings call sizes."""
+"""Towers that several publishers name alike: Hugging Face's BERT and timm's ViT, and how the
+recordings call sizes.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def _separate(source: str) -> tuple[str, ...]:
 
 
 def bert_layer(attention: str = "self") -> tuple[Rule, ...]:
-    """A layer of Hugging Face's BERT, with what BLIP (cross-attention) and BLIP-2 (the queries' MLP) add to it.
+    """A layer of Hugging Face's BERT, with what BLIP (cross-attention) and BLIP-2 (the queries'
+    MLP) add to it.
 
     Args:
       attention: how the module with the projections is called: "self", in the Q-Former "attention".
@@ -81,7 +84,9 @@ UNSIZED = frozenset({"seed", "seq", "logit_scale", "logit_bias", "temp"})
 
 
 def mlp_of(prefix: str, ratio: float = 4.0) -> Alias:
-    """An alias for the width of a ViT whose hidden layers are `ratio` times as wide, unless their width is given."""
+    """An alias for the width of a ViT whose hidden layers are `ratio` times as wide, unless their
+    width is given.
+    """
     return lambda width, given: {
         f"{prefix}.width": width,
         f"{prefix}.mlp_dim": given.get("v_inter", int(width * given.get("mlp_ratio", ratio))),

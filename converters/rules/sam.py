@@ -1,4 +1,6 @@
-"""SAM and its descendants: the ViT encoder (SAM, MedSAM, FT-SAM, SAM-Med2D, LVM-Med), TinyViT, prompts and decoder."""
+"""SAM and its descendants: the ViT encoder (SAM, MedSAM, FT-SAM, SAM-Med2D, LVM-Med), TinyViT,
+prompts and decoder.
+"""
 
 from __future__ import annotations
 
@@ -164,7 +166,8 @@ SAM = Layout(
         "adapter_mlp_ratio": "encoder.adapter_ratio",
         "adapter_norm_eps": "encoder.adapter_norm_eps",
     },
-    # Which blocks have adapters is a matter of the model; without relative positions none is published.
+    # Which blocks have adapters is a matter of the model; without relative positions none is
+    # published.
     ignored=frozenset({"seed", "use_rel_pos", "adapter_train"}),
 )
 

@@ -1,4 +1,6 @@
-"""SAM 2.1 (`sam2.1_hiera_tiny.pt`) and MedSAM2: what single images need; the memory of video frames is left out."""
+"""SAM 2.1 (`sam2.1_hiera_tiny.pt`) and MedSAM2: what single images need; the memory of video frames
+is left out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The audit of any table of predictions: `audit`, `audit_segmentation`, and the report that they return."""
+"""The audit of any table of predictions: `audit`, `audit_segmentation`, and the report that they
+return.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ if TYPE_CHECKING:
     from fairjax.auditing.report import AuditReport
     from fairjax.auditing.segmentation import audit_segmentation
 
-# pandas and jax take a second to import: each name is loaded from its module when it is first asked for.
+# pandas and jax take a second to import: each name is loaded from its module when it is first asked
+# for.
 _MODULES = {
     "audit": "classification",
     "audit_segmentation": "segmentation",

@@ -50,7 +50,8 @@ def numbers(values: Any, name: str) -> np.ndarray:
 
 
 def require_same_order(inputs: Mapping[str, Any]) -> None:
-    """Refuses pandas objects whose indexes have the same labels in another order: pair them by position or by label?
+    """Refuses pandas objects whose indexes have the same labels in another order: pair them by
+    position or by label?
 
     Raises:
       UserError: Names the two.

@@ -38,25 +38,29 @@ def audit(
     facts: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AuditReport:
-    """Measures how a classifier's performance differs between groups of people, and how sure one can be of that.
+    """Measures how a classifier's performance differs between groups of people, and how sure one
+    can be of that.
 
     NumPy arrays, pandas objects, lists and tensors are taken.
 
     Args:
       y_true: (n,) labels: 0/1, booleans, or any values together with `pos_label`.
-      y_score: (n,) probabilities of the positive class, or logits with `score_type="logit"`; (n, K) one column per
-        class; or a dict or DataFrame of such, by model: then models are compared pairwise, on the same draws.
-      groups: Attributes: a DataFrame or dict with one column each, or one array. Missing values leave a sample out of
-        that attribute.
-      cluster: (n,) the patient of each sample, the unit of the bootstrap; None: every sample is one.
+      y_score: (n,) probabilities of the positive class, or logits with `score_type="logit"`; (n, K)
+        one column per class; or a dict or DataFrame of such, by model: then models are compared
+        pairwise, on the same draws.
+      groups: Attributes: a DataFrame or dict with one column each, or one array. Missing values
+        leave a sample out of that attribute.
+      cluster: (n,) the patient of each sample, the unit of the bootstrap; None: every sample is
+        one.
       n_boot: Bootstrap replicates; 0: no intervals.
       policy: `strict`, or `compat` for the numbers of the published FairMedFM code.
       seed: Of the bootstrap and the permutations.
       weights: (n,) sample weights.
-      threshold: Of the decision s ≥ threshold: a number, or a rule (`f1`, `youden`, `sensitivity=0.9`,
-        `specificity=0.9`) that chooses it on `validation`.
-      validation: Labels and scores of other samples, in the form of `y_true` and `y_score`. Without them a rule chooses
-        on the evaluated samples, which flatters the result, and the report says so.
+      threshold: Of the decision s ≥ threshold: a number, or a rule (`f1`, `youden`,
+        `sensitivity=0.9`, `specificity=0.9`) that chooses it on `validation`.
+      validation: Labels and scores of other samples, in the form of `y_true` and `y_score`. Without
+        them a rule chooses on the evaluated samples, which flatters the result, and the report says
+        so.
       pos_label: The positive label; every other is negative.
       score_type: `auto` (probabilities), `probability` or `logit`.
       bins: Attribute → cut points, as `{"age": (40, 60)}`, or a number of quantiles.
@@ -64,13 +68,12 @@ def audit(
       missing: `error`, or `drop` to leave out (and count) samples without label or score.
       population: Who the model is meant for, in words, for the report.
       facts: More for the report's card of the data: name, file, ….
-      **settings: Of `fairjax.auditing.settings.Settings`: `confidence`, `interval`, `auc_interval`, `stratify`,
-        `min_group`, `metrics`, `n_permutations`,
-        `show_progress`.
+      **settings: Of `fairjax.auditing.settings.Settings`: `confidence`, `interval`, `auc_interval`,
+        `stratify`, `min_group`, `metrics`, `n_permutations`, `show_progress`.
 
     Returns:
-      The report; `print` shows it, `.summary` and `.by_group` are its tables, and `.to_html`, `.to_json`
-      and `.to_csv` write it.
+      The report; `print` shows it, `.summary` and `.by_group` are its tables, and `.to_html`,
+      `.to_json` and `.to_csv` write it.
 
     Raises:
       UserError: What is wrong with the input, in one line.

@@ -1,7 +1,9 @@
-"""`python -m fairjax.audit PREDICTIONS.{csv,tsv,parquet} --label=COL --score=COL --group=COL [--group=COL …] …`.
+"""`python -m fairjax.audit PREDICTIONS.{csv,tsv,parquet} --label=COL --score=COL --group=COL
+[--group=COL …] …`.
 
-A fairness report with confidence intervals from a table with one row per image: labels, scores, groups and patients. Of
-segmentations the table has a column with each image's Dice (--dice), or paths of masks (--pred_mask, --true_mask).
+A fairness report with confidence intervals from a table with one row per image: labels, scores,
+groups and patients. Of segmentations the table has a column with each image's Dice (--dice), or
+paths of masks (--pred_mask, --true_mask).
 """
 
 from __future__ import annotations
@@ -196,7 +198,9 @@ def _audit(table, path: Path, facts: dict[str, Any]):
 
 
 def _score(table, name: str):
-    """A model's column; of several, one per class, a table whose columns are named by class where names tell."""
+    """A model's column; of several, one per class, a table whose columns are named by class where
+    names tell.
+    """
     import pandas as pd
 
     from fairjax.auditing import tables

@@ -63,9 +63,10 @@ class Outcome(NamedTuple):
     """What an audit found.
 
     Attributes:
-      results: Tidy, one row for each run (the model's name), metric, attribute and group, with value, ci_low, ci_high,
-        n, n_positive, status, n_invalid, and of gaps p_value, p_holm, p_bh.
-      comparisons: Differences a − b between models on the same draws, with p-values; None where there is one model.
+      results: Tidy, one row for each run (the model's name), metric, attribute and group, with
+        value, ci_low, ci_high, n, n_positive, status, n_invalid, and of gaps p_value, p_holm, p_bh.
+      comparisons: Differences a − b between models on the same draws, with p-values; None where
+        there is one model.
       thresholds: Model → decision threshold.
     """
 
@@ -81,7 +82,9 @@ def evaluate_models(
     metrics: Sequence[str],
     edges: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Outcome:
-    """Evaluates every model at its threshold, and the differences between models; p-values are not yet adjusted."""
+    """Evaluates every model at its threshold, and the differences between models; p-values are not
+    yet adjusted.
+    """
     models = pd.Series(list(cohort.scores), dtype=object)
     scores = np.stack(list(cohort.scores.values()))
     evaluation = Evaluation(
@@ -116,7 +119,9 @@ def evaluate_models(
 
 
 def adjust(table: pd.DataFrame) -> None:
-    """Adds p-values corrected by Holm and by Benjamini & Hochberg; a family is all tests of one metric."""
+    """Adds p-values corrected by Holm and by Benjamini & Hochberg; a family is all tests of one
+    metric.
+    """
     by_metric = table.groupby("metric", sort=False)["p_value"]
     table["p_holm"] = by_metric.transform(lambda p: comparisons.holm(p.to_numpy()))
     table["p_bh"] = by_metric.transform(lambda p: comparisons.benjamini_hochberg(p.to_numpy()))
@@ -163,7 +168,9 @@ class _DeLong:
         return self.kept[key]
 
     def replace(self, results: pd.DataFrame, differences: pd.DataFrame | None) -> None:
-        """Sets ci_low and ci_high of groups, of their differences, and of differences between models (and p_value)."""
+        """Sets ci_low and ci_high of groups, of their differences, and of differences between
+        models (and p_value).
+        """
         known = results[(results["metric"] == "auc") & results["value"].notna()]
         names = {ALL: [OVERALL]} | {
             name: [OVERALL, *names] for name, (_, names) in self.cohort.attributes.items()

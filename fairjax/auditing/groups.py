@@ -44,9 +44,11 @@ def encode(
     """Codes the groups of every attribute.
 
     Args:
-      groups: A DataFrame or dict with a column for each attribute, a Series, or an array (n,) or (n, attributes).
+      groups: A DataFrame or dict with a column for each attribute, a Series, or an array (n,) or
+        (n, attributes).
       n: Samples that there must be; None: whatever there are.
-      bins: Attribute → cut points (half-open intervals `[a, b)`), a number of quantiles, or `"each"`.
+      bins: Attribute → cut points (half-open intervals `[a, b)`), a number of quantiles, or
+        `"each"`.
       intersections: True: also all attributes crossed; or tuples of names to cross.
 
     Raises:

@@ -60,7 +60,8 @@ def binary_labels(
     """Labels 0 and 1, NaN where missing, and how they were read.
 
     Raises:
-      UserError: Labels are not 0/1 and no positive one is given, or the positive one does not occur.
+      UserError: Labels are not 0/1 and no positive one is given, or the positive one does not
+        occur.
     """
     array = arrays.to_numpy(y_true, "labels")
     if array.ndim > 1 and array.size != len(array):

@@ -37,8 +37,9 @@ def measure(
     """Measures how well predicted masks agree with true ones.
 
     Args:
-      pred_masks, true_masks: One mask for each case, in the same order: an array (n, …), or a list of arrays or of
-        paths (.npy, .npz, .png, .tif, .bmp, .gif; .nii with nibabel). Predicted ones may be probabilities.
+      pred_masks, true_masks: One mask for each case, in the same order: an array (n, …), or a list
+        of arrays or of paths (.npy, .npz, .png, .tif, .bmp, .gif; .nii with nibabel). Predicted
+        ones may be probabilities.
       measures: Names from `fairjax.metrics.overlap.MEASURES`.
       label: The value that is foreground; None: every one but 0.
       mask_threshold: Of predicted probabilities: foreground is p ≥ threshold.

@@ -1,9 +1,9 @@
 """The policies: how the threshold and the bins are chosen, and which metrics are looked at.
 
-`strict` has one threshold, from outside of the evaluated samples, and bins that all groups share. `compat` has the
-numbers of the published FairMedFM code: each attribute on the samples whose group is known, metrics plain at the
-threshold 0.5 and with `@best_f1` at the highest F1 of these samples; intervals take that threshold and the bins as
-given.
+`strict` has one threshold, from outside of the evaluated samples, and bins that all groups share.
+`compat` has the numbers of the published FairMedFM code: each attribute on the samples whose group
+is known, metrics plain at the threshold 0.5 and with `@best_f1` at the highest F1 of these samples;
+intervals take that threshold and the bins as given.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ BEST = "@best_f1"
 
 
 def strict(cohort: Cohort, settings: Settings, validation: Cohort | None = None) -> Outcome:
-    """Evaluates models at the thresholds that the validation samples choose; without any, the evaluated samples do."""
+    """Evaluates models at the thresholds that the validation samples choose; without any, the
+    evaluated samples do.
+    """
     chosen_on = validation or cohort
     thresholds = [
         choose_threshold(s, chosen_on.labels, settings.threshold)[0]
@@ -69,7 +71,9 @@ def compat(cohort: Cohort, settings: Settings, validation: Cohort | None = None)
 
 
 def values(cohort: Cohort, settings: Settings, validation: Cohort | None = None) -> Outcome:
-    """Evaluates per-case values, such as a Dice of every image, which need neither labels nor a threshold."""
+    """Evaluates per-case values, such as a Dice of every image, which need neither labels nor a
+    threshold.
+    """
     return _adjusted(
         evaluate_models(cohort, settings, np.zeros(len(cohort.scores)), settings.metrics)
     )

@@ -24,12 +24,16 @@ class AuditReport:
     """The numbers of an audit.
 
     Attributes:
-      summary: One row per attribute, index `attribute` (with several models: `model`, `attribute`): the overall value,
-        gap, worst group, … of every metric, and the criteria of fairness; ends of intervals in …_low and …_high.
-      by_group: Index `attribute`, `group` (with several models `model` before them): counts and every metric.
-      results: Tidy: one row per run (the model), attribute, metric and group, with value, ci_low, ci_high, n,
-        n_positive, status (`ok`, or why there is no number), n_invalid, and of gaps p_value, p_holm, p_bh.
-      comparisons: Differences between models on the same draws, with p-values; None where there is one model.
+      summary: One row per attribute, index `attribute` (with several models: `model`, `attribute`):
+        the overall value, gap, worst group, … of every metric, and the criteria of fairness; ends
+        of intervals in …_low and …_high.
+      by_group: Index `attribute`, `group` (with several models `model` before them): counts and
+        every metric.
+      results: Tidy: one row per run (the model), attribute, metric and group, with value, ci_low,
+        ci_high, n, n_positive, status (`ok`, or why there is no number), n_invalid, and of gaps
+        p_value, p_holm, p_bh.
+      comparisons: Differences between models on the same draws, with p-values; None where there is
+        one model.
       notes: What a reader must know.
       data: All that the HTML report shows.
     """
@@ -42,14 +46,18 @@ class AuditReport:
     data: ReportData
 
     def to_html(self, path: str | os.PathLike) -> Path:
-        """Writes the report as one HTML file that needs nothing else: `path` itself, or index.html in a folder."""
+        """Writes the report as one HTML file that needs nothing else: `path` itself, or index.html
+        in a folder.
+        """
         from fairjax.report.page import render
 
         path = Path(path) if Path(path).suffix in (".html", ".htm") else Path(path) / "index.html"
         return self._write(path, render(self.data))
 
     def to_json(self, path: str | os.PathLike) -> Path:
-        """Writes summary, groups, comparisons, settings, versions and the hash of the input as JSON; NaN is null."""
+        """Writes summary, groups, comparisons, settings, versions and the hash of the input as
+        JSON; NaN is null.
+        """
         return self._write(
             Path(path),
             json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",

@@ -1,4 +1,6 @@
-"""`fairjax.audit_segmentation`: the audit of segmentations, from the Dice of every image or from masks."""
+"""`fairjax.audit_segmentation`: the audit of segmentations, from the Dice of every image or from
+masks.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,18 @@ def audit_segmentation(
     masks_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AuditReport:
-    """Measures how the quality of segmentations differs between groups of people, and how sure one can be of that.
+    """Measures how the quality of segmentations differs between groups of people, and how sure one
+    can be of that.
 
     Args:
       dice: (n,) of every image; or a dict or DataFrame of such by model. Instead of it:
-      groups, cluster, n_boot, seed, weights, bins, intersections, missing, population, facts: As in `fairjax.audit`.
+      groups, cluster, n_boot, seed, weights, bins, intersections, missing, population, facts: As in
+        `fairjax.audit`.
       pred_masks, true_masks: Masks or their paths; see `fairjax.auditing.masks.measure`.
       policy: `strict`, or `compat`: the summary has the columns of the published FairMedFM code.
       measures: Of masks: `dice`, `iou`, `nsd`, `hd95`. The first is the one the report speaks of.
-      masks_options: `label`, `mask_threshold`, `spacing`, `tolerance`, `empty` of `fairjax.auditing.masks.measure`.
+      masks_options: `label`, `mask_threshold`, `spacing`, `tolerance`, `empty` of
+        `fairjax.auditing.masks.measure`.
       **settings: As in `fairjax.audit`, as far as they do not concern scores.
 
     Returns:

@@ -22,7 +22,8 @@ class Settings:
 
     Attributes:
       policy: `strict`, or `compat` for the conventions of the published FairMedFM code.
-      threshold: A number, or a rule of `fairjax.metrics.threshold.RULES`; `compat` has its own instead.
+      threshold: A number, or a rule of `fairjax.metrics.threshold.RULES`; `compat` has its own
+        instead.
       n_boot: Bootstrap replicates; 0: no intervals.
       n_permutations: Of the test of each gap; 0: no p-values.
       seed: Of both.
@@ -30,7 +31,8 @@ class Settings:
       interval: `percentile` or `bca`.
       auc_interval: `bootstrap` or `delong`.
       stratify: Whether patients are drawn within label and groups.
-      min_group: Fewest patients of either label for a group to have numbers; None: 5, and 1 in `compat`.
+      min_group: Fewest patients of either label for a group to have numbers; None: 5, and 1 in
+        `compat`.
       metrics: Names from `fairjax.metrics.table.METRICS`.
       show_progress: Whether to show bars.
     """

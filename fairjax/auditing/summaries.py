@@ -43,10 +43,12 @@ def groups_of(results: pd.DataFrame, attributes: dict[str, list[str]]) -> pd.Dat
 
 
 def summary(results: pd.DataFrame, attributes: dict[str, list[str]], policy: str) -> pd.DataFrame:
-    """One row for each attribute (and model, if there are several), with intervals if there are any.
+    """One row for each attribute (and model, if there are several), with intervals if there are
+    any.
 
-    In `strict`, for each metric m: overall_m, m_gap with m_gap_p, m_gap_corrected, m_worst, m_ratio, …, and every
-    criterion by its name. In `compat`, the columns of the published code. Ends of intervals are in …_low and …_high.
+    In `strict`, for each metric m: overall_m, m_gap with m_gap_p, m_gap_corrected, m_worst,
+    m_ratio, …, and every criterion by its name. In `compat`, the columns of the published code.
+    Ends of intervals are in …_low and …_high.
     """
     rows = results[results["attribute"] != ALL]
     counted = _with_numbers(groups_of(rows, attributes))
@@ -78,7 +80,9 @@ def summary(results: pd.DataFrame, attributes: dict[str, list[str]], policy: str
 
 
 def by_group(results: pd.DataFrame, attributes: dict[str, list[str]], policy: str) -> pd.DataFrame:
-    """One row for each group: n, n_positive, every metric with its interval, and `status` (in `compat`: `skipped`)."""
+    """One row for each group: n, n_positive, every metric with its interval, and `status` (in
+    `compat`: `skipped`).
+    """
     lines: dict[tuple, dict[str, Any]] = {}
     rows = groups_of(results, attributes)
     counted = _with_numbers(rows)

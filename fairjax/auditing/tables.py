@@ -27,10 +27,12 @@ def is_missing(text: pd.Series) -> Bool[np.ndarray, " n"]:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Reads a table by its suffix; columns of text files stay text, so that a patient `007` is not 7.
+    """Reads a table by its suffix; columns of text files stay text, so that a patient `007` is not
+    7.
 
     Raises:
-      UserError: There is no such file, it has another suffix, no rows, twice the same column, or it is damaged.
+      UserError: There is no such file, it has another suffix, no rows, twice the same column, or it
+        is damaged.
     """
     path = Path(path)
     suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
@@ -133,7 +135,8 @@ def number_column(table: pd.DataFrame, name: str, flag: str) -> Float[np.ndarray
 def join(
     predictions: pd.DataFrame, metadata: pd.DataFrame, on: str
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Adds the columns of a second table by key; a row of predictions without metadata keeps empty cells.
+    """Adds the columns of a second table by key; a row of predictions without metadata keeps empty
+    cells.
 
     Args:
       predictions: One row per sample.
@@ -144,8 +147,8 @@ def join(
       The predictions with more columns, and how many rows found no metadata.
 
     Raises:
-      UserError: No such column, a key that is twice in the metadata, no key in common, or a column in both tables that
-        says different things.
+      UserError: No such column, a key that is twice in the metadata, no key in common, or a column
+        in both tables that says different things.
     """
     left, _, right = on.partition("=")
     right = right or left

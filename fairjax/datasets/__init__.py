@@ -12,18 +12,21 @@ def load(name: str, root: str | None = None, **options) -> Dataset:
     """Reads a dataset's table; images stay on disk until they are asked for.
 
     Args:
-      name: a row of `fairjax.datasets.catalog.SPECS`, also as published (`COVID-CT-MD`), `synthetic`, or `table` (a
-        user's own CSV or Parquet).
+      name: a row of `fairjax.datasets.catalog.SPECS`, also as published (`COVID-CT-MD`),
+        `synthetic`, or `table` (a user's own CSV or Parquet).
       root: the folder that holds the dataset in its published layout; not needed by `synthetic`.
-      **options: the dataset's own: `cuts` (group boundaries of continuous attributes, e.g. `{"age": (40, 60)}`); for
-        those of the catalog `positive`, `rare` and `spacing` (`fairjax.datasets.assemble.dataset`), for `table` the
-        columns (`fairjax.datasets.table.load`), for `synthetic` the fields of `PhantomConfig`.
+      **options: the dataset's own: `cuts` (group boundaries of continuous attributes, e.g. `{"age":
+        (40, 60)}`); for those of the catalog `positive`, `rare` and `spacing`
+        (`fairjax.datasets.assemble.dataset`), for `table` the columns
+        (`fairjax.datasets.table.load`), for `synthetic` the fields of `PhantomConfig`.
 
     Returns:
-      A `Dataset`: a table of images, patients, labels and groups, a reader of images, and one of masks.
+      A `Dataset`: a table of images, patients, labels and groups, a reader of images, and one of
+        masks.
 
     Raises:
-      UserError: a name or option is unknown, a file or column is missing, or a value has no place in the group maps.
+      UserError: a name or option is unknown, a file or column is missing, or a value has no place
+        in the group maps.
     """
     from fairjax.datasets import catalog
 

@@ -1,4 +1,6 @@
-"""`python -m fairjax.datasets`: the list of datasets; `check NAME --root=DIR`, `split NAME --root=DIR`, `docs`."""
+"""`python -m fairjax.datasets`: the list of datasets; `check NAME --root=DIR`, `split NAME
+--root=DIR`, `docs`.
+"""
 
 from __future__ import annotations
 

@@ -38,13 +38,15 @@ def dataset(
       cuts: cut points per continuous attribute, instead of the spec's.
       positive: values of the label that are positive, instead of the spec's.
       rare: what becomes of rare values of an attribute: `missing`, or a `group` of their own.
-      spacing: (slices, rows, columns) in mm that volumes are resampled to; () leaves them as they are.
+      spacing: (slices, rows, columns) in mm that volumes are resampled to; () leaves them as they
+        are.
 
     Returns:
       The `Dataset`.
 
     Raises:
-      UserError: root, table, column missing, a value without a rule, a path outside root, an option that does not fit.
+      UserError: root, table, column missing, a value without a rule, a path outside root, an option
+        that does not fit.
     """
     folder = existing_root(name, root)
     lookup("way with rare values", rare, dict.fromkeys(RARE))
@@ -118,7 +120,9 @@ def _spacing(name: str, spec: Spec, spacing: Sequence[float]) -> tuple[float, ..
 
 
 def describe(pixels: Any) -> str:
-    """What a reader's pixels depend on besides the files: its kind and settings, and not where the files lie."""
+    """What a reader's pixels depend on besides the files: its kind and settings, and not where the
+    files lie.
+    """
     settings = {
         field.name: getattr(pixels, field.name)
         for field in dataclasses.fields(pixels)
@@ -152,7 +156,9 @@ def read_masks(
     frame: pd.DataFrame,
     images: Sequence[str],
 ) -> Masks | None:
-    """The reader of the masks of those images that have every file of theirs; None where no files are declared."""
+    """The reader of the masks of those images that have every file of theirs; None where no files
+    are declared.
+    """
     if not files:
         return None
     parts = [

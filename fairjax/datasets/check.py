@@ -1,4 +1,6 @@
-"""What a dataset on disk is like, before an hour of computing is spent on it: counts, gaps, damage, duplicates."""
+"""What a dataset on disk is like, before an hour of computing is spent on it: counts, gaps, damage,
+duplicates.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ class Findings:
       dataset: that was looked at.
       counts: images and patients per attribute, group, split and label.
       both_sides: patients that stand on two sides.
-      absent, unreadable, masks: (image, reason) of files that are not there, that cannot be read, and of their masks.
+      absent, unreadable, masks: (image, reason) of files that are not there, that cannot be read,
+        and of their masks.
       duplicates: images with the same pixels, in groups of two or more.
       leaks: those groups that stand on two sides.
       n_read: images that were looked at; 0 where only the tables were.
@@ -101,7 +104,8 @@ def check(
     Args:
       dataset: n images or volumes.
       side: (n,) the split, as `fairjax.datasets.splits.split` gives it.
-      pixels: whether to read every image and mask; else only the tables, and whether the files are there.
+      pixels: whether to read every image and mask; else only the tables, and whether the files are
+        there.
       threads: that read; volumes are read one at a time.
       show_progress: whether to show a bar with images/s.
     """

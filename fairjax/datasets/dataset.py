@@ -29,13 +29,17 @@ class Dataset:
 
     Attributes:
       name: the dataset's name in the catalog.
-      table: one row per image (or volume); columns `image` (the reader's key), `patient`, `label` (0 or 1; none in a
-        dataset for segmentation), of slices also `volume`, then one categorical column per attribute, whose categories
-        are its groups in order and whose missing values are NaN.
-      read: `read(image)` gives uint8 RGB pixels (H, W, 3); picklable and free of jax, for worker processes.
-      fingerprint: hash of what the pixels depend on; two datasets with equal fingerprints share cached embeddings.
+      table: one row per image (or volume); columns `image` (the reader's key), `patient`, `label`
+        (0 or 1; none in a dataset for segmentation), of slices also `volume`, then one categorical
+        column per attribute, whose categories are its groups in order and whose missing values are
+        NaN.
+      read: `read(image)` gives uint8 RGB pixels (H, W, 3); picklable and free of jax, for worker
+        processes.
+      fingerprint: hash of what the pixels depend on; two datasets with equal fingerprints share
+        cached embeddings.
       info: facts for people: modality, label, classes, prompt, citation, licence.
-      masks: reads true segmentations, where the dataset has any (see `read_mask`); picklable and free of jax.
+      masks: reads true segmentations, where the dataset has any (see `read_mask`); picklable and
+        free of jax.
     """
 
     name: str
@@ -93,8 +97,8 @@ class Dataset:
           image: a key of the table.
 
         Returns:
-          Class codes in the shape of the image's pixels, (H, W), or of the volume, (D, H, W); 0 is background, k is
-          `mask_classes[k - 1]`.
+          Class codes in the shape of the image's pixels, (H, W), or of the volume, (D, H, W); 0 is
+          background, k is `mask_classes[k - 1]`.
 
         Raises:
           UserError: the dataset has no masks.
@@ -103,7 +107,8 @@ class Dataset:
         return self._masks()(image)
 
     def pixel_spacing(self, image: str) -> tuple[float, float] | None:
-        """Edges of an image's pixels along its rows' and columns' axes (y, x) in mm, from the file's header.
+        """Edges of an image's pixels along its rows' and columns' axes (y, x) in mm, from the
+        file's header.
 
         None where the file does not tell them, as a photograph does not.
         """
@@ -125,8 +130,8 @@ class Dataset:
         return self._volumes().volume(image)
 
     def slices(self, count: int = 0, middle: float = 1.0) -> Dataset:
-        """The slices of the volumes as images: a row each, with a column `volume`, whatever a volume's patient, label
-        and groups are; masks are those of the slices.
+        """The slices of the volumes as images: a row each, with a column `volume`, whatever a
+        volume's patient, label and groups are; masks are those of the slices.
 
         Args:
           count: slices of each volume, evenly spaced; 0 takes all.
@@ -153,7 +158,9 @@ class Dataset:
         return dataclasses.replace(self, table=table, fingerprint=key, masks=masks)
 
     def _depth(self, image: str) -> int:
-        """Number of slices; 1 of a volume that cannot be read, so that it is found to be unreadable, and counted."""
+        """Number of slices; 1 of a volume that cannot be read, so that it is found to be
+        unreadable, and counted.
+        """
         try:
             return self._volumes().depth(image)
         except (OSError, ValueError):
@@ -165,7 +172,9 @@ class Dataset:
         return self.read
 
     def volumes(self) -> Int[np.ndarray, " n"]:
-        """Codes (n,) of the volume that each slice is of, in the order of their first slice; of images, their rows."""
+        """Codes (n,) of the volume that each slice is of, in the order of their first slice; of
+        images, their rows.
+        """
         if "volume" not in self.table:
             return np.arange(len(self), dtype=np.int32)
         return pd.factorize(self.table["volume"])[0].astype(np.int32)
@@ -188,7 +197,9 @@ class Dataset:
         return column.codes.to_numpy(np.int32), [str(name) for name in column.categories]
 
     def patients(self) -> Int[np.ndarray, " n"]:
-        """Codes (n,) of the patients, 0 … number of patients − 1, in the order of their first image."""
+        """Codes (n,) of the patients, 0 … number of patients − 1, in the order of their first
+        image.
+        """
         return pd.factorize(self.table["patient"])[0].astype(np.int32)
 
     @property
@@ -201,7 +212,8 @@ class Dataset:
         return dataclasses.replace(self, table=self.table[rows].reset_index(drop=True))
 
     def cohort(self, split: np.ndarray) -> pd.DataFrame:
-        """Counts images and patients per attribute, group (`missing` too), split and label (if any), zeros included.
+        """Counts images and patients per attribute, group (`missing` too), split and label (if
+        any), zeros included.
 
         Of slices it counts the volumes. Rows that are `unused` do not count.
         """
@@ -227,7 +239,8 @@ def cohort(
     patients: Shaped[np.ndarray, " n"] | pd.Series,
     split: pd.Categorical,
 ) -> pd.DataFrame:
-    """Counts images and patients per attribute, group (`missing` too), split and label, zeros included.
+    """Counts images and patients per attribute, group (`missing` too), split and label, zeros
+    included.
 
     Args:
       groups: attribute → (codes (n,), names), -1 where missing.

@@ -94,7 +94,9 @@ def groups(rule: Rule) -> str:
 
 
 def values(classes: Mapping[str, tuple[int, ...]]) -> str:
-    """The classes of a mask's file, and the values that mean them; of many classes their names alone."""
+    """The classes of a mask's file, and the values that mean them; of many classes their names
+    alone.
+    """
     if len(classes) > 8:
         return ", ".join(classes)
     return ", ".join(

@@ -1,4 +1,6 @@
-"""Rows that stand in files of their own: text files per patient, arrays per image, frames of one file."""
+"""Rows that stand in files of their own: text files per patient, arrays per image, frames of one
+file.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class TextFiles(Source):
 
     Attributes:
       pattern: of the files, relative to the root.
-      fields: column → regular expression whose first group it is; '' in a file where it is not found.
+      fields: column → regular expression whose first group it is; '' in a file where it is not
+        found.
     """
 
     pattern: str
@@ -130,7 +133,9 @@ def _text(root: Path, name: str) -> str:
 
 
 def _scalars(root: Path, name: str, wanted: Mapping[str, str]) -> dict[str, str]:
-    """The scalars of one file; '' where one is absent or damaged (then so is the image, as will be found)."""
+    """The scalars of one file; '' where one is absent or damaged (then so is the image, as will be
+    found).
+    """
     values = dict.fromkeys(wanted, "")
     try:
         path = inside(root, name)

@@ -1,4 +1,6 @@
-"""Files below a dataset's folder, and none outside it: every path is resolved here before anything is opened."""
+"""Files below a dataset's folder, and none outside it: every path is resolved here before anything
+is opened.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,9 @@ def _fill(root: Path, template: str, row: Mapping[str, str], wild: bool) -> str:
 
 
 def matches(root: Path, pattern: str) -> list[str]:
-    """Paths relative to `root` that match a pattern, sorted; a `UserError` for a pattern that leaves it."""
+    """Paths relative to `root` that match a pattern, sorted; a `UserError` for a pattern that
+    leaves it.
+    """
     if ".." in pattern.split("/") or os.path.isabs(pattern):
         raise UserError(f"path {pattern!r} leaves the dataset's folder {root}; mend the table")
     return sorted(glob.glob(pattern, root_dir=root))
@@ -120,9 +124,11 @@ def find(root: Path, names: Iterable[str]) -> Path | None:
 
 
 def locate(root: Path, candidates: Sequence[Sequence[str]]) -> tuple[list[str], list[int]]:
-    """For every row the first of its candidate paths that exists, and its size in bytes (−1 where none does).
+    """For every row the first of its candidate paths that exists, and its size in bytes (−1 where
+    none does).
 
-    The size of a folder is that of the files in it. Fragments (`file#7`) do not count as part of the name.
+    The size of a folder is that of the files in it. Fragments (`file#7`) do not count as part of
+    the name.
 
     Args:
       root: the dataset's folder.
@@ -149,12 +155,16 @@ def require_some(root: Path, images: Sequence[str], sizes: Sequence[int]) -> Non
 
 
 def fingerprint(images: Sequence[str], sizes: Sequence[int], reader: str = "files") -> str:
-    """Hash of what the pixels come from: names, file sizes (bytes, −1 where absent) and the reader; opens no image."""
+    """Hash of what the pixels come from: names, file sizes (bytes, −1 where absent) and the reader;
+    opens no image.
+    """
     return hash_json([reader, list(images), list(sizes)])
 
 
 def _in_pieces(pool: ThreadPoolExecutor, function, items: Iterable, piece: int = 256) -> Iterator:
-    """Maps over items in the pool, a piece at a time: a future per file would take longer than the file."""
+    """Maps over items in the pool, a piece at a time: a future per file would take longer than the
+    file.
+    """
     rows = list(items)
     pieces = (rows[start : start + piece] for start in range(0, len(rows), piece))
     for done in pool.map(lambda part: [function(row) for row in part], pieces):

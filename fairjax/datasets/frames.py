@@ -39,17 +39,21 @@ def read_table(
     header_rows: int = 1,
     sheet: str | None = None,
 ) -> pd.DataFrame:
-    """Reads columns of a table as text without surrounding blanks, '' where missing; an optional column may be absent.
+    """Reads columns of a table as text without surrounding blanks, '' where missing; an optional
+    column may be absent.
 
     Args:
-      path: a .csv, .tsv, .parquet, .xlsx or .json (a list of objects) file; one without an ending is a CSV.
+      path: a .csv, .tsv, .parquet, .xlsx or .json (a list of objects) file; one without an ending
+        is a CSV.
       columns: what must be there; names count without surrounding blanks.
       optional: what may be there.
-      header_rows: lines or rows at the top, of which each column's name stands in one: 2 with a title line.
+      header_rows: lines or rows at the top, of which each column's name stands in one: 2 with a
+        title line.
       sheet: of an XLSX file; by default the first.
 
     Raises:
-      UserError: the file cannot be read, is empty, has too many columns or lacks one (the nearest name is given).
+      UserError: the file cannot be read, is empty, has too many columns or lacks one (the nearest
+        name is given).
     """
     wanted = list(dict.fromkeys([*columns, *optional]))
     read = READERS.get(path.suffix.lower(), _read_csv)
@@ -77,7 +81,9 @@ Positions = Callable[[Header], tuple[dict[str, int], int]]
 def _positions(
     path: Path, columns: Sequence[str], wanted: Sequence[str], header: Header
 ) -> tuple[dict[str, int], int]:
-    """Where each wanted column stands, in the first row that names it, and after how many rows the header ends."""
+    """Where each wanted column stands, in the first row that names it, and after how many rows the
+    header ends.
+    """
     found: dict[str, int] = {}
     ends = 0
     if max(map(len, header), default=0) > MAX_COLUMNS:
@@ -151,7 +157,9 @@ def _read_csv(
 
 
 def _refuse(bad: list[Any], row: Any) -> str:
-    """What to do with a row of another number of columns: one without anything in it does not count."""
+    """What to do with a row of another number of columns: one without anything in it does not
+    count.
+    """
     bad.append(row)
     return "skip" if _blank(row.text) else "error"
 
@@ -170,7 +178,9 @@ def _bounded_lines(file: io.TextIOBase, path: Path) -> Iterator[str]:
 
 
 def _to_frame(table: pa.Table) -> pd.DataFrame:
-    """Canonical text, cleaned in Arrow: a column of a large table never becomes Python strings on the way."""
+    """Canonical text, cleaned in Arrow: a column of a large table never becomes Python strings on
+    the way.
+    """
     for place, name in enumerate(table.column_names):
         text = pc.fill_null(pc.utf8_trim_whitespace(table[name]), "")
         table = table.set_column(

@@ -13,7 +13,8 @@ NONZERO: tuple[int, ...] = ()  # as a class's values: every one but 0
 
 @dataclasses.dataclass(frozen=True)
 class Masks:
-    """Reads the masks of a dataset: `masks(image)` → class codes in the shape of the image's pixels.
+    """Reads the masks of a dataset: `masks(image)` → class codes in the shape of the image's
+    pixels.
 
     Attributes:
       read: path of a mask file → its values.

@@ -1,8 +1,10 @@
-"""How a phantom radiograph is drawn: a chest in continuous coordinates, an optional lesion, and an acquisition.
+"""How a phantom radiograph is drawn: a chest in continuous coordinates, an optional lesion, and an
+acquisition.
 
-numpy only, so that it runs inside grain's reader threads and worker processes. Everything is a smooth function of the
-coordinates x (to the image's right, which is the patient's left) and y (down), both in [-1, 1] over the image, so the
-same patient can be drawn at any size. Brightness is attenuation, as in a digital radiograph: bone bright, air dark.
+numpy only, so that it runs inside grain's reader threads and worker processes. Everything is a
+smooth function of the coordinates x (to the image's right, which is the patient's left) and y
+(down), both in [-1, 1] over the image, so the same patient can be drawn at any size. Brightness is
+attenuation, as in a digital radiograph: bone bright, air dark.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from jaxtyping import Float, UInt8
 
 Image = Float[np.ndarray, "h w"]
 
-# What differs between patients: uniform in [low, high], in halves of the image's side unless a comment says otherwise.
+# What differs between patients: uniform in [low, high], in halves of the image's side unless a
+# comment says otherwise.
 ANATOMY = {
     "body_width": (0.86, 0.98),
     "shoulder_slope": (0.22, 0.42),
@@ -44,7 +47,8 @@ ANATOMY = {
     "breast": (0.03, 0.07),  # attenuation; drawn for women
 }
 
-# The lesion: drawn for every patient, painted only where its contrast is above zero, so that both pictures match.
+# The lesion: drawn for every patient, painted only where its contrast is above zero, so that both
+# pictures match.
 LESION = {
     "side": (-1.0, 1.0),  # its sign: the patient's right or left lung
     "angle": (0.0, 2 * np.pi),
@@ -64,9 +68,11 @@ class Acquisition:
       gain: (low, high) multiplies the attenuation.
       offset: (low, high) is added to it: exposure.
       gamma: of the display curve.
-      noise: standard deviation of quantum noise at mid-grey, of the display's range; it grows with attenuation.
+      noise: standard deviation of quantum noise at mid-grey, of the display's range; it grows with
+        attenuation.
       blur: standard deviation of the detector's point spread, of half the image's side.
-      collimation: widest border, of half the image's side, that the collimator may hide on each edge.
+      collimation: widest border, of half the image's side, that the collimator may hide on each
+        edge.
       marker: (x, y) of the bright lead letter, or None.
     """
 
@@ -165,7 +171,9 @@ def _axis(size: int) -> Float[np.ndarray, " size"]:
 
 @functools.cache
 def _waves(size: int) -> Float[np.ndarray, "size waves"]:
-    """Cosine waves whose amplitude falls with frequency: noise in this basis looks like vessels and soft tissue."""
+    """Cosine waves whose amplitude falls with frequency: noise in this basis looks like vessels and
+    soft tissue.
+    """
     frequency = np.arange(1, _TEXTURE_WAVES + 1)
     return (np.cos(np.pi / 2 * frequency * (_axis(size)[:, None] + 1)) / frequency**0.6).astype(
         np.float32
@@ -187,7 +195,9 @@ def _texture(size: int, rng: np.random.Generator) -> Image:
 
 
 def _pose(size: int, rng: np.random.Generator) -> tuple[Image, Image]:
-    """The chest's coordinates at each pixel: turned by up to 4 degrees, moved by up to 5 % and scaled by up to 5 %."""
+    """The chest's coordinates at each pixel: turned by up to 4 degrees, moved by up to 5 % and
+    scaled by up to 5 %.
+    """
     angle, right, down, scale = rng.uniform(
         (-0.07, -0.05, -0.05, 0.95), (0.07, 0.05, 0.05, 1.05)
     ).astype(np.float32)

@@ -1,24 +1,30 @@
-"""Chest-radiograph phantoms of patients with sex, age and site, in which a disparity is planted and therefore known.
+"""Chest-radiograph phantoms of patients with sex, age and site, in which a disparity is planted and
+therefore known.
 
 The planted truth of the default `PhantomConfig`:
 
-- `sex`: in women the lesion is fainter and the recorded label is wrong more often, so a model must do worse for them;
+- `sex`: in women the lesion is fainter and the recorded label is wrong more often, so a model must
+  do worse for them;
 - `age`: nothing depends on it, so it carries no disparity;
-- `site`: changes how the picture is taken (exposure, noise, blur, collimation, lead marker) and nothing else.
+- `site`: changes how the picture is taken (exposure, noise, blur, collimation, lead marker) and
+  nothing else.
 
-A wrong label costs every model a known amount. Where the recorded label is flipped with probability e, independently of
-all else, a score whose AUC against the true finding is A has, against the recorded label and in expectation,
+A wrong label costs every model a known amount. Where the recorded label is flipped with probability
+e, independently of all else, a score whose AUC against the true finding is A has, against the
+recorded label and in expectation,
 
     1/2 + (A − 1/2) (P(finding | recorded) + P(no finding | none recorded) − 1)
 
-(`recorded_auc`; Menon et al., Learning from corrupted binary labels via class-probability estimation, ICML 2015,
-corollary 3): at the default prevalence of 0.4, A − 1/2 shrinks by 4 % for men, 13 % for women. What the fainter
-lesion costs depends on the observer. One who is told where to look, and compares the brightness there with that around
-it, has A = 0.998 at the men's contrast of 0.25, 0.989 at the women's of 0.19, and 0.966 and 0.837 at 0.14 and 0.07 (in
-women as in men; 3,000 phantoms each, `tests/datasets/test_phantoms.py`). What a linear probe of the encoder that ships
+(`recorded_auc`; Menon et al., Learning from corrupted binary labels via class-probability
+estimation, ICML 2015, corollary 3): at the default prevalence of 0.4, A − 1/2 shrinks by 4 % for
+men, 13 % for women. What the fainter lesion costs depends on the observer. One who is told where to
+look, and compares the brightness there with that around it, has A = 0.998 at the men's contrast of
+0.25, 0.989 at the women's of 0.19, and 0.966 and 0.837 at 0.14 and 0.07 (in women as in men; 3,000
+phantoms each, `tests/datasets/test_phantoms.py`). What a linear probe of the encoder that ships
 with fairjax has, `configs/pretrain_phantom.py` says.
 
-Randomness goes by name and index: patient k and each of its images are the same in a cohort of any size.
+Randomness goes by name and index: patient k and each of its images are the same in a cohort of any
+size.
 """
 
 from __future__ import annotations
@@ -51,7 +57,8 @@ PLANTED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
 QUANTITIES = ("prevalence", "lesion_contrast", "label_noise")
 MAX_IMAGES = 16
 
-# One uniform number per patient and column; a new column takes a spare place, so that the others keep their values.
+# One uniform number per patient and column; a new column takes a spare place, so that the others
+# keep their values.
 _DRAWS = ("sex", "age", "years", "site", "images", "finding", "flip", "contrast", *["spare"] * 8)
 _COHORT, _ANATOMY, _ACQUISITION = range(3)  # streams of randomness
 
@@ -65,14 +72,16 @@ class PhantomConfig:
       images_per_patient: (fewest, most) images of one patient, equally likely; at most 16.
       image_size: side in pixels.
       seed: of everything.
-      shares: attribute → group → share of the patients, for `sex` (female, male), `age` (groups are ranges of whole
-        years such as "20-59", both ends included) and `site` (keys of `phantom_images.SITES`); an attribute that is
-        left out keeps its default.
+      shares: attribute → group → share of the patients, for `sex` (female, male), `age` (groups are
+        ranges of whole years such as "20-59", both ends included) and `site` (keys of
+        `phantom_images.SITES`); an attribute that is left out keeps its default.
       prevalence: probability that a patient has the lesion.
-      lesion_contrast: mean attenuation of the lesion, of the display's range; a patient's own is 0.7 to 1.3 times that.
+      lesion_contrast: mean attenuation of the lesion, of the display's range; a patient's own is
+        0.7 to 1.3 times that.
       label_noise: probability that a patient's recorded label is the opposite of the truth.
-      planted: attribute → group → quantity → difference, added to `prevalence`, `lesion_contrast` or `label_noise` for
-        the patients of that group; the differences of several attributes add up.
+      planted: attribute → group → quantity → difference, added to `prevalence`, `lesion_contrast`
+        or `label_noise` for the patients of that group; the differences of several attributes add
+        up.
     """
 
     n_patients: int = 3200
@@ -106,9 +115,9 @@ def cohort(config: PhantomConfig) -> dict[str, np.ndarray]:
     """Draws the table of a cohort, one row per image.
 
     Returns:
-      Columns (n_images,), patient by patient: `image` and `patient` (names), `sex`, `age` (years), `site`, `label` (as
-      recorded, 0 or 1), `true_label` (1 where there is a lesion), `lesion_contrast` (of the display's range; 0 where
-      there is none).
+      Columns (n_images,), patient by patient: `image` and `patient` (names), `sex`, `age` (years),
+      `site`, `label` (as recorded, 0 or 1), `true_label` (1 where there is a lesion),
+      `lesion_contrast` (of the display's range; 0 where there is none).
     """
     table = _patients(config, 0, config.n_patients)
     counts = table.pop("images")
@@ -132,7 +141,8 @@ def render(
     Args:
       config: the cohort's.
       image: its name in the column `image`.
-      lesion: None draws the patient as it is; True or False the same picture with or without the lesion.
+      lesion: None draws the patient as it is; True or False the same picture with or without the
+        lesion.
 
     Returns:
       8-bit grey image (image_size, image_size).
@@ -159,7 +169,8 @@ def render(
 
 
 def write(config: PhantomConfig, folder: str | os.PathLike) -> Path:
-    """Writes a cohort as `images/*.png` and `metadata.csv` (the columns of `cohort`, `image` as a path below `folder`).
+    """Writes a cohort as `images/*.png` and `metadata.csv` (the columns of `cohort`, `image` as a
+    path below `folder`).
 
     Returns:
       The path of `metadata.csv`, which is written last.
@@ -181,7 +192,9 @@ def write(config: PhantomConfig, folder: str | os.PathLike) -> Path:
 
 
 def recorded_auc(auc: float, prevalence: float, label_noise: float) -> float:
-    """The AUC against recorded labels of a score whose AUC against the true finding is `auc` (module docstring)."""
+    """The AUC against recorded labels of a score whose AUC against the true finding is `auc`
+    (module docstring).
+    """
     right = prevalence * (1 - label_noise), (1 - prevalence) * (1 - label_noise)
     wrong = (1 - prevalence) * label_noise, prevalence * label_noise
     purity = sum(r / (r + w) for r, w in zip(right, wrong) if r + w)
@@ -189,7 +202,9 @@ def recorded_auc(auc: float, prevalence: float, label_noise: float) -> float:
 
 
 def _patients(config: PhantomConfig, start: int, stop: int) -> dict[str, np.ndarray]:
-    """Columns of patients `start` … `stop` − 1; `lesion_contrast` is what the lesion has, or would have."""
+    """Columns of patients `start` … `stop` − 1; `lesion_contrast` is what the lesion has, or would
+    have.
+    """
     steps = start * len(_DRAWS) // 4  # Philox makes four numbers a step
     rng = np.random.Generator(np.random.Philox(key=(config.seed, _COHORT)).advance(steps))
     draws = dict(zip(_DRAWS, rng.random((stop - start, len(_DRAWS))).T))
@@ -227,7 +242,9 @@ def _quantity(
 
 
 def _rng(config: PhantomConfig, stream: int, index: int) -> np.random.Generator:
-    """The generator of one thing: Philox keyed by seed and stream, at a counter that no other index reaches."""
+    """The generator of one thing: Philox keyed by seed and stream, at a counter that no other index
+    reaches.
+    """
     return np.random.Generator(
         np.random.Philox(key=(config.seed, stream), counter=(0, index, 0, 0))
     )

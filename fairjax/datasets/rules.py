@@ -1,6 +1,7 @@
 """Declarative rules: what in a table is the label, and which value belongs to which group.
 
-A value that no rule names is an error that lists it with its count: there is no `else` in a group map.
+A value that no rule names is an error that lists it with its count: there is no `else` in a group
+map.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ RARE = ("missing", "group")  # what becomes of a rare value
 
 
 def canonical(values: pd.Series) -> pd.Series:
-    """Strings without surrounding blanks, '' where missing; whole numbers without a fraction: `1.0` is `1`."""
+    """Strings without surrounding blanks, '' where missing; whole numbers without a fraction: `1.0`
+    is `1`.
+    """
     if isinstance(values.dtype, pd.StringDtype):
         text = values.fillna("").str.strip()
     else:
@@ -95,7 +98,8 @@ class Groups:
       groups: value → group; several values may share a group.
       missing: values that mean "not recorded", besides the empty one.
       parts: the keys of `groups` are parts of the text; the first that it contains counts.
-      rare: values of a few people, who are a group of their own or count as missing, as the user says: value → group.
+      rare: values of a few people, who are a group of their own or count as missing, as the user
+        says: value → group.
     """
 
     column: str
@@ -105,7 +109,9 @@ class Groups:
     rare: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def apply(self, values: pd.Series, where: str) -> pd.Categorical:
-        """Groups as a categorical, NaN where missing; raises a `UserError` on a value that the map does not name."""
+        """Groups as a categorical, NaN where missing; raises a `UserError` on a value that the map
+        does not name.
+        """
         text = canonical(values)
         known: dict[str, object] = dict(self.groups) | dict.fromkeys(
             ("", *self.missing, *self.rare), np.nan
@@ -156,7 +162,8 @@ class Values:
 
 @dataclasses.dataclass(frozen=True)
 class Bins:
-    """A continuous attribute, cut into half-open intervals: `cuts=(60,)` gives [−∞, 60) and [60, ∞).
+    """A continuous attribute, cut into half-open intervals: `cuts=(60,)` gives [−∞, 60) and [60,
+    ∞).
 
     Attributes:
       column: where it stands.
@@ -177,7 +184,9 @@ class Bins:
         return [f"<{cuts[0]}", *(f"{a}-{b}" for a, b in itertools.pairwise(cuts)), f"≥{cuts[-1]}"]
 
     def apply(self, values: pd.Series, where: str) -> pd.Categorical:
-        """Groups as a categorical, NaN where missing; raises a `UserError` on a cell that is not a number."""
+        """Groups as a categorical, NaN where missing; raises a `UserError` on a cell that is not a
+        number.
+        """
         if not self.cuts or list(self.cuts) != sorted(set(self.cuts)):
             raise UserError(
                 f"{where}: cut points of column {self.column!r} must increase, not {self.cuts}"

@@ -1,4 +1,6 @@
-"""Where a dataset's rows come from: tables, joined, stacked and completed. Sources are made of sources."""
+"""Where a dataset's rows come from: tables, joined, stacked and completed. Sources are made of
+sources.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,18 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def read(self, root: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Rows:
-        """Reads columns; those of `optional` may be absent and are '' then. Raises a `UserError` on what is missing."""
+        """Reads columns; those of `optional` may be absent and are '' then. Raises a `UserError` on
+        what is missing.
+        """
 
     @abc.abstractmethod
     def absent(self, root: Path) -> str:
         """The names of the files that are not there; '' where all are."""
 
     def lost(self, root: Path) -> dict[str, str]:
-        """Columns that are '' because a file that can be done without is not there: column → the file."""
+        """Columns that are '' because a file that can be done without is not there: column → the
+        file.
+        """
         return {}
 
 
@@ -47,7 +53,8 @@ class Table(Source):
       files: names or patterns it may have, relative to the root; the first that is there is taken.
       header_rows: rows at the top, of which each column's name stands in one: 2 with a title line.
       sheet: of an XLSX file.
-      rows: column → regular expression that its cell must match for the row to count, where a header has more rows.
+      rows: column → regular expression that its cell must match for the row to count, where a
+        header has more rows.
     """
 
     files: tuple[str, ...]
@@ -78,7 +85,8 @@ class Table(Source):
 
 @dataclasses.dataclass(frozen=True)
 class Stack(Source):
-    """Sources with the same columns, one below the other, and a column that says which row is of which.
+    """Sources with the same columns, one below the other, and a column that says which row is of
+    which.
 
     Attributes:
       parts: value of that column → source.
@@ -104,7 +112,8 @@ class Stack(Source):
 
 @dataclasses.dataclass(frozen=True)
 class Join(Source):
-    """Every row of `left` with columns of the one row of `right` that has its key; '' where there is none.
+    """Every row of `left` with columns of the one row of `right` that has its key; '' where there
+    is none.
 
     Attributes:
       left, right: the sources.
@@ -184,8 +193,8 @@ class Derive(Source):
 
     Attributes:
       source: with the other columns.
-      columns: new column → (column, a regular expression whose first group it is, or a map of values); a blank cell
-        stays blank, and one that has no place is an error.
+      columns: new column → (column, a regular expression whose first group it is, or a map of
+        values); a blank cell stays blank, and one that has no place is an error.
     """
 
     source: Source

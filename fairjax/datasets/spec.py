@@ -1,4 +1,6 @@
-"""What a dataset is, as a declaration: where its rows come from, what they mean, and how its pixels are read."""
+"""What a dataset is, as a declaration: where its rows come from, what they mean, and how its pixels
+are read.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,16 @@ class Spec:
       title: its name as published.
       task: what it is made for, of `TASKS`; one for segmentation may have labels too.
       modality: what the images are, in words.
-      dimensions: of `DIMENSIONS`: images; volumes of which slices are embedded and their scores pooled; volumes.
+      dimensions: of `DIMENSIONS`: images; volumes of which slices are embedded and their scores
+        pooled; volumes.
       source: where the rows come from.
-      image: templates of an image's path over the columns; the first that exists is taken. `*` may stand for a part.
+      image: templates of an image's path over the columns; the first that exists is taken. `*` may
+        stand for a part.
       pixels: root → reader of the images.
       label: the rule of the positive class; None where there is nothing to classify.
       attributes: name → rule of the groups.
-      patient: column of the unit that must not stand on both sides of a split; None where each image is a unit.
+      patient: column of the unit that must not stand on both sides of a split; None where each
+        image is a unit.
       unit: what that is, in words.
       prompt, classes: zero-shot template and class names (negative, positive).
       masks: the files of an image's true segmentation; an image that lacks one of them has no mask.
@@ -84,7 +89,9 @@ class Spec:
 
     @property
     def mask_columns(self) -> list[str]:
-        """Columns that only the masks' paths are made of; a table may lack them, and then there are no masks."""
+        """Columns that only the masks' paths are made of; a table may lack them, and then there are
+        no masks.
+        """
         named = (
             name for file in self.masks for template in file.files for name in fields_of(template)
         )

@@ -87,24 +87,27 @@ def split(
     method: str = "stratified",
     **options: Any,
 ) -> np.ndarray:
-    """Deals patients into train, validation and test; it depends on neither the order of the table nor the machine.
+    """Deals patients into train, validation and test; it depends on neither the order of the table
+    nor the machine.
 
     Args:
       dataset: n images.
-      fractions: shares of patients in train, validation and test; the last one counts in `stratified` and `hash` alone.
+      fractions: shares of patients in train, validation and test; the last one counts in
+        `stratified` and `hash` alone.
       seed: another seed, another split.
-      test: `natural`, or `balanced`: the test side keeps, for either class, equally many patients of every group of
-        `balance_on`; in `stratified` the others go to train, elsewhere they are `unused`.
+      test: `natural`, or `balanced`: the test side keeps, for either class, equally many patients
+        of every group of `balance_on`; in `stratified` the others go to train, elsewhere they are
+        `unused`.
       balance_on: the attribute to balance (a patient counts by the first image).
       method: of `METHODS`:
-        `stratified`: every side gets its share of every stratum, which is the class (has the patient a positive image?)
-        and the group by each attribute; a new patient may move others.
-        `hash`: by a hash of (seed, patient): whoever joins or leaves, no other patient changes sides. (In a balanced
-        test a patient may become `unused`, or be taken back, and nothing else.)
-        `kfold`: the hash deals patients into `folds`; `fold` is the test, and of the others the hash takes validation.
-        `leave_one_out`: the group `hold_out` of the attribute `site` is the test; patients of unknown site, and those
-        who were seen there and elsewhere, are `unused`.
-        `file`: as a CSV with the columns patient and split says.
+        `stratified`: every side gets its share of every stratum, which is the class (has the
+        patient a positive image?) and the group by each attribute; a new patient may move others.
+        `hash`: by a hash of (seed, patient): whoever joins or leaves, no other patient changes
+        sides. (In a balanced test a patient may become `unused`, or be taken back, and nothing
+        else.) `kfold`: the hash deals patients into `folds`; `fold` is the test, and of the others
+        the hash takes validation. `leave_one_out`: the group `hold_out` of the attribute `site` is
+        the test; patients of unknown site, and those who were seen there and elsewhere, are
+        `unused`. `file`: as a CSV with the columns patient and split says.
       **options: `folds`, `fold`, `site`, `hold_out`, `file`.
 
     Returns:
@@ -234,7 +237,9 @@ def _validation_or_train(people: People, options: Options) -> Int[np.ndarray, " 
 
 
 def _every(n: int, share: float) -> Bool[np.ndarray, " n"]:
-    """Marks a `share` of n positions, evenly spaced: so that any run of positions has its share, within one."""
+    """Marks a `share` of n positions, evenly spaced: so that any run of positions has its share,
+    within one.
+    """
     steps = np.floor(np.arange(n + 1) * share + 0.5)
     return np.diff(steps) > 0
 
@@ -246,7 +251,9 @@ def _balance(
     draw: Float[np.ndarray, " p"],
     surplus: int,
 ) -> Int[np.ndarray, " p"]:
-    """Sends the test patients of unknown group, and those above the smallest group's count in their class, away."""
+    """Sends the test patients of unknown group, and those above the smallest group's count in their
+    class, away.
+    """
     side = np.where((side == TEST) & (groups < 0), surplus, side)
     for stratum in (False, True):
         cells = [

@@ -1,4 +1,6 @@
-"""`synthetic`: phantoms with a planted, known disparity (`fairjax.datasets.phantoms`), drawn when they are read."""
+"""`synthetic`: phantoms with a planted, known disparity (`fairjax.datasets.phantoms`), drawn when
+they are read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`table`: a user's own CSV or Parquet of image paths, labels, patients and attributes, by configuration alone."""
+"""`table`: a user's own CSV or Parquet of image paths, labels, patients and attributes, by
+configuration alone.
+"""
 
 from __future__ import annotations
 
@@ -56,18 +58,24 @@ def load(
       positive, negative: values of the label; `negative=None` means all others.
       missing: values of the attributes that mean "not recorded", besides the empty one.
       mask: column of the paths of the masks, relative to `root`, blank where an image has none.
-      mask_classes: one name, for every value but 0; or values and names, as `("1=kidney", "2=tumor", "3=tumor")`.
-      dimensions: `2D` for images; `2.5D` or `3D` where a path is that of a volume (.nii, .nii.gz, .mha, DICOM).
-      window: (low, high) of DICOM files and volumes, what becomes black and white; () what the file or its values say.
+      mask_classes: one name, for every value but 0; or values and names, as `("1=kidney",
+        "2=tumor", "3=tumor")`.
+      dimensions: `2D` for images; `2.5D` or `3D` where a path is that of a volume (.nii, .nii.gz,
+        .mha, DICOM).
+      window: (low, high) of DICOM files and volumes, what becomes black and white; () what the file
+        or its values say.
       axis: along which the slices of volumes are counted: `axial`, `coronal` or `sagittal`.
-      spacing: (slices, rows, columns) in mm that volumes are resampled to; () leaves them as they are.
-      cuts: cut points of the continuous attributes; every other attribute has its distinct values as groups.
+      spacing: (slices, rows, columns) in mm that volumes are resampled to; () leaves them as they
+        are.
+      cuts: cut points of the continuous attributes; every other attribute has its distinct values
+        as groups.
 
     Returns:
       The `Dataset`.
 
     Raises:
-      UserError: a file or column is missing, a label has another value, a continuous attribute has no cut points.
+      UserError: a file or column is missing, a label has another value, a continuous attribute has
+        no cut points.
     """
     folder = existing_root("table", root)
     if not table:

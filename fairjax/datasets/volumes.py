@@ -1,8 +1,10 @@
-"""Volumes: voxels in one orientation with their spacing, resampled, cut into slices, and scores of slices pooled.
+"""Volumes: voxels in one orientation with their spacing, resampled, cut into slices, and scores of
+slices pooled.
 
-Orientation: RAS, stored (d, h, w): d runs from the feet to the head (S), h to the front (A), w to the right (R).
-Slices are shown as radiologists look at them: axial and coronal ones with the patient's right on the left of the image,
-the front (axial) or the head on top; sagittal ones with the front on the left.
+Orientation: RAS, stored (d, h, w): d runs from the feet to the head (S), h to the front (A), w to
+the right (R). Slices are shown as radiologists look at them: axial and coronal ones with the
+patient's right on the left of the image, the front (axial) or the head on top; sagittal ones with
+the front on the left.
 """
 
 from __future__ import annotations
@@ -109,14 +111,18 @@ def select(depth: int, count: int = 0, middle: float = 1.0) -> Int[np.ndarray, "
 def with_foreground(
     mask: Shaped[np.ndarray, "d h w"], axis: str = "axial", least: int = 1, label: int | None = None
 ) -> Int[np.ndarray, " k"]:
-    """Indices of the slices in which at least `least` pixels are foreground (of one label, or of any)."""
+    """Indices of the slices in which at least `least` pixels are foreground (of one label, or of
+    any).
+    """
     inside = mask != 0 if label is None else mask == label
     others = tuple(number for number in range(3) if number != AXES[axis])
     return np.flatnonzero(inside.sum(axis=others) >= least)
 
 
 class SliceBatch(NamedTuple):
-    """Slices of one volume: numbers (b,), images (b, r, c), masks (b, r, c) or None, real (b,) and not padding."""
+    """Slices of one volume: numbers (b,), images (b, r, c), masks (b, r, c) or None, real (b,) and
+    not padding.
+    """
 
     number: Int[np.ndarray, " b"]
     image: Shaped[np.ndarray, "b r c"]
@@ -165,7 +171,8 @@ def pool(
     Args:
       scores: (r, n) probabilities of n slices by r runs.
       volume: (n,) codes 0 … v − 1 of the volume that each slice is of; every volume has a slice.
-      how: `max`, the score of the slice with the highest positive probability (FairMedFM, arXiv:2407.00983), or `mean`.
+      how: `max`, the score of the slice with the highest positive probability (FairMedFM,
+        arXiv:2407.00983), or `mean`.
 
     Raises:
       UserError: an unknown `how`.

@@ -1,4 +1,6 @@
-"""Every image through the frozen encoder once, into a content-addressed cache: `embed(dataset, encoder, cache)`."""
+"""Every image through the frozen encoder once, into a content-addressed cache: `embed(dataset,
+encoder, cache)`.
+"""
 
 from __future__ import annotations
 

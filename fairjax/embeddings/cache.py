@@ -21,7 +21,8 @@ class Embeddings:
     """What the encoder made of a dataset's images.
 
     Attributes:
-      features: (n, d) float32, zeros where the image could not be read; (n, q, d) of a model with q vectors per image.
+      features: (n, d) float32, zeros where the image could not be read; (n, q, d) of a model with q
+        vectors per image.
       valid: (n,) whether the image could be read.
       quarantined: one `{"row", "image", "reason"}` per image that could not.
       key: what the features are a function of.
@@ -35,10 +36,12 @@ class Embeddings:
 
 @dataclasses.dataclass
 class Cache:
-    """Shards of consecutive rows of one dataset × model × preprocessing × precision, and the manifest of complete ones.
+    """Shards of consecutive rows of one dataset × model × preprocessing × precision, and the
+    manifest of complete ones.
 
-    A shard counts only once the manifest names it, and the manifest is replaced atomically after the shard, so a
-    process that is killed at any moment leaves a cache that is right as far as it goes.
+    A shard counts only once the manifest names it, and the manifest is replaced atomically after
+    the shard, so a process that is killed at any moment leaves a cache that is right as far as it
+    goes.
 
     Attributes:
       root: the folder of all caches.

@@ -1,4 +1,6 @@
-"""Extraction: grain reads and preprocesses, the devices encode batches of one shape, shards go to the cache."""
+"""Extraction: grain reads and preprocesses, the devices encode batches of one shape, shards go to
+the cache.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,13 @@ class Encoder:
     """A frozen tower with its own preprocessing.
 
     Attributes:
-      module: an NNX module with `probe_features(images)`: (b, h, w, 3) float32 → (b, d), and for `image`
-        `encode_image(images)` → (b, d) or (b, q, d), the embedding that is compared with texts.
+      module: an NNX module with `probe_features(images)`: (b, h, w, 3) float32 → (b, d), and for
+        `image` `encode_image(images)` → (b, d) or (b, q, d), the embedding that is compared with
+        texts.
       preprocess: uint8 RGB (H, W, 3) → float32 (h, w, 3); picklable, free of jax.
       image_shape: (h, w, 3), what `preprocess` gives.
-      key: what identifies the features besides the images and `feature`: weights hash, preprocessing, dtype.
+      key: what identifies the features besides the images and `feature`: weights hash,
+        preprocessing, dtype.
       feature: which of the module's outputs is taken, of `FEATURES`.
     """
 
@@ -55,7 +59,9 @@ class Encoder:
 
     @property
     def cache_key(self) -> dict[str, Any]:
-        """What identifies the features besides the images. Features that are the same have the same key."""
+        """What identifies the features besides the images. Features that are the same have the same
+        key.
+        """
         projected = getattr(getattr(self.module, "config", None), "probe", "") == "projected"
         return (
             self.key
@@ -67,7 +73,9 @@ class Encoder:
 def open_cache(
     dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int
 ) -> Cache:
-    """The cache of a dataset's embeddings, in shards of whole batches of a multiple of the number of devices."""
+    """The cache of a dataset's embeddings, in shards of whole batches of a multiple of the number
+    of devices.
+    """
     batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
     key = encoder.cache_key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
     return Cache(root, key, len(dataset), batch_size * shard_batches)
@@ -93,22 +101,24 @@ def embed(
       dataset: n images.
       encoder: the frozen tower.
       root: folder of the caches.
-      batch_size: images per device batch, over all devices (rounded up to a multiple of their number).
+      batch_size: images per device batch, over all devices (rounded up to a multiple of their
+        number).
       shard_batches: batches per shard: what a kill can lose.
       threads: reader threads; with `processes` > 0, threads per reader process.
       processes: reader processes (0: threads of this process alone).
       max_unreadable: share of images that may be unreadable.
-      share: (index, count) of the process: it embeds the shards index, index + count, … and waits for the others.
-      keep: what is kept in memory of each shard's features, (b, …) → (b, …), such as zero-shot logits of BLIP-2's 32
-        vectors per image; all by default.
+      share: (index, count) of the process: it embeds the shards index, index + count, … and waits
+        for the others.
+      keep: what is kept in memory of each shard's features, (b, …) → (b, …), such as zero-shot
+        logits of BLIP-2's 32 vectors per image; all by default.
       show_progress: whether to show a bar with images/s and the time left.
 
     Returns:
       `Embeddings` in the order of the dataset's rows.
 
     Raises:
-      UserError: more images than `max_unreadable` cannot be read (what was computed is kept), another process is at it,
-        or the cache is damaged.
+      UserError: more images than `max_unreadable` cannot be read (what was computed is kept),
+        another process is at it, or the cache is damaged.
     """
     cache = open_cache(dataset, encoder, root, batch_size=batch_size, shard_batches=shard_batches)
     load = Load(
@@ -217,7 +227,9 @@ def _compute(
     compute: Callable[[Any, Any], Float[Array, "b *q d"]],
     stream: Iterator[Batch],
 ) -> Iterator[Batch]:
-    """Runs batches through the model, sharded over `data`; keeps the devices busy while the host reads."""
+    """Runs batches through the model, sharded over `data`; keeps the devices busy while the host
+    reads.
+    """
     mesh = Mesh(np.asarray(jax.local_devices()), ("data",))
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     graph, state = nnx.split(module)

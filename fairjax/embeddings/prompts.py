@@ -29,7 +29,8 @@ class TextEncoder:
     Attributes:
       module: an NNX module with `encode_text(token_ids, mask)`.
       tokenizer: prompts -> token ids and mask.
-      key: what identifies the embeddings besides the prompts: weights, architecture, tokenizer, dtype.
+      key: what identifies the embeddings besides the prompts: weights, architecture, tokenizer,
+        dtype.
     """
 
     module: nnx.Module
@@ -71,7 +72,8 @@ def embed_prompts(
     *,
     batch_size: int = BATCH_SIZE,
 ) -> Float[np.ndarray, "n d"]:
-    """Embeds prompts, as one batch to the tokenizer: where padding matters (MedCLIP) it is to the longest of all.
+    """Embeds prompts, as one batch to the tokenizer: where padding matters (MedCLIP) it is to the
+    longest of all.
 
     Args:
       prompts: n texts; the same list, in the same order, is embedded once.

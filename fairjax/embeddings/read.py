@@ -1,4 +1,6 @@
-"""The reader's side of extraction: grain decodes and preprocesses ahead of the devices; in worker processes too."""
+"""The reader's side of extraction: grain decodes and preprocesses ahead of the devices; in worker
+processes too.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from fairjax.datasets.readers.images import ImageFiles
 from fairjax.models.preprocess import Preprocess
 
 Arrays = dict[str, np.ndarray]
-# Row, what was read (pixels (h, w, 3), or several arrays by name), why it could not be read ('' if it could).
+# Row, what was read (pixels (h, w, 3), or several arrays by name), why it could not be read ('' if
+# it could).
 Example = tuple[int, "np.ndarray | Arrays", str]
 Batch = tuple[
     np.ndarray, Any, list[str]
@@ -69,7 +72,8 @@ def batches(
     threads: int,
     processes: int,
 ) -> Iterator[Batch]:
-    """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches are held.
+    """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches
+    are held.
 
     Args:
       load: row → `Example`.

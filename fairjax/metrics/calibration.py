@@ -1,4 +1,6 @@
-"""Calibration: errors over bins of equal width and of equal mass, and the slope and intercept of a recalibration."""
+"""Calibration: errors over bins of equal width and of equal mass, and the slope and intercept of a
+recalibration.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Logits:
     Attributes:
       value: (BLOCK, k) log-odds of each entry minus its cell's mean, for label 0 and label 1.
       mean: (C,) mean log-odds.
-      start: (2, C) intercept at the mean and slope, fitted with equal weights: where the steps for replicates begin.
+      start: (2, C) intercept at the mean and slope, fitted with equal weights: where the steps for
+        replicates begin.
     """
 
     value: tuple[Float[Array, "t k0"], Float[Array, "t k1"]]
@@ -45,8 +48,8 @@ def debiased_error(
       total: Weight of each cell.
 
     Returns:
-      √max(0, Σ_b W_b / W · ((mean_b y − mean_b s)² − ȳ_b (1 − ȳ_b) / (W_b − 1))); bins of weight 1 or less are left out
-      of the correction.
+      √max(0, Σ_b W_b / W · ((mean_b y − mean_b s)² − ȳ_b (1 − ȳ_b) / (W_b − 1))); bins of weight 1
+      or less are left out of the correction.
 
     Source: Kumar, Liang & Ma 2019, Verified uncertainty calibration, section 4.
     """
@@ -84,7 +87,8 @@ def prepare_logits(
         negatives + positives, 1
     )
     centred = [v - mean[cell] for v, cell in zip(value, cells.cell, strict=True)]
-    # From slope 0 and the prevalence Newton's steps do not overshoot; from slope 1 they may go to and fro for ever.
+    # From slope 0 and the prevalence Newton's steps do not overshoot; from slope 1 they may go to
+    # and fro for ever.
     prevalence = jnp.log(jnp.maximum(positives, 0.5)) - jnp.log(jnp.maximum(negatives, 0.5))
     start = jnp.stack([prevalence, jnp.zeros_like(mean)])[..., None]
     fitted, converged = _newton(cells, centred, [p[..., None] for p in present], start)
@@ -92,11 +96,13 @@ def prepare_logits(
 
 
 def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
-    """Intercept and slope of the logistic regression of the label on the log-odds of the score, in each cell.
+    """Intercept and slope of the logistic regression of the label on the log-odds of the score, in
+    each cell.
 
     NaN where there is none: one class, constant scores, or classes that the score separates.
 
-    Source: Cox 1958; Van Calster et al. 2019, Calibration: the Achilles heel of predictive analytics.
+    Source: Cox 1958; Van Calster et al. 2019, Calibration: the Achilles heel of predictive
+    analytics.
     """
     logits = entries.layout.prepared["recalibration"]
     n_replicates = entries.weights[0].shape[-1]
@@ -106,7 +112,9 @@ def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
 
 
 def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple[Array, Array]:
-    """Newton's steps for all cells and replicates; each stops when its own step is small, whatever the others do."""
+    """Newton's steps for all cells and replicates; each stops when its own step is small, whatever
+    the others do.
+    """
 
     def sums(label: int, parameters: Float[Array, "2 c b"]) -> Float[Array, "c 5 b"]:
         """Of one label, the two numbers of the score and the three of the information."""

@@ -1,11 +1,14 @@
-"""Cells: the sets of people for which a metric is computed, laid out so that each costs only its own size.
+"""Cells: the sets of people for which a metric is computed, laid out so that each costs only its
+own size.
 
-A *cell* is any subset of the samples (everybody, a group, an intersection); cells may overlap. Cells and labels are the
-same for every run and every bootstrap replicate, so what depends on them alone is laid out once, here, on the host.
+A *cell* is any subset of the samples (everybody, a group, an intersection); cells may overlap.
+Cells and labels are the same for every run and every bootstrap replicate, so what depends on them
+alone is laid out once, here, on the host.
 
-The layout is ragged: for either label, the members of cell 0, then those of cell 1, and so on, so that the work is the
-sum of the cells' sizes and not cells × samples. It is cut into blocks of `BLOCK` entries, of which each belongs to one
-cell; the last block of a cell is filled up with padding, at least one entry of it, which a gather reads as weight 0.
+The layout is ragged: for either label, the members of cell 0, then those of cell 1, and so on, so
+that the work is the sum of the cells' sizes and not cells × samples. It is cut into blocks of
+`BLOCK` entries, of which each belongs to one cell; the last block of a cell is filled up with
+padding, at least one entry of it, which a gather reads as weight 0.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import numpy as np
 from jaxtyping import Array, Int
 
 BLOCK = 32  # entries; cells shorter than this waste padding, longer blocks waste multiplications
-PIECE = 1024  # blocks that are summed at once; more of them are padded to whole pieces and summed piece by piece
-_SHARE_PADDED = 16  # fewer are padded by up to this part of them, so that similar data have one shape, compiled once
+# blocks that are summed at once; more of them are padded to whole pieces and summed piece by piece
+PIECE = 1024
+# fewer are padded by up to this part of them, so that similar data have one shape, compiled once
+_SHARE_PADDED = 16
 
 
 @jax.tree_util.register_dataclass
@@ -28,7 +33,8 @@ class Cells:
     """Which samples are in which cell, by label; a pytree whose arrays do not depend on scores.
 
     Attributes:
-      rows: For label 0 and label 1, (blocks, BLOCK) sample index of each entry; `n_samples` marks padding.
+      rows: For label 0 and label 1, (blocks, BLOCK) sample index of each entry; `n_samples` marks
+        padding.
       cell: For label 0 and label 1, (blocks,) cell of each block, ascending.
       n_samples: Samples, padding samples included.
       n_cells: Cells.

@@ -1,4 +1,6 @@
-"""Disparity over the groups of an attribute: ways to make one number of many, and the named criteria of fairness."""
+"""Disparity over the groups of an attribute: ways to make one number of many, and the named
+criteria of fairness.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Disparity(NamedTuple):
       bounds: Its smallest and largest value, given the metric's.
       source: Formula or reference.
       applies: Whether a metric has it.
-      bias_corrected: Whether the bootstrap estimate of bias is subtracted from the value, down to 0.
+      bias_corrected: Whether the bootstrap estimate of bias is subtracted from the value, down to
+        0.
       scale: Of an interval that is made on another scale: value → scale.
     """
 

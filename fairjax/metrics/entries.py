@@ -40,7 +40,9 @@ class Entries:
 
     @cached_property
     def negatives_not_lower(self) -> Float[Array, "t k1 b"]:
-        """For each positive, the weight of the negatives of its cell with the same or a higher score."""
+        """For each positive, the weight of the negatives of its cell with the same or a higher
+        score.
+        """
         return take(self.earlier[0], self.layout.not_lower)
 
     def sum_over_cells(self, values: Float[Array, "t k b"], label: int) -> Float[Array, "c b"]:
@@ -54,11 +56,12 @@ def sum_in_pieces(
     cell: Int[Array, " k"],
     n_cells: int,
 ) -> Float[Array, " c *b"]:
-    """Sums over the blocks of each cell, a piece of blocks at a time where there are many, to bound memory.
+    """Sums over the blocks of each cell, a piece of blocks at a time where there are many, to bound
+    memory.
 
     Args:
-      blocks_of: Given `take(array, axis)`, which cuts the piece out of an array along its axis of blocks, the sums of
-        the piece's blocks.
+      blocks_of: Given `take(array, axis)`, which cuts the piece out of an array along its axis of
+        blocks, the sums of the piece's blocks.
       cell: (k,) cell of each block.
       n_cells: Cells.
     """
@@ -78,7 +81,8 @@ def sum_in_pieces(
 def take(values: Float[Array, "n b"], index: Int[Array, "*e"]) -> Float[Array, "*e b"]:
     """Gathers rows; an index past the end reads 0.
 
-    The barrier keeps XLA from fusing the gather into what reads it, where on a CPU it would be done element by element.
+    The barrier keeps XLA from fusing the gather into what reads it, where on a CPU it would be done
+    element by element.
     """
     return lax.optimization_barrier(jnp.asarray(values).at[index].get(mode="fill", fill_value=0))
 
@@ -86,13 +90,17 @@ def take(values: Float[Array, "n b"], index: Int[Array, "*e"]) -> Float[Array, "
 def combine_blocks(
     blocks: Float[Array, " k *b"], cell: Int[Array, " k"], n_cells: int
 ) -> Float[Array, " c *b"]:
-    """Sums per-block values over the blocks of each cell, as a product, which is faster than a scatter."""
+    """Sums per-block values over the blocks of each cell, as a product, which is faster than a
+    scatter.
+    """
     is_of_cell = (cell == jnp.arange(n_cells)[:, None]).astype(blocks.dtype)
     return jnp.tensordot(is_of_cell, blocks, 1, precision=EXACT)
 
 
 def _cumulate(weights: Float[Array, "t k b"], cell: Int[Array, " k"]) -> Float[Array, "e b"]:
-    """Exclusive cumulative sum within cells: a triangular product within blocks, which takes in the earlier blocks."""
+    """Exclusive cumulative sum within cells: a triangular product within blocks, which takes in the
+    earlier blocks.
+    """
     totals = jnp.einsum("t,tkb->kb", np.ones(BLOCK, weights.dtype), weights, precision=EXACT)
     with_earlier = jnp.concatenate([weights, _earlier_blocks(totals, cell)[None]])
     lower = np.concatenate(
@@ -103,7 +111,9 @@ def _cumulate(weights: Float[Array, "t k b"], cell: Int[Array, " k"]) -> Float[A
 
 
 def _earlier_blocks(totals: Float[Array, "k b"], cell: Int[Array, " k"]) -> Float[Array, "k b"]:
-    """Sums the totals of all earlier blocks of the same cell; restarted, not subtracted, so that nothing cancels."""
+    """Sums the totals of all earlier blocks of the same cell; restarted, not subtracted, so that
+    nothing cancels.
+    """
 
     def combine(left, right):
         (left_starts, left_sum), (right_starts, right_sum) = left, right

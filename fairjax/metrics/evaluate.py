@@ -1,11 +1,14 @@
-"""Metrics of every cell as a pure function of per-sample weights: `prepare` once per run, `evaluate` per replicate.
+"""Metrics of every cell as a pure function of per-sample weights: `prepare` once per run,
+`evaluate` per replicate.
 
-A bootstrap replicate changes weights and never scores, so `prepare` does all that depends on scores (sorting, tie
-blocks, thresholding, logarithms) and `evaluate` is left with a gather of the weights, one product weights × statistics
-and, for what depends on order, a cumulative sum within cells that is read at the edges of tie blocks.
+A bootstrap replicate changes weights and never scores, so `prepare` does all that depends on scores
+(sorting, tie blocks, thresholding, logarithms) and `evaluate` is left with a gather of the weights,
+one product weights × statistics and, for what depends on order, a cumulative sum within cells that
+is read at the edges of tie blocks.
 
-Both may be jitted, and vmapped over runs: `jax.vmap(prepare, (None, 0, 0))` and `jax.vmap(evaluate, (None, 0, None))`.
-Replicates are the *last* axis of the weights, because then a gathered row is contiguous: on a CPU, most of the speed.
+Both may be jitted, and vmapped over runs: `jax.vmap(prepare, (None, 0, 0))` and `jax.vmap(evaluate,
+(None, 0, None))`. Replicates are the *last* axis of the weights, because then a gathered row is
+contiguous: on a CPU, most of the speed.
 """
 
 from __future__ import annotations
@@ -34,17 +37,17 @@ def prepare(
 ) -> Layout:
     """Sorts one run's scores within cells and computes its per-sample statistics.
 
-    Scores are compared in their own precision: under `jax.enable_x64()`, float64 scores are ordered, thresholded and
-    binned as such.
+    Scores are compared in their own precision: under `jax.enable_x64()`, float64 scores are
+    ordered, thresholded and binned as such.
 
     Args:
       cells: From `Cells.build`.
-      scores: (n,) probability of the positive class in [0, 1], or whatever the metrics are of; for padding samples any
-        finite number.
+      scores: (n,) probability of the positive class in [0, 1], or whatever the metrics are of; for
+        padding samples any finite number.
       threshold: Scalar; the prediction is s ≥ threshold.
       metrics: Names from `table.METRICS`.
-      edges: (C, 9) lower edges of all bins but the first, of the calibration error of each cell; None: equal widths on
-        [0, 1].
+      edges: (C, 9) lower edges of all bins but the first, of the calibration error of each cell;
+        None: equal widths on [0, 1].
       dtype: Of the statistics, and so of the values that `evaluate` gives.
 
     Returns:
@@ -108,12 +111,13 @@ def evaluate(
     Args:
       cells: From `Cells.build`.
       layout: From `prepare` with the same cells.
-      weights: (n, B) non-negative, of the dtype of the layout; column b is one replicate. Multiplicities, sample
-        weights or their product; float32 sums of integers are exact below 2²⁴.
+      weights: (n, B) non-negative, of the dtype of the layout; column b is one replicate.
+        Multiplicities, sample weights or their product; float32 sums of integers are exact below
+        2²⁴.
 
     Returns:
-      Metric → (C, B), NaN where it is undefined; also `n` and `n_positive`, the weight of each cell and of its
-      positives.
+      Metric → (C, B), NaN where it is undefined; also `n` and `n_positive`, the weight of each cell
+      and of its positives.
     """
     entries = Entries(cells, layout, (take(weights, layout.rows[0]), take(weights, layout.rows[1])))
     names = table.summed(layout.metrics)
@@ -149,7 +153,9 @@ def _dense_rank(values: Float[Array, " n"]) -> Int[Array, " n"]:
 def _sort_within_cells(
     cells: Cells, rank: Int[Array, " n"], label: int
 ) -> tuple[Int[Array, "t k"], Int[Array, " e"]]:
-    """Sample index of each entry in order of (cell, score, padding last), and the sorted key, block by block."""
+    """Sample index of each entry in order of (cell, score, padding last), and the sorted key, block
+    by block.
+    """
     n, rows = cells.n_samples, jnp.asarray(cells.rows[label])
     ranks = jnp.concatenate([rank, jnp.full(1, n, jnp.int32)])[rows]
     keys = jnp.asarray(cells.cell[label])[:, None] * (n + 1) + ranks

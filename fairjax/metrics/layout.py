@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Columns:
-    """The per-sample statistics of `fairjax.metrics.sums.SUMS` of the entries of one label, or what makes them.
+    """The per-sample statistics of `fairjax.metrics.sums.SUMS` of the entries of one label, or what
+    makes them.
 
     Attributes:
       values: (k, j, BLOCK) all statistics; None if they are computed while they are summed.
@@ -30,13 +31,15 @@ class Columns:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Layout:
-    """What one run's scores contribute; pairs are for label 0 and label 1, entry t of block k is at [t, k].
+    """What one run's scores contribute; pairs are for label 0 and label 1, entry t of block k is at
+    [t, k].
 
     Attributes:
-      rows: (BLOCK, k) sample index of each entry, each cell in descending order of score; `n_samples` for padding.
+      rows: (BLOCK, k) sample index of each entry, each cell in descending order of score;
+        `n_samples` for padding.
       columns: The per-sample statistics that the metrics need.
-      higher: For each entry of label 1, position among the flattened entries of label 0 of the cell's first negative
-        that does not have a higher score: those before it do.
+      higher: For each entry of label 1, position among the flattened entries of label 0 of the
+        cell's first negative that does not have a higher score: those before it do.
       not_lower: The same, of the first negative that has a lower score.
       own: For each entry of label 1, position of the cell's first positive that has a lower score.
       prepared: What the statistics of `fairjax.metrics.table.DERIVED` prepared, by name.

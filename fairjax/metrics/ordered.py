@@ -1,4 +1,6 @@
-"""Statistics of the order of scores: cumulative weights within cells, read at the edges of tie blocks."""
+"""Statistics of the order of scores: cumulative weights within cells, read at the edges of tie
+blocks.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def discordance(entries: Entries) -> Float[Array, "c b"]:
 def precision_area(entries: Entries) -> Float[Array, "c b"]:
     """Σ over positives i of w_i · TP / (TP + FP) at the threshold s_i.
 
-    TP and FP are summed from the highest score down, and not taken from the total: the first of them may be small.
+    TP and FP are summed from the highest score down, and not taken from the total: the first of
+    them may be small.
     """
     tp, fp, weights = (
         take(entries.earlier[1], entries.layout.own),
@@ -44,7 +47,9 @@ def values_of_entries(
 
 
 def median(entries: Entries) -> Float[Array, "c b"]:
-    """Weighted median of each cell: half of the weight lies on either side, and between two such values their mean."""
+    """Weighted median of each cell: half of the weight lies on either side, and between two such
+    values their mean.
+    """
     cell, n_cells, value = (
         entries.cells.cell[0],
         entries.cells.n_cells,

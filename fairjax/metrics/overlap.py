@@ -1,7 +1,7 @@
 """How well two masks agree: overlap, and the distance between their surfaces.
 
-Masks are boolean, of any number of dimensions (2 or 3 in practice). All functions are pure, may be jitted, and take one
-pair of masks; a batch is `jax.lax.map` or `jax.vmap` of them.
+Masks are boolean, of any number of dimensions (2 or 3 in practice). All functions are pure, may be
+jitted, and take one pair of masks; a batch is `jax.lax.map` or `jax.vmap` of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def iou(
 
 
 def surface(mask: Bool[Array, "*s"]) -> Bool[Array, "*s"]:
-    """The voxels of a mask that have a neighbour (by face) outside of it; beyond the image all is outside."""
+    """The voxels of a mask that have a neighbour (by face) outside of it; beyond the image all is
+    outside.
+    """
     padded = jnp.pad(mask, 1)
     inner = mask
     for axis in range(mask.ndim):
@@ -55,9 +57,11 @@ def surface(mask: Bool[Array, "*s"]) -> Bool[Array, "*s"]:
 
 
 def squared_distance(target: Bool[Array, "*s"], spacing: Float[Array, " d"]) -> Float[Array, "*s"]:
-    """Exact squared Euclidean distance of every voxel to the nearest voxel of `target`; 1e12 where there is none.
+    """Exact squared Euclidean distance of every voxel to the nearest voxel of `target`; 1e12 where
+    there is none.
 
-    Axis by axis, g(i) = min_j f(j) + (i − j)² of the voxels of a line; a row of i at a time, to bound memory.
+    Axis by axis, g(i) = min_j f(j) + (i − j)² of the voxels of a line; a row of i at a time, to
+    bound memory.
 
     Args:
       target: A set of voxels.
@@ -81,9 +85,11 @@ def squared_distance(target: Bool[Array, "*s"], spacing: Float[Array, " d"]) -> 
 def hd95(
     pred: Bool[Array, "*s"], true: Bool[Array, "*s"], spacing: Float[Array, " d"]
 ) -> Float[Array, ""]:
-    """Robust Hausdorff distance: the larger of the 95th percentiles of the distances from either surface to the other.
+    """Robust Hausdorff distance: the larger of the 95th percentiles of the distances from either
+    surface to the other.
 
-    0 where both masks are empty, NaN where one is. Percentiles are linear, as NumPy's; voxels of a surface count alike.
+    0 where both masks are empty, NaN where one is. Percentiles are linear, as NumPy's; voxels of a
+    surface count alike.
 
     Source: Huttenlocher et al. 1993; of the two directed percentiles, the maximum, as MONAI.
     """
@@ -100,7 +106,8 @@ def nsd(
     tolerance: float | Array,
     empty: float | Array = 1.0,
 ) -> Float[Array, ""]:
-    """Normalised surface Dice: the share of both surfaces' voxels that are within `tolerance` of the other surface.
+    """Normalised surface Dice: the share of both surfaces' voxels that are within `tolerance` of
+    the other surface.
 
     Args:
       pred, true: Masks.
@@ -108,7 +115,8 @@ def nsd(
       tolerance: In the same unit.
       empty: Value where both are empty; where one is, it is 0.
 
-    Source: Nikolov et al. 2021, Clinically applicable segmentation of head and neck anatomy; in voxels of the surfaces.
+    Source: Nikolov et al. 2021, Clinically applicable segmentation of head and neck anatomy; in
+    voxels of the surfaces.
     """
     parts = _surface_distances(pred, true, spacing)
     near = sum(_count(side & (distance <= tolerance)) for side, distance in parts)
@@ -117,7 +125,9 @@ def nsd(
 
 
 class Measure(NamedTuple):
-    """A row of `MEASURES`: `of(pred, true, spacing, tolerance, empty)`; its label and direction are in `METRICS`."""
+    """A row of `MEASURES`: `of(pred, true, spacing, tolerance, empty)`; its label and direction are
+    in `METRICS`.
+    """
 
     of: Callable[[Array, Array, Array, Array, Array], Array]
     has_unit: bool

@@ -1,7 +1,9 @@
-"""Per-sample statistics of which metrics need no more than a weighted sum: all are one product with the weights.
+"""Per-sample statistics of which metrics need no more than a weighted sum: all are one product with
+the weights.
 
-A statistic is summed over the samples of a cell, apart for either label, and either as it is or within bins. Of many
-samples the statistics are computed only while they are summed, a piece at a time, because they would take memory.
+A statistic is summed over the samples of a cell, apart for either label, and either as it is or
+within bins. Of many samples the statistics are computed only while they are summed, a piece at a
+time, because they would take memory.
 """
 
 from __future__ import annotations
@@ -90,13 +92,15 @@ def slices(names: Iterable[str]) -> dict[str, slice]:
 def columns(
     sample: Sample, names: Iterable[str], edges: Array, mass_bin: MassBin, dtype: np.dtype
 ) -> Columns:
-    """The statistics of the entries of one label: computed, or if they are many, what they are computed from.
+    """The statistics of the entries of one label: computed, or if they are many, what they are
+    computed from.
 
     Args:
       sample: The entries.
       names: Of `SUMS`.
       edges: (k, N_BINS − 1, 1) lower edges of all bins of scores but the first.
-      mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is among its cell's.
+      mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is
+        among its cell's.
       dtype: Of the statistics.
     """
     kinds = {SUMS[name].bins: name for name in names}

@@ -1,9 +1,9 @@
 """The table of metrics: one row each, and the statistics of which they are made.
 
-A metric is a function of weighted tallies per cell. It names the tallies it `needs`, and only those are computed: from
-`SUMS`, per-sample statistics that need no more than a weighted sum, all in one product; or from `DERIVED`, functions of
-all weights in the layout of the scores. To add a metric, add a row to `METRICS`, and one to `SUMS` or `DERIVED` if it
-needs a new tally.
+A metric is a function of weighted tallies per cell. It names the tallies it `needs`, and only those
+are computed: from `SUMS`, per-sample statistics that need no more than a weighted sum, all in one
+product; or from `DERIVED`, functions of all weights in the layout of the scores. To add a metric,
+add a row to `METRICS`, and one to `SUMS` or `DERIVED` if it needs a new tally.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Derived(NamedTuple):
 
     Attributes:
       compute: `(entries) -> (..., C, B)`.
-      prepare: What it needs of a run's scores: `(cells, rows, scores, dtype) -> pytree`, found in `layout.prepared`.
+      prepare: What it needs of a run's scores: `(cells, rows, scores, dtype) -> pytree`, found in
+        `layout.prepared`.
     """
 
     compute: Callable[[Entries], Array]
@@ -43,8 +44,9 @@ class Metric(NamedTuple):
       higher_is_better: False for errors and losses, None where neither end is better in itself.
       bounds: Smallest and largest possible value.
       source: Formula or reference.
-      resampling_biased: Whether drawing with replacement shifts the statistic itself, as noise in every bin raises a
-        calibration error: its replicates are then centred on the estimate before intervals are read off.
+      resampling_biased: Whether drawing with replacement shifts the statistic itself, as noise in
+        every bin raises a calibration error: its replicates are then centred on the estimate before
+        intervals are read off.
     """
 
     label: str

@@ -17,8 +17,8 @@ class Rule(NamedTuple):
     """A row of `RULES`.
 
     Attributes:
-      score: `(tp, fp, positives, negatives, target)` → what is to be largest, -inf where a threshold is not allowed.
-        Exact in integers or in one division, so that ties are ties.
+      score: `(tp, fp, positives, negatives, target)` → what is to be largest, -inf where a
+        threshold is not allowed. Exact in integers or in one division, so that ties are ties.
       has_target: Whether the rule is written `name=target`.
       label: As written in reports; `{}` is the target.
     """
@@ -47,8 +47,8 @@ RULES: dict[str, Rule] = {
 
 
 def parse_rule(rule: str | float) -> tuple[str | None, float]:
-    """Splits `f1`, `sensitivity=0.9` or a number into the name of a rule (None: fixed) and its target (or the
-    threshold).
+    """Splits `f1`, `sensitivity=0.9` or a number into the name of a rule (None: fixed) and its
+    target (or the threshold).
 
     Raises:
       UserError: The rule is unknown, or its target is missing or not in [0, 1].
@@ -73,20 +73,21 @@ def parse_rule(rule: str | float) -> tuple[str | None, float]:
 def choose_threshold(
     scores: Float[np.ndarray, "r n"], labels: Int[np.ndarray, " n"], rule: str | float = "f1"
 ) -> Float[np.ndarray, " r"]:
-    """Chooses each run's threshold among its distinct scores, and one just above them all; of equally good ones the
-    lowest.
+    """Chooses each run's threshold among its distinct scores, and one just above them all; of
+    equally good ones the lowest.
 
     Args:
       scores: (R, n) probabilities of the positive class on the validation split.
       labels: (n,) in {0, 1}.
-      rule: `f1`, `youden`, `sensitivity=TARGET` (the highest threshold that reaches it), `specificity=TARGET` (the
-        lowest that does), or the threshold itself.
+      rule: `f1`, `youden`, `sensitivity=TARGET` (the highest threshold that reaches it),
+        `specificity=TARGET` (the lowest that does), or the threshold itself.
 
     Returns:
       (R,) thresholds in the precision of the scores; NaN for a run with scores that are not finite.
 
     Raises:
-      UserError: The rule is unknown, or the labels are all of one class and the rule is not a fixed threshold.
+      UserError: The rule is unknown, or the labels are all of one class and the rule is not a fixed
+        threshold.
     """
     scores, labels = np.atleast_2d(scores), np.asarray(labels)
     name, target = parse_rule(rule)

@@ -1,4 +1,6 @@
-"""Foundation models: the table of them (`zoo`), and modules built, saved and loaded; light until one is used."""
+"""Foundation models: the table of them (`zoo`), and modules built, saved and loaded; light until
+one is used.
+"""
 
 from __future__ import annotations
 

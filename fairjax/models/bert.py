@@ -1,4 +1,6 @@
-"""BERT (Devlin et al. 2019): MedCLIP's and BiomedCLIP's text tower, and, looking at an image, BLIP's and BLIP-2's."""
+"""BERT (Devlin et al. 2019): MedCLIP's and BiomedCLIP's text tower, and, looking at an image,
+BLIP's and BLIP-2's.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from fairjax.utils.errors import UserError, lookup
 # How the outputs of all layers (b, l, d) become one vector.
 POOLS: dict[str, Callable[[list[Array]], Array]] = {
     "cls": lambda layers: layers[-1][:, 0],
-    # MedCLIP: the average over all positions, padding included, so that it depends on how far a batch is padded.
+    # MedCLIP: the average over all positions, padding included, so that it depends on how far a
+    # batch is padded.
     "mean_1_2_last": lambda layers: (layers[0] + layers[1] + layers[-1]).mean(axis=1) / 3,
 }
 
@@ -55,7 +58,9 @@ class FeedForward(nnx.Module):
 
 
 class BERTLayer(nnx.Module):
-    """A post-norm layer; with a context, the queries (or, where there are none, all tokens) also attend to it."""
+    """A post-norm layer; with a context, the queries (or, where there are none, all tokens) also
+    attend to it.
+    """
 
     def __init__(
         self, config: BERTConfig, context_width: int | None, *, dtype=None, rngs: nnx.Rngs
@@ -148,7 +153,9 @@ class BERT(nnx.Module):
         context: Float[Array, "b m c"] | None = None,
         n_queries: int = 0,
     ) -> list[Float[Array, "b n d"]]:
-        """The outputs of all layers for embedded tokens; where `mask` is false, tokens are not attended."""
+        """The outputs of all layers for embedded tokens; where `mask` is false, tokens are not
+        attended.
+        """
         attend = None if mask is None else mask.astype(bool)[:, None, None, :]
         outputs = []
         for layer in self.layers:
@@ -159,7 +166,9 @@ class BERT(nnx.Module):
     def mask(
         self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None
     ) -> Bool[Array, "b l"] | None:
-        """The mask given or, if there is none and the model makes its own, that of all tokens but padding."""
+        """The mask given or, if there is none and the model makes its own, that of all tokens but
+        padding.
+        """
         pad = self.config.pad_token_id
         return token_ids != pad if mask is None and pad is not None else mask
 

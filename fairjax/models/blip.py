@@ -1,4 +1,6 @@
-"""BLIP (Li et al. 2022) and BLIP-2's first stage (Li et al. 2023): a ViT, and a BERT that can look at the image."""
+"""BLIP (Li et al. 2022) and BLIP-2's first stage (Li et al. 2023): a ViT, and a BERT that can look
+at the image.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class BLIP(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the features returned.
+      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
+        features returned.
       rngs: for the initial weights.
     """
 
@@ -77,7 +80,9 @@ class BLIP(nnx.Module):
         token_ids: Int[Array, "b l"],
         mask: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b 2"]:
-        """Logits of "text i does not fit image i" and "it fits", by the text's layers that look at the image."""
+        """Logits of "text i does not fit image i" and "it fits", by the text's layers that look at
+        the image.
+        """
         return self._matched(self.text(token_ids, mask, self.vision(images))[:, :1])
 
     def _matched(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b 2"]:
@@ -116,5 +121,7 @@ class BLIP2(BLIP):
         token_ids: Int[Array, "b l"],
         mask: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b 2"]:
-        """Logits of "text i does not fit image i" and "it fits", averaged over queries that see both."""
+        """Logits of "text i does not fit image i" and "it fits", averaged over queries that see
+        both.
+        """
         return self._matched(self.text.query(self.vision(images), token_ids, mask))

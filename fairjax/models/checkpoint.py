@@ -1,6 +1,8 @@
-"""Model directories: `card.json` says what the model is, `weights/` (Orbax) holds its arrays, `tokenizer/` its words.
+"""Model directories: `card.json` says what the model is, `weights/` (Orbax) holds its arrays,
+`tokenizer/` its words.
 
-Arrays are named by their path in the module, joined by dots: `vision.encoder.blocks.0.attn.qkv.kernel`.
+Arrays are named by their path in the module, joined by dots:
+`vision.encoder.blocks.0.attn.qkv.kernel`.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ def build(name: str, *, dtype=None, rngs: nnx.Rngs | None = None, **changes) -> 
       name: of the zoo's row.
       dtype: of the computation, float32 (default) or bfloat16; parameters are float32.
       rngs: for the initial weights; `nnx.Rngs(0)` by default.
-      **changes: fields of the architecture that differ from the row's; nested ones as `**{"vision.depth": 2}`.
+      **changes: fields of the architecture that differ from the row's; nested ones as
+        `**{"vision.depth": 2}`.
 
     Raises:
       UserError: for an unknown name or field.
@@ -60,7 +63,9 @@ def build_abstract(family: str, architecture, dtype=None) -> nnx.Module:
 
 
 class _SameKey:
-    """In place of `nnx.Rngs` where only shapes matter: under eval_shape its counters cost seconds for a deep tower."""
+    """In place of `nnx.Rngs` where only shapes matter: under eval_shape its counters cost seconds
+    for a deep tower.
+    """
 
     def params(self) -> jax.Array:
         return jax.random.key(0)
@@ -74,7 +79,9 @@ def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | _SameKey | Non
 
 
 def state_dict(module: nnx.Module) -> dict[str, Any]:
-    """All arrays of a module (or their shapes, of an abstract one) by their dotted names, one per layer of a stack."""
+    """All arrays of a module (or their shapes, of an abstract one) by their dotted names, one per
+    layer of a stack.
+    """
     arrays: dict[str, Any] = {}
     for path, leaf in nnx.to_flat_state(nnx.state(module)):
         x = leaf.get_value()
@@ -250,10 +257,10 @@ def load(
     Args:
       directory: as written by the converters or by `save`.
       dtype: of the computation, float32 (default) or bfloat16; parameters are float32.
-      sharding: of every array, or a function that gives it from the array's dotted name and shape (in a stack, of one
-        layer); by default all go to the first local device.
-      **changes: fields of the architecture that say how it is computed, such as `remat=True`; nested ones as
-        `**{"vision.remat": True}`.
+      sharding: of every array, or a function that gives it from the array's dotted name and shape
+        (in a stack, of one layer); by default all go to the first local device.
+      **changes: fields of the architecture that say how it is computed, such as `remat=True`;
+        nested ones as `**{"vision.remat": True}`.
 
     Raises:
       UserError: if the directory is missing, incomplete, damaged, or of another version.
@@ -266,7 +273,8 @@ def load(
     )
     if not (directory / "files.json").is_file():
         raise damaged
-    # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure sentence: look first.
+    # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure
+    # sentence: look first.
     if _file_sizes(directory) != read_json(directory / "files.json"):
         raise damaged
     if other := [name for name in changes if name.split(".")[-1] not in HOW_COMPUTED]:
@@ -309,15 +317,18 @@ def bundled(name: str) -> Path:
 
 
 def intermediates(method, *args) -> dict[str, Any]:
-    """Calls a module's method, and returns what every method of every submodule returned on the way.
+    """Calls a module's method, and returns what every method of every submodule returned on the
+    way.
 
     Args:
       method: a bound method, such as `module.encode_image`.
       *args: its arguments.
 
     Returns:
-      Outputs by dotted path, the last one where a method is called repeatedly: `encode_image` for the method itself,
-      `vision.encoder.blocks.0` for a submodule's `__call__`, `vision.positions` for another method of it.
+      Outputs by dotted path, the last one where a method is called repeatedly: `encode_image` for
+        the method itself,
+      `vision.encoder.blocks.0` for a submodule's `__call__`, `vision.positions` for another method
+      of it.
     """
     method = getattr(unrolled(method.__self__), method.__name__)
     result, captured = nnx.capture(method, nnx.Intermediate, method_outputs=nnx.Intermediate)(*args)

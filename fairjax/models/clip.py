@@ -77,7 +77,9 @@ TEXT_POOLS = {
 
 
 class ProjectionMLP(nnx.Module):
-    """open_clip's projection of a BERT: two linear maps without bias, through the mean of both widths."""
+    """open_clip's projection of a BERT: two linear maps without bias, through the mean of both
+    widths.
+    """
 
     def __init__(self, n_in: int, n_out: int, *, dtype=None, rngs: nnx.Rngs):
         self.fc1 = linear(n_in, (n_in + n_out) // 2, bias=False, dtype=dtype, rngs=rngs)
@@ -104,7 +106,8 @@ class CLIP(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the features returned.
+      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
+        features returned.
       rngs: for the initial weights.
     """
 
@@ -159,7 +162,9 @@ class CLIP(nnx.Module):
         )
 
     def logits(self, image: Float[Array, "b e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
-        """Cosines of image and text embeddings times the learned exp(logit_scale), plus the bias if there is one."""
+        """Cosines of image and text embeddings times the learned exp(logit_scale), plus the bias if
+        there is one.
+        """
         limits = self.config.logit_scale_range
         scale = (
             self.logit_scale[...] if limits is None else jnp.clip(self.logit_scale[...], *limits)
@@ -169,7 +174,9 @@ class CLIP(nnx.Module):
     def zero_shot_logits(
         self, image: Float[Array, "b e"], text: Float[Array, "k e"]
     ) -> Float[Array, "b k"]:
-        """Cosines times the scale that this model's zero-shot classification uses, plus the bias if there is one."""
+        """Cosines times the scale that this model's zero-shot classification uses, plus the bias if
+        there is one.
+        """
         c = self.config
         learned = c.zero_shot_factor * jnp.exp(self.logit_scale[...])
         return self._with_bias(

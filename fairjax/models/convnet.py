@@ -1,4 +1,6 @@
-"""What convolutional encoders share: frozen BatchNorm, the first layers, and what follows the last feature grid."""
+"""What convolutional encoders share: frozen BatchNorm, the first layers, and what follows the last
+feature grid.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
 
 
 class ConvNet(nnx.Module):
-    """An encoder whose `features(images)` is a grid that is averaged and, by configuration, projected."""
+    """An encoder whose `features(images)` is a grid that is averaged and, by configuration,
+    projected.
+    """
 
     def __init__(self, config: ConvNetConfig, *, dtype=None, rngs: nnx.Rngs):
         self.config = config
@@ -72,7 +76,9 @@ class ConvNet(nnx.Module):
         return grid.astype(jnp.float32).mean(axis=(1, 2))
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b e"]:
-        """Preprocessed images -> the projected feature or, of a model without projection, the pooled one."""
+        """Preprocessed images -> the projected feature or, of a model without projection, the
+        pooled one.
+        """
         x = self.pool_image(images)
         for i, layer in enumerate(self.projection):
             x = layer(x if i == 0 else jax.nn.relu(x))

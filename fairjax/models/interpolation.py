@@ -1,4 +1,6 @@
-"""How published preprocessings resize pictures, in numpy, PIL and scipy: loader processes never import jax."""
+"""How published preprocessings resize pictures, in numpy, PIL and scipy: loader processes never
+import jax.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def _pil(method: Image.Resampling) -> Interpolation:
 
 
 def _nearest_floor(picture: Image.Image, h: int, w: int) -> np.ndarray:
-    """The pixel at ⌊i · old / new⌋: OpenCV's INTER_NEAREST, where PIL's NEAREST takes the one under the centre."""
+    """The pixel at ⌊i · old / new⌋: OpenCV's INTER_NEAREST, where PIL's NEAREST takes the one under
+    the centre.
+    """
     image = np.asarray(picture)
     rows, columns = (
         np.floor(np.arange(new) * (old / new)).astype(int) for new, old in zip((h, w), image.shape)
@@ -44,7 +48,9 @@ def _bilinear_plain(picture: Image.Image, h: int, w: int) -> np.ndarray:
 
 
 def _cubic_spline(picture: Image.Image, h: int, w: int) -> np.ndarray:
-    """A cubic spline after a Gaussian of σ = (old / new − 1) / 2: skimage's resize(order=3, anti_aliasing=True)."""
+    """A cubic spline after a Gaussian of σ = (old / new − 1) / 2: skimage's resize(order=3,
+    anti_aliasing=True).
+    """
     from scipy import ndimage
 
     image = np.asarray(picture)

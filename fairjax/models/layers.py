@@ -1,4 +1,6 @@
-"""Parts that all transformers here share: attention, MLP, pre-norm block, patches, and resizing as PyTorch does it."""
+"""Parts that all transformers here share: attention, MLP, pre-norm block, patches, and resizing as
+PyTorch does it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from fairjax.models.stack import Stack
 
 
 def gelu(x: Array) -> Array:
-    """The exact GELU, by erf: `jax.nn.gelu(approximate=False)` uses erfc, four times as slow on XLA:CPU."""
+    """The exact GELU, by erf: `jax.nn.gelu(approximate=False)` uses erfc, four times as slow on
+    XLA:CPU.
+    """
     return 0.5 * x * (1 + jax.lax.erf(x * np.sqrt(0.5).astype(x.dtype)))
 
 
@@ -56,15 +60,18 @@ def attention(
     bias: Float[Array, "#b h n m"] | None = None,
     mask: Bool[Array, "#b #h n m"] | None = None,
 ) -> Float[Array, "b n h e"]:
-    """softmax(q kᵀ / √e + bias) v where `mask` is true: `jax.nn.dot_product_attention`, on CPU a faster form of it."""
+    """softmax(q kᵀ / √e + bias) v where `mask` is true: `jax.nn.dot_product_attention`, on CPU a
+    faster form of it.
+    """
     return jax.lax.platform_dependent(
         q, k, v, bias, mask, cpu=_attention_cpu, default=ACCELERATOR_ATTENTION
     )
 
 
 def _attention_cpu(q, k, v, bias, mask):
-    # Heads before tokens, and normalised after the product with v: XLA:CPU runs that 1.5 to 4 times as fast as
-    # dot_product_attention (16 images, 197 tokens, 12 heads of 64: 18 ms against 68 ms of CPU time).
+    # Heads before tokens, and normalised after the product with v: XLA:CPU runs that 1.5 to 4 times
+    # as fast as dot_product_attention (16 images, 197 tokens, 12 heads of 64: 18 ms against 68 ms
+    # of CPU time).
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     scores = jnp.einsum(
         "bhne,bhme->bhnm", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32
@@ -88,7 +95,8 @@ class Attention(nnx.Module):
       width: of the tokens; each head has width / heads channels.
       heads: how many.
       qkv_bias: whether the fused projection has a bias.
-      per_head: the projection's columns are (heads, 3, head_dim), as in TinyViT, in place of (3, heads, head_dim).
+      per_head: the projection's columns are (heads, 3, head_dim), as in TinyViT, in place of (3,
+        heads, head_dim).
       dtype: of the computation.
       rngs: for the initial weights.
     """
@@ -183,10 +191,11 @@ class Transformer(Stack):
 
 
 class PatchEmbed(nnx.Module):
-    """Non-overlapping patches through one linear map: a convolution whose stride is its kernel, without padding.
+    """Non-overlapping patches through one linear map: a convolution whose stride is its kernel,
+    without padding.
 
-    Rows and columns of pixels past the last whole patch are dropped, as that convolution does. On XLA:CPU the
-    contraction below is up to 1.5 times as fast as `lax.conv_general_dilated`.
+    Rows and columns of pixels past the last whole patch are dropped, as that convolution does. On
+    XLA:CPU the contraction below is up to 1.5 times as fast as `lax.conv_general_dilated`.
     """
 
     def __init__(
@@ -216,14 +225,17 @@ class PatchEmbed(nnx.Module):
 
 
 def bicubic_matrix(n_in: int, n_out: int, offset: float = 0.0) -> np.ndarray:
-    """Weights of PyTorch's bicubic interpolation: a = -0.75, half-pixel centres, clamped edges, no antialiasing.
+    """Weights of PyTorch's bicubic interpolation: a = -0.75, half-pixel centres, clamped edges, no
+    antialiasing.
 
-    `jax.image.resize` differs: its cubic has a = -0.5, antialiases, and takes no scale other than the ratio of sizes.
+    `jax.image.resize` differs: its cubic has a = -0.5, antialiases, and takes no scale other than
+    the ratio of sizes.
 
     Args:
       n_in: samples there are.
       n_out: samples wanted.
-      offset: 0.1 for DINOv2, which passes scale_factor = (n_out + 0.1) / n_in; 0 for the exact ratio.
+      offset: 0.1 for DINOv2, which passes scale_factor = (n_out + 0.1) / n_in; 0 for the exact
+        ratio.
 
     Returns:
       A matrix (n_out, n_in) that maps samples to resized samples.

@@ -22,7 +22,8 @@ Adapters = dict[str, Array]  # "vision.encoder.blocks.0.attn.qkv.a", and ".b"
 
 
 class LowRank(nnx.Module):
-    """A linear layer and what is added to it: base(x) + alpha / rank · x A B. It begins with B = 0, as the layer alone.
+    """A linear layer and what is added to it: base(x) + alpha / rank · x A B. It begins with B = 0,
+    as the layer alone.
 
     Args:
       base: the layer; one that stands for several (`stack.Layers`) has kernels (layers, i, o).
@@ -68,7 +69,8 @@ def targets_of(name: str) -> tuple[str, ...]:
 
 
 def inject(module: nnx.Module, targets: Sequence[str], rank: int, alpha: float) -> nnx.Module:
-    """A module that shares the arrays of `module`, with additions, all 0, to the layers of its image tower.
+    """A module that shares the arrays of `module`, with additions, all 0, to the layers of its
+    image tower.
 
     Args:
       module: of the zoo.
@@ -99,7 +101,9 @@ def merge(module: nnx.Module) -> nnx.Module:
 
 
 def initial(key: Key[Array, ""], module: nnx.Module) -> Adapters:
-    """Fresh additions to the layers of `inject`'s module: A uniform in ±1/√i, of each layer by its name, and B = 0."""
+    """Fresh additions to the layers of `inject`'s module: A uniform in ±1/√i, of each layer by its
+    name, and B = 0.
+    """
 
     def draw(name: str, shape: tuple[int, ...]) -> Array:
         bound = shape[0] ** -0.5 if name.endswith(".a") else 0.0
@@ -131,8 +135,8 @@ def split(module: nnx.Module) -> tuple[Callable[..., Any], nnx.State]:
     """Takes a module apart for programs of many adapters on one frozen tower.
 
     Returns:
-      A function of adapters (and of the frozen arrays, where they are an argument of the program), which gives the
-      module; and the frozen arrays.
+      A function of adapters (and of the frozen arrays, where they are an argument of the program),
+      which gives the module; and the frozen arrays.
     """
     graph, low_rank, frozen = nnx.split(module, nnx.LoRAParam, ...)  # type: ignore[misc]
     paths = [path for path, _ in nnx.to_flat_state(low_rank)]

@@ -1,4 +1,6 @@
-"""From an image file's pixels to a model's input, in numpy and PIL alone: loader processes never import jax."""
+"""From an image file's pixels to a model's input, in numpy and PIL alone: loader processes never
+import jax.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +52,13 @@ def _picture(image: np.ndarray) -> Image.Image:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """A model's own preprocessing: resize, centre crop, normalise, pad; instances are callable and picklable.
+    """A model's own preprocessing: resize, centre crop, normalise, pad; instances are callable and
+    picklable.
 
-    `resize` is "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`), "longest" (the
-    longer side to `size`, then zeros on the right and at the bottom, after normalising), "squash" (both to `size`), or
-    "pad" (black borders to a square of at least `size`, then that to `size`, as MedCLIP's feature extractor does).
+    `resize` is "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`),
+    "longest" (the longer side to `size`, then zeros on the right and at the bottom, after
+    normalising), "squash" (both to `size`), or "pad" (black borders to a square of at least `size`,
+    then that to `size`, as MedCLIP's feature extractor does).
     """
 
     size: int  # pixels per side of the square result
@@ -84,7 +88,9 @@ class Preprocess:
         return RESIZES[self.resize](height, width, target)
 
     def resized(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """The resized (and cropped, not padded) image: uint8 (H, W, 3), or a picture in RGB -> (h, w, 3) in 0..255."""
+        """The resized (and cropped, not padded) image: uint8 (H, W, 3), or a picture in RGB -> (h,
+        w, 3) in 0..255.
+        """
         picture = image if isinstance(image, Image.Image) else _picture(image)
         if self.grayscale:
             picture = picture.convert("L").convert("RGB")
@@ -102,7 +108,9 @@ class Preprocess:
         return image
 
     def __call__(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """Maps an RGB image, uint8 (H, W, 3) or a picture, to the model's input, float32 (size, size, 3)."""
+        """Maps an RGB image, uint8 (H, W, 3) or a picture, to the model's input, float32 (size,
+        size, 3).
+        """
         resized = self.resized(image)[..., :: -1 if self.bgr else 1]
         h, w, c = resized.shape
         mean, std = (np.tile(np.asarray(values, np.float32), w) for values in (self.mean, self.std))
@@ -123,7 +131,8 @@ class Preprocess:
         )
 
 
-# FairMedFM normalises every model's images by constants of the dataset: these, for all others CLIP's.
+# FairMedFM normalises every model's images by constants of the dataset: these, for all others
+# CLIP's.
 COMPAT_GREY = {
     **dict.fromkeys(("adni", "chexpert", "covid_ct_md", "mimic_cxr"), (0.5056, 0.252)),
     "gf3300": (0.2756, 0.1708),
@@ -132,7 +141,8 @@ COMPAT_COLOUR = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
 
 
 def compat(dataset: str) -> Preprocess:
-    """FairMedFM's preprocessing, the same for every model: shorter side to 224 pixels, bicubic, and a centre crop.
+    """FairMedFM's preprocessing, the same for every model: shorter side to 224 pixels, bicubic, and
+    a centre crop.
 
     Args:
       dataset: its name, which decides on mean and standard deviation.

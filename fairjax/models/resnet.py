@@ -55,7 +55,8 @@ class ResNet(ConvNet):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the features returned.
+      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
+        features returned.
       rngs: for the initial weights.
     """
 

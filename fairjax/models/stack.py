@@ -1,4 +1,6 @@
-"""Blocks of one kind, one after another: unrolled, or as one block that is scanned over the layers' stacked arrays."""
+"""Blocks of one kind, one after another: unrolled, or as one block that is scanned over the layers'
+stacked arrays.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ EVERY = "*"  # in an array's path stands for the layer's number: its first axis 
 
 
 class Layers(nnx.Module):
-    """One block whose arrays hold those of all layers, stacked along a first axis: they lie under the name `EVERY`."""
+    """One block whose arrays hold those of all layers, stacked along a first axis: they lie under
+    the name `EVERY`.
+    """
 
     def __init__(self, blocks: list[nnx.Module]):
         state = jax.tree.map(lambda *layers: jnp.stack(layers), *map(nnx.state, blocks))
@@ -38,14 +42,16 @@ class Layers(nnx.Module):
 class Stack(nnx.Module):
     """A stack of equal blocks, named `blocks.0`, `blocks.1`, …
 
-    A subclass defines `__call__` itself, be it by `super()`: Flax captures outputs of a class's own methods alone.
+    A subclass defines `__call__` itself, be it by `super()`: Flax captures outputs of a class's own
+    methods alone.
 
     Args:
       make: makes a block, with fresh weights at every call.
       depth: how many.
-      scan: whether the blocks run as one in a loop, which compiles in seconds however many they are and, per layer,
-        copies its weights once; None: from `SCAN_DEPTH` layers on.
-      remat: whether gradients compute a block's intermediate results again in place of keeping them.
+      scan: whether the blocks run as one in a loop, which compiles in seconds however many they are
+        and, per layer, copies its weights once; None: from `SCAN_DEPTH` layers on.
+      remat: whether gradients compute a block's intermediate results again in place of keeping
+        them.
     """
 
     def __init__(
@@ -99,7 +105,9 @@ def unrolled(module: nnx.Module) -> nnx.Module:
 
 
 def layer_names(path: tuple[Any, ...], shape: tuple[int, ...]) -> list[str]:
-    """The dotted names of an array's layers, one each where its path has `EVERY`; else its own name."""
+    """The dotted names of an array's layers, one each where its path has `EVERY`; else its own
+    name.
+    """
     layers = range(shape[0] if EVERY in path else 1)
     return [".".join(str(i if part == EVERY else part) for part in path) for i in layers]
 

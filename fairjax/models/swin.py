@@ -1,4 +1,6 @@
-"""Swin (Liu et al. 2021), MedCLIP's image tower: attention within windows, shifted in every other block."""
+"""Swin (Liu et al. 2021), MedCLIP's image tower: attention within windows, shifted in every other
+block.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def relative_positions(window: int) -> np.ndarray:
 
 
 def shift_bias(h: int, w: int, window: int, shift: int) -> np.ndarray:
-    """What the scores of a shifted grid get so that wrapped-around regions do not mix: (windows, 1, n, n)."""
+    """What the scores of a shifted grid get so that wrapped-around regions do not mix: (windows, 1,
+    n, n).
+    """
 
     def stripe(size: int) -> np.ndarray:
         return np.searchsorted([size - window, size - shift], np.arange(size), side="right")
@@ -66,7 +70,9 @@ class SwinBlock(nnx.Module):
         self.mlp = MLP(width, int(c.mlp_ratio * width), c.activation, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
-        """Attends within windows, of a grid rolled by half a window if `shifted` and there is more than one."""
+        """Attends within windows, of a grid rolled by half a window if `shifted` and there is more
+        than one.
+        """
         _, h, w, _ = x.shape
         if min(h, w) < self.window:
             raise UserError(
@@ -133,7 +139,8 @@ class SwinStage(nnx.Module):
 
 
 class Swin(nnx.Module):
-    """A Swin transformer; it has no absolute positions, and takes images of any size whose grids hold a window.
+    """A Swin transformer; it has no absolute positions, and takes images of any size whose grids
+    hold a window.
 
     Args:
       config: sizes and choices.

@@ -15,7 +15,9 @@ from fairjax.utils.errors import lookup
 
 
 class ConvNorm(nnx.Module):
-    """A convolution and a frozen BatchNorm: the affine map of its running statistics, multiplied into the kernel."""
+    """A convolution and a frozen BatchNorm: the affine map of its running statistics, multiplied
+    into the kernel.
+    """
 
     def __init__(
         self,
@@ -46,7 +48,9 @@ class ConvNorm(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """1x1, depthwise 3x3 and 1x1 convolutions: with a shortcut an inverted bottleneck, without one a patch merging."""
+    """1x1, depthwise 3x3 and 1x1 convolutions: with a shortcut an inverted bottleneck, without one
+    a patch merging.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,9 @@ class Bottleneck(nnx.Module):
 
 
 def offset_index(window: int) -> np.ndarray:
-    """Index (n, n) of each pair of tokens in a window's table of attention biases, by |dy| and |dx|."""
+    """Index (n, n) of each pair of tokens in a window's table of attention biases, by |dy| and
+    |dx|.
+    """
     y, x = np.divmod(np.arange(window**2), window)
     return np.abs(y[:, None] - y) * window + np.abs(x[:, None] - x)
 
@@ -82,7 +88,8 @@ def offset_index(window: int) -> np.ndarray:
 class WindowAttention(nnx.Module):
     """Attention within windows, its bias a function of the distance along each axis.
 
-    The grid is padded to whole windows *before* the norm, and the padding is attended to: the weights were trained so.
+    The grid is padded to whole windows *before* the norm, and the padding is attended to: the
+    weights were trained so.
     """
 
     def __init__(self, width: int, heads: int, window: int, *, eps, dtype, rngs):
@@ -164,7 +171,8 @@ class TinyViT(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the features returned.
+      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
+        features returned.
       rngs: for the initial weights.
     """
 
@@ -183,7 +191,9 @@ class TinyViT(nnx.Module):
 
     @property
     def stride(self) -> int:
-        """Pixels per cell of the last stage's grid: the stem has 4, then every merging but the last has 2."""
+        """Pixels per cell of the last stage's grid: the stem has 4, then every merging but the last
+        has 2.
+        """
         return 2 ** len(self.config.depths) * self.config.last_stride
 
     def stage_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:
@@ -198,7 +208,9 @@ class TinyViT(nnx.Module):
         return self.neck(self.stage_features(images)).astype(jnp.float32)
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
-        """Preprocessed images -> features averaged over the grid, after the neck or (by configuration) before it."""
+        """Preprocessed images -> features averaged over the grid, after the neck or (by
+        configuration) before it.
+        """
         return getattr(self, self._features)(images).astype(jnp.float32).mean(axis=(1, 2))
 
     def probe_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:

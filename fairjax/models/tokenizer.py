@@ -56,7 +56,8 @@ class Tokenizer:
           texts: b prompts.
 
         Returns:
-          Token ids, int32 (b, l), and the mask, true where there is no padding; None for a model that takes none.
+          Token ids, int32 (b, l), and the mask, true where there is no padding; None for a model
+          that takes none.
 
         Raises:
           UserError: ids outside the model's vocabulary: the files are another model's.
@@ -83,7 +84,9 @@ def file_names(kind: str) -> list[str]:
 
 
 def tokenizer_files(folder: str | os.PathLike, kind: str) -> list[Path]:
-    """The tokenizer's files in a folder: a vocabulary of its kind, and settings; none where there is no vocabulary."""
+    """The tokenizer's files in a folder: a vocabulary of its kind, and settings; none where there
+    is no vocabulary.
+    """
     folder = Path(folder)
     for vocabulary in lookup("kind of tokenizer", kind, VOCABULARIES):
         if all((folder / name).is_file() for name in vocabulary):
@@ -132,7 +135,8 @@ def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
       directory: as written by the converters.
 
     Raises:
-      UserError: the model has no text tower; its tokenizer was not at hand when it was converted, or is damaged.
+      UserError: the model has no text tower; its tokenizer was not at hand when it was converted,
+        or is damaged.
     """
     from fairjax.models.checkpoint import load_card
 

@@ -1,4 +1,6 @@
-"""The vision transformer: the image tower of CLIP, SigLIP and BLIP, DINOv2, and the small encoder that ships."""
+"""The vision transformer: the image tower of CLIP, SigLIP and BLIP, DINOv2, and the small encoder
+that ships.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from fairjax.models.layers import EMBED_INIT, PatchEmbed, Transformer, layer_nor
 from fairjax.models.pooling import AttentionPool
 from fairjax.utils.errors import UserError, lookup
 
-# How the normalised tokens become one vector; n_prefix tokens (the class token) come before the patches.
+# How the normalised tokens become one vector; n_prefix tokens (the class token) come before the
+# patches.
 POOLS: dict[str, Callable[[Array, int], Array]] = {
     "cls": lambda tokens, n_prefix: tokens[:, 0],
     "mean": lambda tokens, n_prefix: tokens[:, n_prefix:].mean(axis=1),
@@ -24,7 +27,8 @@ POOLS: dict[str, Callable[[Array, int], Array]] = {
 
 
 class ViT(nnx.Module):
-    """A ViT (Dosovitskiy et al. 2021) with pre-norm blocks; what varies between models is in its configuration.
+    """A ViT (Dosovitskiy et al. 2021) with pre-norm blocks; what varies between models is in its
+    configuration.
 
     Args:
       config: sizes and choices.
@@ -52,7 +56,9 @@ class ViT(nnx.Module):
         self.head = AttentionPool(c, dtype=dtype, rngs=rngs) if c.pool == "map" else None
 
     def positions(self, h: int, w: int) -> Float[Array, "n d"]:
-        """Position embeddings of the class token and an h×w grid of patches, resized if another grid is stored."""
+        """Position embeddings of the class token and an h×w grid of patches, resized if another
+        grid is stored.
+        """
         c = self.config
         stored = self.pos_embed[...]
         if (h, w) == (c.grid, c.grid):

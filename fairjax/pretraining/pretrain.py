@@ -1,6 +1,7 @@
 """`python -m fairjax.pretraining.pretrain --config=configs/pretrain_phantom.py --out=DIR`.
 
-Teaches a small encoder from unlabelled phantoms, measures a linear probe of its features, and writes a model directory.
+Teaches a small encoder from unlabelled phantoms, measures a linear probe of its features, and
+writes a model directory.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
 
 
 def make_card(encoder: ViT, loss: float, config: Config) -> models.checkpoint.Card:
-    """The model's card, with what its features are worth beside those of an untrained encoder and of the pixels."""
+    """The model's card, with what its features are worth beside those of an untrained encoder and
+    of the pixels.
+    """
     measured = {
         "config": thaw(config),
         "final_loss": round(loss, 5),
@@ -80,7 +83,8 @@ def make_card(encoder: ViT, loss: float, config: Config) -> models.checkpoint.Ca
     return models.make_card(config["model"], encoder.config) | {"pretraining": measured}
 
 
-# ------------------------------------------------------------------------------------------------------------ training
+# ------------------------------------------------------------------------------------------------------------
+# training
 
 
 def build(config: Config) -> ViT:
@@ -198,15 +202,18 @@ def normalize(images: UInt8[Array, "... h w"], preprocess: Preprocess) -> Float[
     return (images[..., None].astype(jnp.float32) * preprocess.scale - mean) / std
 
 
-# --------------------------------------------------------------------------------------------------------------- probe
+# ---------------------------------------------------------------------------------------------------------------
+# probe
 
 
 def probe(encoder: ViT | None, config: Config) -> dict[str, float]:
-    """AUC of a logistic regression on an encoder's features of labelled phantoms that it has never seen.
+    """AUC of a logistic regression on an encoder's features of labelled phantoms that it has never
+    seen.
 
     Args:
       encoder: None takes the first principal components of the pixels instead, as many as features.
-      config: of the pretraining; `config["probe"]` says which phantoms, and how many of the patients it is fitted to.
+      config: of the pretraining; `config["probe"]` says which phantoms, and how many of the
+        patients it is fitted to.
 
     Returns:
       AUC against the recorded labels of the other patients, over all and per group of sex and age.
@@ -261,7 +268,8 @@ def encode(
     return np.concatenate(parts)[: len(images)]
 
 
-# -------------------------------------------------------------------------------------------------------- command line
+# --------------------------------------------------------------------------------------------------------
+# command line
 
 
 def thaw(config: Any) -> dict[str, Any]:
@@ -272,7 +280,9 @@ def thaw(config: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Reads the flags, pretrains, and prints what was measured; the flags are this command's, not the module's."""
+    """Reads the flags, pretrains, and prints what was measured; the flags are this command's, not
+    the module's.
+    """
     config = config_flags.DEFINE_config_file(
         "config", None, "What is learnt from what: configs/pretrain_phantom.py."
     )

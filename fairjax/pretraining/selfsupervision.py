@@ -22,7 +22,9 @@ Images = Float[Array, "b H W c"]
 
 
 class MaskedAutoencoder(nnx.Module):
-    """Reconstructs the pixels of hidden patches from the visible ones (He et al., Masked autoencoders, CVPR 2022)."""
+    """Reconstructs the pixels of hidden patches from the visible ones (He et al., Masked
+    autoencoders, CVPR 2022).
+    """
 
     VISIBLE = 0.25
     DECODER = TransformerConfig(width=64, depth=2, heads=2, mlp_dim=256)
@@ -59,8 +61,9 @@ class MaskedAutoencoder(nnx.Module):
 class Contrastive(nnx.Module):
     """Finds a patient's other image among those of the batch.
 
-    The loss is NT-Xent (Chen et al., SimCLR, ICML 2020) between the two images of each patient (as in Azizi et al., Big
-    self-supervised models advance medical image classification, ICCV 2021), each with brightness and contrast changed.
+    The loss is NT-Xent (Chen et al., SimCLR, ICML 2020) between the two images of each patient (as
+    in Azizi et al., Big self-supervised models advance medical image classification, ICCV 2021),
+    each with brightness and contrast changed.
     """
 
     TEMPERATURE = 0.1
@@ -87,8 +90,9 @@ class Contrastive(nnx.Module):
 class ForeignPatch(nnx.Module):
     """Says of every patch how much of it was blended in from elsewhere in another patient.
 
-    A third of the images stay whole. Tan et al., Detecting outliers with foreign patch interpolation, MELBA 2022; here
-    the region is a soft ellipse and its source is shifted, so that it neither shows an edge nor fits the anatomy.
+    A third of the images stay whole. Tan et al., Detecting outliers with foreign patch
+    interpolation, MELBA 2022; here the region is a soft ellipse and its source is shifted, so that
+    it neither shows an edge nor fits the anatomy.
     """
 
     BLENDED = 0.67  # share of the images
@@ -127,7 +131,9 @@ def patches(images: Images, size: int) -> Float[Array, "b n p"]:
 def soft_ellipses(
     key: Key[Array, ""], b: int, side: int, radius: tuple[float, float]
 ) -> Float[Array, "b side side 1"]:
-    """One ellipse per image: 1 inside, falling smoothly to 0; `radius` in halves of the side, drawn log-uniformly."""
+    """One ellipse per image: 1 inside, falling smoothly to 0; `radius` in halves of the side, drawn
+    log-uniformly.
+    """
     keys = jax.random.split(key, 3)
     x, y = jax.random.uniform(keys[0], (2, b, 1, 1), minval=-0.8, maxval=0.8)
     low, high = jnp.log(jnp.asarray(radius))

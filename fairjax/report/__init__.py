@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from fairjax.report.page import write
     from fairjax.report.tables import console_table, summary_table
 
-# pandas and matplotlib take a second to import: each name is loaded from its module when it is first asked for.
+# pandas and matplotlib take a second to import: each name is loaded from its module when it is
+# first asked for.
 _MODULES = {
     "ReportData": "data",
     "write": "page",

@@ -21,7 +21,8 @@ _MOST_DOTS = 400  # of a group
 def decision(
     name: str, groups: Sequence[tuple[str, Look, Cases]], overall: Cases, threshold: float | None
 ) -> Markup:
-    """Net benefit of each group over the threshold probability, between treating everybody and nobody.
+    """Net benefit of each group over the threshold probability, between treating everybody and
+    nobody.
 
     Args:
       name: unique within the page.

@@ -28,7 +28,8 @@ class Display(NamedTuple):
     chance: float | None
 
 
-# In order of display: short label, and meaning. Other metrics come after, with the label and formula of their own.
+# In order of display: short label, and meaning. Other metrics come after, with the label and
+# formula of their own.
 SAID = {
     "dice": (
         "Dice",
@@ -77,7 +78,9 @@ def finite(value: float) -> bool:
 
 
 def decimal(value: float, digits: int = 3) -> str:
-    """Returns `value` with a true minus sign, "<0.001" for a positive number that would round to 0, and "–" for NaN."""
+    """Returns `value` with a true minus sign, "<0.001" for a positive number that would round to 0,
+    and "–" for NaN.
+    """
     if not finite(value):
         return "–"
     smallest = 10.0**-digits
@@ -139,7 +142,9 @@ class Cell:
 
     @property
     def remark(self) -> str:
-        """What the status says of a number that is there, e.g. that a gap is "without other"; or nothing."""
+        """What the status says of a number that is there, e.g. that a gap is "without other"; or
+        nothing.
+        """
         return self.status if self.known and self.status != "ok" else ""
 
     @property
@@ -164,7 +169,9 @@ ABSENT = Cell(math.nan, math.nan, math.nan, math.nan, math.nan, "not computed")
 
 
 def short(name: str, most: int = 20) -> str:
-    """Returns a label of at most `most` printable characters, cut in its middle: names often differ at the end."""
+    """Returns a label of at most `most` printable characters, cut in its middle: names often differ
+    at the end.
+    """
     name = "".join(letter if letter.isprintable() else "�" for letter in name)
     head = most // 2
     return (

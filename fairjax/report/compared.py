@@ -1,4 +1,6 @@
-"""The numbers of methods, and their differences to a baseline, found by method, attribute, metric and group."""
+"""The numbers of methods, and their differences to a baseline, found by method, attribute, metric
+and group.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ class Compared:
     def pair(
         self, method: Method, attribute: str, name: str, group: str
     ) -> tuple[Cell, Difference]:
-        """Returns the number and its difference to the baseline; without numbers where the frame has no such row."""
+        """Returns the number and its difference to the baseline; without numbers where the frame
+        has no such row.
+        """
         nothing = (math.nan,) * 5
         absent = Cell(*nothing, "not computed"), Difference(*nothing, "not computed")
         return self._cells.get((method, attribute, name, group), absent)

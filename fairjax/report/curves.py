@@ -39,7 +39,9 @@ def roc_steps(
 
 
 class Bins(NamedTuple):
-    """Calibration bins that hold samples: mean score, share of positives, its interval, and counts of all bins."""
+    """Calibration bins that hold samples: mean score, share of positives, its interval, and counts
+    of all bins.
+    """
 
     mean_score: Float[np.ndarray, " k"]
     frequency: Float[np.ndarray, " k"]
@@ -54,7 +56,8 @@ def calibration_bins(
     confidence: float,
     bins: int = 10,
 ) -> Bins:
-    """Bins scores into equal widths on [0, 1], the bins of the strict ECE, with Wilson intervals of the frequency.
+    """Bins scores into equal widths on [0, 1], the bins of the strict ECE, with Wilson intervals of
+    the frequency.
 
     Args:
       scores: positive-class probabilities.
@@ -77,7 +80,8 @@ def wilson(
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """Returns the interval of a share among `n` independent samples.
 
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA
+    1927.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -88,7 +92,8 @@ def wilson(
 def thinned(
     x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], kind: Int[np.ndarray, " n"], most: int
 ) -> Bool[np.ndarray, " n"]:
-    """Marks at most `most` points that still show the cloud: one per occupied cell of a grid, for each kind.
+    """Marks at most `most` points that still show the cloud: one per occupied cell of a grid, for
+    each kind.
 
     Args:
       x, y: finite coordinates.

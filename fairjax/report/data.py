@@ -19,30 +19,38 @@ class ReportData:
       command: the command that reproduces the experiment.
       config: resolved settings, nested.
       environment: versions, devices, platform.
-      dataset: name, modality, label, classes (names of label 0 and 1), citation, licence, n_images, n_patients, and
-        quarantined: a list of {"image", "reason"}.
-      model: name, family, feature width, source file, weights_sha256, preprocessing, citation, licence.
-      cohort: columns attribute, group ("missing" where unknown), split, label (0/1), n_images, n_patients.
-      results: tidy, every run: run, dataset, model, usage, method, attribute, seed, learning_rate, weight_decay,
-        policy, metric, group, value, ci_low, ci_high, n, n_positive, status ("ok", or why there is no number),
-        n_invalid (bootstrap replicates without a value); of a sweep of methods also sensitive (the attribute that the
-        method was told of, "" for none) and strength. Attribute "all" holds group "overall" over all test images;
-        another attribute holds "overall" (its known samples), each group, "gap" and "worst" over groups, and
+      dataset: name, modality, label, classes (names of label 0 and 1), citation, licence, n_images,
+        n_patients, and quarantined: a list of {"image", "reason"}.
+      model: name, family, feature width, source file, weights_sha256, preprocessing, citation,
+        licence.
+      cohort: columns attribute, group ("missing" where unknown), split, label (0/1), n_images,
+        n_patients.
+      results: tidy, every run: run, dataset, model, usage, method, attribute, seed, learning_rate,
+        weight_decay, policy, metric, group, value, ci_low, ci_high, n, n_positive, status ("ok", or
+        why there is no number), n_invalid (bootstrap replicates without a value); of a sweep of
+        methods also sensitive (the attribute that the method was told of, "" for none) and
+        strength. Attribute "all" holds group "overall" over all test images; another attribute
+        holds "overall" (its known samples), each group, "gap" and "worst" over groups, and
         differences "a − b".
       run: the run that validation selected, a value of the column `run`.
-      curves: attribute → group → (scores, labels), both (n,), of the selected run on the test split.
-      thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value": …}.
+      curves: attribute → group → (scores, labels), both (n,), of the selected run on the test
+        split.
+      thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value":
+        …}.
       notes: what a reader must know: small groups, what could not be computed.
       sample: what a row of the data is called: an image, a row.
       unit: what is resampled: a patient, or a row where nobody knows the patients.
       analysis: facts on how an audit was made, besides the threshold.
       population: facts on who the numbers speak of, and who was left out.
       missingness: columns attribute, group, n_given, n_left_out; None where nothing was left out.
-      comparisons: differences between models: a, b, attribute, metric, group, value, ci_low, ci_high, p_value, p_holm,
-        p_bh, status, n_invalid; None where there is one model.
-      cases: pictures of single cases: {"image", "target", "value", "groups": {attribute: group}, "picture": data URI}.
-      methods: the frame of `fairjax.statistics.methods.compare_methods`; None where one method was run.
-      values: attribute → group → (n,) values of the cases, e.g. their Dice, of the run that is shown.
+      comparisons: differences between models: a, b, attribute, metric, group, value, ci_low,
+        ci_high, p_value, p_holm, p_bh, status, n_invalid; None where there is one model.
+      cases: pictures of single cases: {"image", "target", "value", "groups": {attribute: group},
+        "picture": data URI}.
+      methods: the frame of `fairjax.statistics.methods.compare_methods`; None where one method was
+        run.
+      values: attribute → group → (n,) values of the cases, e.g. their Dice, of the run that is
+        shown.
     """
 
     title: str

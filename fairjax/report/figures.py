@@ -27,7 +27,9 @@ _WIDE = 3.0  # an interval this many times wider than the median one may leave t
 
 @dataclass(frozen=True)
 class Look:
-    """How a group is drawn in every figure: colour, marker, and line style (dashed from the seventh group on)."""
+    """How a group is drawn in every figure: colour, marker, and line style (dashed from the seventh
+    group on).
+    """
 
     token: str
     marker: str
@@ -36,7 +38,9 @@ class Look:
 
 
 def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
-    """Returns the look of each (attribute, group); colours run on over attributes, so that few are shared."""
+    """Returns the look of each (attribute, group); colours run on over attributes, so that few are
+    shared.
+    """
     found: dict[tuple[str, str], Look] = {}
     tokens = list(svg.GROUPS)
     for attribute, names in groups.items():
@@ -50,9 +54,11 @@ def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
 
 
 def limits(cells: Sequence[Cell]) -> tuple[float, float]:
-    """Returns the axis range of a metric: at least 0.1 wide, and within [0, 1] where the numbers are.
+    """Returns the axis range of a metric: at least 0.1 wide, and within [0, 1] where the numbers
+    are.
 
-    It holds all values, and all intervals but those of a few tiny groups, which would squeeze the others to dots.
+    It holds all values, and all intervals but those of a few tiny groups, which would squeeze the
+    others to dots.
     """
     widths = [cell.high - cell.low for cell in cells if cell.has_interval]
     widest = _WIDE * float(np.median(widths)) if widths else 0.0
@@ -141,7 +147,8 @@ def roc(
 
     Args:
       name: unique within the page.
-      groups: label, look, (scores, labels), and (false positive rate, true positive rate) at the threshold.
+      groups: label, look, (scores, labels), and (false positive rate, true positive rate) at the
+        threshold.
       overall: (scores, labels) of all samples, for a reference curve.
     """
     side, left, bottom = 400, 54, 42
@@ -178,7 +185,8 @@ def reliability(
     labels: Num[np.ndarray, " n"],
     confidence: float,
 ) -> Markup:
-    """Observed frequency against predicted probability of one group, over a histogram of its predictions.
+    """Observed frequency against predicted probability of one group, over a histogram of its
+    predictions.
 
     Args:
       name: unique within the page.
@@ -323,7 +331,9 @@ def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:
 
 
 def _cloud(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], tint: str) -> PathPatch:
-    """Returns dots as one path of zero-length strokes with round caps: 20 bytes a dot, where a marker takes 100."""
+    """Returns dots as one path of zero-length strokes with round caps: 20 bytes a dot, where a
+    marker takes 100.
+    """
     points = np.repeat(np.stack([x, y], 1), 2, axis=0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(x))
     return PathPatch(

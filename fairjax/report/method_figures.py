@@ -30,7 +30,8 @@ class Track(NamedTuple):
     Attributes:
       label, look: of the method.
       point: utility and fairness at the selected strength.
-      path: (strengths, 2) the same at each strength, in ascending order; of a method without strengths, none.
+      path: (strengths, 2) the same at each strength, in ascending order; of a method without
+        strengths, none.
       is_baseline: whether others are compared with it.
     """
 
@@ -44,7 +45,8 @@ class Track(NamedTuple):
 def tradeoff(
     name: str, tracks: Sequence[Track], labels: tuple[str, str], higher_is_better: bool
 ) -> Markup:
-    """Utility against fairness: each method a marker, its strengths a line, the Pareto front of all of them as steps.
+    """Utility against fairness: each method a marker, its strengths a line, the Pareto front of all
+    of them as steps.
 
     Args:
       name: unique within the page.
@@ -170,7 +172,9 @@ def _draw_path(axes: Axes, track: Track, strength: float) -> None:
 
 
 def _window(chosen: Float[np.ndarray, " m"], every: Float[np.ndarray, " k"]) -> tuple[float, float]:
-    """Returns an axis that holds the chosen points, and of the others those that do not squeeze these."""
+    """Returns an axis that holds the chosen points, and of the others those that do not squeeze
+    these.
+    """
     span = max(float(np.ptp(chosen)), _NARROWEST)
     near = every[(every >= chosen.min() - span) & (every <= chosen.max() + span)]
     low, high = float(near.min()), float(near.max())

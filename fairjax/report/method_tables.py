@@ -17,7 +17,8 @@ _LONGEST_LABEL = 24
 def console_methods(
     frame: pd.DataFrame, *, name: str = "auc", confidence: float = 0.95, width: int = 120
 ) -> str:
-    """Lays out methods for a terminal: per usage and attribute the overall value, that of the worst group, and the gap.
+    """Lays out methods for a terminal: per usage and attribute the overall value, that of the worst
+    group, and the gap.
 
     Args:
       frame: of `fairjax.statistics.methods.compare_methods`.
@@ -26,8 +27,8 @@ def console_methods(
       width: columns of the terminal; notes are wrapped to it.
 
     Returns:
-      Two lines for each method, values and differences to the baseline; a difference whose interval excludes 0 is
-      marked.
+      Two lines for each method, values and differences to the baseline; a difference whose interval
+      excludes 0 is marked.
     """
     compared = Compared(frame)
     attributes = [attribute for attribute in dict.fromkeys(frame["attribute"]) if attribute != ALL]
@@ -60,7 +61,9 @@ def console_methods(
 def _lines(
     compared: Compared, of: Method, attribute: str, name: str, reasons: dict[str, int]
 ) -> list[list[str]]:
-    """Returns the values of a method, and under them its differences if it has any; new reasons go to `reasons`."""
+    """Returns the values of a method, and under them its differences if it has any; new reasons go
+    to `reasons`.
+    """
     groups = [OVERALL] if attribute == ALL else SHOWN
     pairs = [compared.pair(of, attribute, name, group) for group in groups]
     empty = [""] * (len(SHOWN) - len(groups))

@@ -112,7 +112,9 @@ class Selected:
         return [name for name in self._names.get(attribute, {}) if name not in skip]
 
     def groups(self, attribute: str) -> list[str]:
-        """Names of the groups that are shown: all, or of too many the largest ones, the lowest and the highest."""
+        """Names of the groups that are shown: all, or of too many the largest ones, the lowest and
+        the highest.
+        """
         return self._shown.setdefault(attribute, self._choose_groups(attribute))
 
     def hidden(self, attribute: str) -> int:
@@ -137,11 +139,15 @@ class Selected:
         return [name for name in DISPARITIES if name in self._names.get(attribute, {})]
 
     def cell(self, attribute: str, name: str, group: str) -> Cell:
-        """Returns metric `name` in `group`; a cell without a number where the results have no such row."""
+        """Returns metric `name` in `group`; a cell without a number where the results have no such
+        row.
+        """
         return self._cells.get((attribute, name, group), ABSENT)
 
     def overall(self, name: str) -> Cell:
-        """Returns metric `name` over all test images; without such a row, over the first attribute's known samples."""
+        """Returns metric `name` over all test images; without such a row, over the first
+        attribute's known samples.
+        """
         for attribute in self._names:
             if (attribute, name, OVERALL) in self._cells and (attribute == ALL or not self.has_all):
                 return self._cells[attribute, name, OVERALL]
@@ -163,7 +169,9 @@ class Selected:
         return sum(finite(self.cell(attribute, name, GAP).p_value) for attribute in self.attributes)
 
     def without_number(self) -> list[tuple[str, str, str, str]]:
-        """Returns (attribute, groups, which numbers, reason) of what could not be computed, differences apart."""
+        """Returns (attribute, groups, which numbers, reason) of what could not be computed,
+        differences apart.
+        """
         found: dict[tuple[str, str, str], list[str]] = {}
         for (attribute, name, group), cell in self._cells.items():
             if not cell.known and (

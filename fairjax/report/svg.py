@@ -1,4 +1,6 @@
-"""From a matplotlib figure to SVG inside an HTML page: themed by CSS variables, small, the same bytes each time."""
+"""From a matplotlib figure to SVG inside an HTML page: themed by CSS variables, small, the same
+bytes each time.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from markupsafe import Markup, escape
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Colours as CSS variables: name → (on light, on dark). A figure is drawn in the light colour, which then becomes
-# var(--name); so every light colour occurs once.
+# Colours as CSS variables: name → (on light, on dark). A figure is drawn in the light colour, which
+# then becomes var(--name); so every light colour occurs once.
 THEME = {
     "ink": ("#1b2430", "#e6eaf0"),
     "muted": ("#5b6776", "#9eabba"),
@@ -28,7 +30,8 @@ THEME = {
     "accent": ("#1f5fa8", "#7db4f0"),
     "warn": ("#b3421c", "#f2936b"),
 }
-# Twelve hues after Okabe & Ito (2008) and Tol (2021), told apart with the common colour-vision deficiencies.
+# Twelve hues after Okabe & Ito (2008) and Tol (2021), told apart with the common colour-vision
+# deficiencies.
 GROUPS = {
     "g0": ("#0072b2", "#4ba8e0"),
     "g1": ("#d55e00", "#f08a3c"),
@@ -94,7 +97,9 @@ def colour(token: str) -> str:
 
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
-    """Gives an empty figure of `width` × `height` CSS pixels, styled for the page while the block lasts."""
+    """Gives an empty figure of `width` × `height` CSS pixels, styled for the page while the block
+    lasts.
+    """
     with matplotlib.style.context(["default", _STYLE]):  # and not what the user's matplotlibrc says
         # 72 dpi: one unit of the SVG, one point and one CSS pixel are the same length.
         yield Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none")
@@ -133,7 +138,9 @@ def inline(fig: Figure, name: str, description: str) -> Markup:
 
 
 def _clean(element: ET.Element, name: str, used: set[str]) -> None:
-    """Strips namespaces and unused ids, makes ids unique in the page, rounds coordinates, leaves colours to CSS."""
+    """Strips namespaces and unused ids, makes ids unique in the page, rounds coordinates, leaves
+    colours to CSS.
+    """
     element.tag = _NAMESPACE.sub("", element.tag)
     attributes = {}
     for key, value in element.attrib.items():

@@ -24,17 +24,20 @@ def console_table(
     metrics: Sequence[str] | None = None,
     width: int = 120,
 ) -> str:
-    """Lays out the numbers of one run for a terminal: per attribute, overall, each group and the gap.
+    """Lays out the numbers of one run for a terminal: per attribute, overall, each group and the
+    gap.
 
     Args:
       data: a report's data, or its `results`.
-      run: the run to show; by default the selected run of a report's data, or the first run of the results.
-      metrics: metrics to show; by default all, in order of display. Those that do not fit are left out.
+      run: the run to show; by default the selected run of a report's data, or the first run of the
+        results.
+      metrics: metrics to show; by default all, in order of display. Those that do not fit are left
+        out.
       width: columns of the terminal.
 
     Returns:
-      Lines of at most `width` characters. A gap whose interval excludes 0 is marked; where there is no number, a
-      footnote says why.
+      Lines of at most `width` characters. A gap whose interval excludes 0 is marked; where there is
+      no number, a footnote says why.
 
     Raises:
       UserError: there is no such run.
@@ -95,7 +98,9 @@ def _row(
     metrics: Sequence[str],
     reasons: dict[str, int],
 ) -> list[str]:
-    """Returns label, n, positives and a number per metric; a new reason for no number is added to `reasons`."""
+    """Returns label, n, positives and a number per metric; a new reason for no number is added to
+    `reasons`.
+    """
     sizes = ("", "") if group == GAP else map(count, selected.sizes(attribute, group))
     texts = []
     for name in metrics:
@@ -124,19 +129,21 @@ def columns_of(text: str) -> int:
 
 
 def summary_table(results: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Returns one row per attribute: the numbers of one run, and how they are distributed over runs.
+    """Returns one row per attribute: the numbers of one run, and how they are distributed over
+    runs.
 
-    For each metric m, over the attribute's groups and with _low and _high for intervals: overall_m, worst_m and m_gap;
-    their mean and standard deviation over the seeds at the run's hyper-parameters (_seed_mean, _seed_std); and their
-    5th, 50th and 95th percentile over all runs (_runs_p5, _runs_p50, _runs_p95).
+    For each metric m, over the attribute's groups and with _low and _high for intervals: overall_m,
+    worst_m and m_gap; their mean and standard deviation over the seeds at the run's
+    hyper-parameters (_seed_mean, _seed_std); and their 5th, 50th and 95th percentile over all runs
+    (_runs_p5, _runs_p50, _runs_p95).
 
     Args:
       results: the tidy table of `ReportData`.
       run: a value of its column `run`.
 
     Returns:
-      Columns attribute ("all" has overall numbers only), run, its hyper-parameters and seed, n, n_positive, n_seeds,
-      n_runs, and the numbers above.
+      Columns attribute ("all" has overall numbers only), run, its hyper-parameters and seed, n,
+      n_positive, n_seeds, n_runs, and the numbers above.
 
     Raises:
       UserError: there is no such run.
@@ -185,7 +192,9 @@ def same_settings(results: pd.DataFrame, row: pd.Series) -> pd.Series:
 
 
 def distribution(results: pd.DataFrame) -> pd.DataFrame:
-    """Returns mean, std (ddof 1), p5, p50, p95 and count over runs, by attribute, metric and summary (overall, …)."""
+    """Returns mean, std (ddof 1), p5, p50, p95 and count over runs, by attribute, metric and
+    summary (overall, …).
+    """
     rows = results[results["group"].isin([OVERALL, WORST, GAP])]
     grouped = rows.groupby(["attribute", "metric", "group"], sort=False, observed=True)["value"]
     table = grouped.agg(["mean", "std", "count"])

@@ -12,7 +12,9 @@ FEW = 20  # cases of one class, below which a reader is warned of the interval
 
 @dataclass(frozen=True)
 class Finding:
-    """What can be said of an attribute's gap: `kind` is "shown" (its interval excludes 0), "not shown" or "unknown"."""
+    """What can be said of an attribute's gap: `kind` is "shown" (its interval excludes 0), "not
+    shown" or "unknown".
+    """
 
     attribute: str
     kind: str
@@ -93,7 +95,9 @@ def _elsewhere(selected: Selected, attribute: str) -> str:
 
 
 def gap_digits(gap: Cell) -> int:
-    """Returns 2, or 3 where two digits would round the lower end of the interval to 0 although it is above."""
+    """Returns 2, or 3 where two digits would round the lower end of the interval to 0 although it
+    is above.
+    """
     return 3 if 0 < gap.low < 0.005 else 2
 
 

@@ -1,1 +1,3 @@
-"""Promptable segmentation: prompts from true masks, prompted inference, and how well its masks agree with the truth."""
+"""Promptable segmentation: prompts from true masks, prompted inference, and how well its masks
+agree with the truth.
+"""

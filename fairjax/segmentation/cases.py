@@ -53,7 +53,8 @@ def look(
     Args:
       dataset, segmenter: as they were measured.
       load: from `infer.loader`.
-      wanted: (row of the image, place of the object in it, place of the prompt among `Plan.instances`).
+      wanted: (row of the image, place of the object in it, place of the prompt among
+        `Plan.instances`).
       selection: of `SELECTIONS`.
     """
     graph, state = nnx.split(segmenter.module)

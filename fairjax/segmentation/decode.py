@@ -1,4 +1,6 @@
-"""On the devices: one embedding per image, all prompts of it decoded, and every mask compared with the truth."""
+"""On the devices: one embedding per image, all prompts of it decoded, and every mask compared with
+the truth.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from jaxtyping import Array, Bool, Float
 from fairjax.metrics.overlap import MEASURES, dice
 from fairjax.models.sam.tokens import Points
 
-AT_ONCE = 16  # prompts of an image that are decoded together: bounds memory, about 60 MB each at 1024 pixels
+# prompts of an image that are decoded together: bounds memory, about 60 MB each at 1024 pixels
+AT_ONCE = 16
 SELECTIONS = (
     "predicted",
     "oracle",
@@ -25,7 +28,9 @@ def enlarge(
     columns: Float[Array, "W w"],
     space: str = "logits",
 ) -> Float[Array, "*s H W"]:
-    """Enlarges masks by two matrices, as logits or as probabilities; in full float32, which decides on borders."""
+    """Enlarges masks by two matrices, as logits or as probabilities; in full float32, which decides
+    on borders.
+    """
     values = jax.nn.sigmoid(masks) if space == "probabilities" else masks
     return jnp.einsum("Hh,...hw,Ww->...HW", rows, values, columns, precision="highest")
 
@@ -67,17 +72,17 @@ def measure_batch(
 
     Args:
       module: a `SAM`.
-      batch: `pixels` (b, S, S, 3); `coords` (b, q, t, 2) and `labels` (b, q, t) of q prompts; `target` (b, q), the
-        object that each is for; `truth` (b, o, H, W) of the objects; `rows` (b, H, h), `columns` (b, W, w);
-        `spacing` (b, 2), edges of a pixel (y, x).
+      batch: `pixels` (b, S, S, 3); `coords` (b, q, t, 2) and `labels` (b, q, t) of q prompts;
+        `target` (b, q), the object that each is for; `truth` (b, o, H, W) of the objects; `rows`
+        (b, H, h), `columns` (b, W, w); `spacing` (b, 2), edges of a pixel (y, x).
       space, threshold: how masks are cut, from `Frame`.
       tolerance: of `nsd`, in the unit of `spacing`.
       empty: the Dice of two empty masks.
       measures: names from `MEASURES`.
 
     Returns:
-      (b, q · (2 · measures + 1)): of each prompt, the measures of the mask with the highest predicted IoU, those of
-      the mask with the highest Dice, and the highest predicted IoU.
+      (b, q · (2 · measures + 1)): of each prompt, the measures of the mask with the highest
+      predicted IoU, those of the mask with the highest Dice, and the highest predicted IoU.
     """
     embedding = module.embed(batch["pixels"])
 

@@ -1,4 +1,6 @@
-"""From the measures of every object and prompt to the tidy table: means and medians by group, with intervals."""
+"""From the measures of every object and prompt to the tidy table: means and medians by group, with
+intervals.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ def runs(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Float[np.ndarray, " k"]]]]:
     """Yields what each run of the frozen model is, and measure → its value for every object.
 
-    A random prompt is a run for each draw, and one whose value for an object is the mean over draws: a bootstrap of
-    patients resamples the noise of their prompts with them, so that it is in the intervals.
+    A random prompt is a run for each draw, and one whose value for an object is the mean over
+    draws: a bootstrap of patients resamples the noise of their prompts with them, so that it is in
+    the intervals.
     """
     kinds = [kind for kind, _ in plan.instances]
     for kind in plan.kinds:
@@ -56,7 +59,8 @@ def runs(
 def tuned_runs(
     method: str, of_seeds: Mapping[int, Measured], plan: Plan, measures: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Float[np.ndarray, " k"]]]]:
-    """Yields the runs of a tuned model as `runs` does: one for each seed of its training, and their mean.
+    """Yields the runs of a tuned model as `runs` does: one for each seed of its training, and their
+    mean.
 
     Args:
       method: how it was tuned.
@@ -85,7 +89,9 @@ def tuned_runs(
 
 
 def _mean(values: Float[np.ndarray, "*k d m"]) -> Float[np.ndarray, "*k m"]:
-    """The mean over the last axis but one (draws, slices) where a measure is defined; NaN where it is in none."""
+    """The mean over the last axis but one (draws, slices) where a measure is defined; NaN where it
+    is in none.
+    """
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(axis=-2)
     return np.where(known.any(axis=-2), total / np.maximum(known.sum(axis=-2), 1), np.nan)
@@ -114,9 +120,10 @@ def evaluate(
       show_progress: whether to show a bar.
 
     Returns:
-      Columns run, method, prompt, selection, seed (the draw of a random prompt, or the seed that a method was trained
-      with; missing for the mean over them), attribute, metric, group, value,
-      ci_low, ci_high, n (objects), status, n_invalid. Objects for which a measure is undefined are left out of it.
+      Columns run, method, prompt, selection, seed (the draw of a random prompt, or the seed that a
+      method was trained with; missing for the mean over them), attribute, metric, group, value,
+      ci_low, ci_high, n (objects), status, n_invalid. Objects for which a measure is undefined are
+      left out of it.
     """
     options = {"n_boot": n_boot, "seed": seed, "confidence": confidence, "min_group": min_group}
     parts = []
@@ -168,15 +175,16 @@ def differences(
     confidence: float,
     min_group: int,
 ) -> pd.DataFrame:
-    """Paired differences of every method to baselines, on the same bootstrap draws, where both runs are defined.
+    """Paired differences of every method to baselines, on the same bootstrap draws, where both runs
+    are defined.
 
     Args:
       found, measures, attributes, patients, n_boot, seed, confidence, min_group: as in `evaluate`.
       baselines: methods that the others are compared with.
 
     Returns:
-      Columns a, b (methods), prompt, selection, attribute, metric, group, value (a − b), ci_low, ci_high, p_value, n,
-      status and n_invalid.
+      Columns a, b (methods), prompt, selection, attribute, metric, group, value (a − b), ci_low,
+      ci_high, p_value, n, status and n_invalid.
     """
     averaged = [(facts, values) for facts, values in found if facts["seed"] is None]
     parts = []
@@ -218,10 +226,11 @@ def differences(
 
 
 def by_volume(measured: Measured, volumes: Int[np.ndarray, " n"]) -> Measured:
-    """The measures of volumes: of every class in a volume, the mean over its objects in all slices that have any.
+    """The measures of volumes: of every class in a volume, the mean over its objects in all slices
+    that have any.
 
-    A slice counts as much as any other, however little of the object is in it; a measure that is undefined in a slice
-    is left out there.
+    A slice counts as much as any other, however little of the object is in it; a measure that is
+    undefined in a slice is left out there.
 
     Args:
       measured: objects in slices.
@@ -245,7 +254,9 @@ def by_volume(measured: Measured, volumes: Int[np.ndarray, " n"]) -> Measured:
 
 
 def per_object(measured: Measured, plan: Plan, measures: Sequence[str]) -> pd.DataFrame:
-    """One row per object, prompt, draw and selection, with its measures and the predicted IoU of the mask."""
+    """One row per object, prompt, draw and selection, with its measures and the predicted IoU of
+    the mask.
+    """
     frames = []
     for place, (kind, draw) in enumerate(plan.instances):
         for s, selection in enumerate(SELECTIONS):

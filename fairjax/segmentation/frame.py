@@ -1,4 +1,6 @@
-"""Between an image and what the model sees of it: where a pixel lies there, and how a mask comes back; in numpy."""
+"""Between an image and what the model sees of it: where a pixel lies there, and how a mask comes
+back; in numpy.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,16 @@ class Frame:
     def to_frame(
         self, xy: Float[np.ndarray, "*s 2"], height: int, width: int
     ) -> Float[np.ndarray, "*s 2"]:
-        """Points (x, y) in pixels of an image of this height and width -> in pixels of the model's input."""
+        """Points (x, y) in pixels of an image of this height and width -> in pixels of the model's
+        input.
+        """
         h, w = self.preprocess.resized_shape(height, width)
         return xy * np.array([w / width, h / height])
 
     def matrices(self, height: int, width: int, low: int) -> tuple[np.ndarray, np.ndarray]:
-        """What enlarges a mask of low × low pixels to the image: `rows` (H, low) and `columns` (W, low)."""
+        """What enlarges a mask of low × low pixels to the image: `rows` (H, low) and `columns` (W,
+        low).
+        """
         size = self.preprocess.size
         frame = (size, size) if self.decoder.upscale == "input" else None
         return mask_matrices(

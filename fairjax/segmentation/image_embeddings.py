@@ -1,4 +1,6 @@
-"""Image embeddings on disk: an image is encoded once, and decoded any number of times, by any number of decoders."""
+"""Image embeddings on disk: an image is encoded once, and decoded any number of times, by any
+number of decoders.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What the model is given of each image: its embedding, read from the shards of a cache, or its pixels.
+    """What the model is given of each image: its embedding, read from the shards of a cache, or its
+    pixels.
 
     Attributes:
       read: image → (…) float32.

@@ -1,4 +1,6 @@
-"""Prompted segmentation of a dataset: grain reads and prompts, the devices decode and measure, shards go to a cache."""
+"""Prompted segmentation of a dataset: grain reads and prompts, the devices decode and measure,
+shards go to a cache.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,8 @@ def segment(
       scoring: how masks are compared with the truth.
       root: folder of the caches.
       source: cached embeddings of the images, that need no encoder any more; None to embed them.
-      batch_size, shard_batches, threads, processes, max_unreadable, show_progress: as in `fairjax.embeddings.embed`.
+      batch_size, shard_batches, threads, processes, max_unreadable, show_progress: as in
+        `fairjax.embeddings.embed`.
 
     Raises:
       UserError: as in `fairjax.embeddings.embed`.

@@ -58,7 +58,9 @@ class Rule:
     def find(
         self, codes: Int[np.ndarray, "h w"], n_classes: int
     ) -> Iterator[tuple[int, int, Bool[np.ndarray, "h w"]]]:
-        """(class, component, mask) of every object; components by falling size, and 0 where a class is one object."""
+        """(class, component, mask) of every object; components by falling size, and 0 where a class
+        is one object.
+        """
         for code in range(1, n_classes + 1):
             mask = codes == code
             parts = [mask] if self.mode == "class" else self._components(mask)
@@ -86,9 +88,9 @@ class Objects:
     """The objects of a dataset.
 
     Attributes:
-      table: one row per object: `row` (of the image in the dataset), `image`, `target` (its name in the image),
-        `class`, `component`, `pixels`, and the image's `height` and `width` in pixels, and the edges of its pixels
-        in mm along them, `mm_y` and `mm_x`, NaN where nobody tells.
+      table: one row per object: `row` (of the image in the dataset), `image`, `target` (its name in
+        the image), `class`, `component`, `pixels`, and the image's `height` and `width` in pixels,
+        and the edges of its pixels in mm along them, `mm_y` and `mm_x`, NaN where nobody tells.
       without_mask: images that have no true mask.
       empty: pairs of image and class in which there is nothing to segment.
       unreadable: [{"row", "image", "reason"}] of masks that cannot be read.

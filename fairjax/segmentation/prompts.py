@@ -1,6 +1,7 @@
 """Prompts from true masks, in numpy: what a careful (or a careless) user would have clicked on.
 
-Pixels are (x, y), counted from 0 at the top left; a box is (x0, y0, x1, y1), both corners inside of it.
+Pixels are (x, y), counted from 0 at the top left; a box is (x0, y0, x1, y1), both corners inside of
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def tight_box(mask: Mask) -> Float[np.ndarray, " 4"]:
 
 
 def box(mask: Mask, rng: np.random.Generator, jitter: float) -> Float[np.ndarray, " 4"]:
-    """The tight box, each edge moved by a uniform draw of up to ± jitter × the box's side, inside the image."""
+    """The tight box, each edge moved by a uniform draw of up to ± jitter × the box's side, inside
+    the image.
+    """
     x0, y0, x1, y1 = tight_box(mask)
     if not jitter:
         return np.array([x0, y0, x1, y1])
@@ -43,7 +46,9 @@ def center(mask: Mask, rng: np.random.Generator, jitter: float) -> Float[np.ndar
 
 
 def interior(mask: Mask, rng: np.random.Generator, jitter: float) -> Float[np.ndarray, "1 2"]:
-    """The pixel of the object that is furthest from its border, which the image's edge is too; the first of equals."""
+    """The pixel of the object that is furthest from its border, which the image's edge is too; the
+    first of equals.
+    """
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     y, x = np.unravel_index(np.argmax(depth), mask.shape)
     return np.array([[x, y]], float)
@@ -110,7 +115,8 @@ class Plan:
 
         Args:
           mask: the object's, with at least one pixel.
-          image, target: names of the image and of the object in it: the draws are theirs, whoever else is prompted.
+          image, target: names of the image and of the object in it: the draws are theirs, whoever
+            else is prompted.
         """
         return [
             KINDS[kind].draw(mask, generator(self.seed, image, target, kind, draw), self.jitter)
@@ -119,7 +125,9 @@ class Plan:
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Random numbers by name: the stream `prompts` of `fairjax.utils.random`, for processes that have no jax."""
+    """Random numbers by name: the stream `prompts` of `fairjax.utils.random`, for processes that
+    have no jax.
+    """
     words = "\0".join(["prompts", *map(str, names)])
     return np.random.default_rng([seed, *hashlib.sha256(words.encode()).digest()])
 

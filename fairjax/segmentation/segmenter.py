@@ -21,9 +21,11 @@ class Scoring:
     Attributes:
       measures: names from `fairjax.metrics.overlap.MEASURES`.
       tolerance: of `nsd`, in the unit of `spacing`.
-      spacing: edge of an original pixel, in mm, of images that do not tell theirs; 1 for distances in pixels.
+      spacing: edge of an original pixel, in mm, of images that do not tell theirs; 1 for distances
+        in pixels.
       size: longer side, in pixels, that larger images are compared at; 0 for their own size.
-      in_frame: whether prompts are taken from, and masks compared with, the truth squashed to the model's input.
+      in_frame: whether prompts are taken from, and masks compared with, the truth squashed to the
+        model's input.
       skip_first_column: whether the column x = 0 is left out.
       empty: the overlap of two empty masks.
     """

@@ -41,10 +41,11 @@ class Resampling:
 
         Args:
           n: Samples.
-          clusters: (n,) identity of each sample's cluster (the patient), of any sortable type; None: each sample is
-            one.
-          strata: (n,) codes; as many clusters are drawn from a stratum as it has. A cluster whose samples have several
-            codes belongs to the stratum of clusters with the same set of codes.
+          clusters: (n,) identity of each sample's cluster (the patient), of any sortable type;
+            None: each sample is one.
+          strata: (n,) codes; as many clusters are drawn from a stratum as it has. A cluster whose
+            samples have several codes belongs to the stratum of clusters with the same set of
+            codes.
         """
         code = (
             np.arange(n)
@@ -76,7 +77,8 @@ class Resampling:
 def replicate_weights(
     resampling: Resampling, seed: int | Array, replicates: Int[Array, " b"]
 ) -> Float[Array, "n b"]:
-    """Draws clusters with replacement, as many as there are, and counts how often each sample is in.
+    """Draws clusters with replacement, as many as there are, and counts how often each sample is
+    in.
 
     Replicate b depends on the seed and on b alone, never on which others are drawn with it.
 
@@ -93,7 +95,8 @@ def replicate_weights(
     n_draws, n_replicates = resampling.size.shape[0], replicates.shape[0]
     key = jax.random.key(seed, impl="threefry2x32")
     keys = jax.vmap(lambda b: jax.random.key_data(stream(key, "bootstrap", b)))(replicates)
-    # Threefry gives two words per block; `jax.random.bits` keeps one of them, and bits are most of the cost of a draw.
+    # Threefry gives two words per block; `jax.random.bits` keeps one of them, and bits are most of
+    # the cost of a draw.
     counters = jnp.arange(n_draws + n_draws % 2, dtype=jnp.uint32)
     words = jax.vmap(threefry_2x32, (0, None), out_axes=1)(keys, counters)[:n_draws]
     drawn = resampling.first[:, None] + _high_word(words, resampling.size[:, None])

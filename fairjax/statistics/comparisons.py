@@ -18,7 +18,8 @@ def holm(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
       p_values: Of one family of tests; NaN is no test, and stays NaN.
 
     Returns:
-      Adjusted p-values of the same shape: rejecting those below α keeps the family-wise error rate below α.
+      Adjusted p-values of the same shape: rejecting those below α keeps the family-wise error rate
+      below α.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
@@ -34,7 +35,8 @@ def holm(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
 
 
 def benjamini_hochberg(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
-    """Adjusts p-values so that the expected share of false rejections is held; NaN is no test, and stays NaN.
+    """Adjusts p-values so that the expected share of false rejections is held; NaN is no test, and
+    stays NaN.
 
     Source: Benjamini & Hochberg 1995, Controlling the false discovery rate.
     """
@@ -51,7 +53,9 @@ def _on_tests(p_values: np.ndarray, adjust) -> np.ndarray:
 
 
 class SignedRank(NamedTuple):
-    """Wilcoxon's signed-rank test: pairs that were compared, the median difference, and the two-sided p-value."""
+    """Wilcoxon's signed-rank test: pairs that were compared, the median difference, and the
+    two-sided p-value.
+    """
 
     n_pairs: int
     median_difference: float
@@ -59,7 +63,8 @@ class SignedRank(NamedTuple):
 
 
 def wilcoxon(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> SignedRank:
-    """Compares two methods over datasets; zero differences are split between the signs (Pratt's ranks).
+    """Compares two methods over datasets; zero differences are split between the signs (Pratt's
+    ranks).
 
     Args:
       a, b: (n,) one number for each dataset; a pair with NaN is left out.
@@ -88,9 +93,12 @@ class Ranks(NamedTuple):
 
     Attributes:
       mean_ranks: (k,), 1 is best; ties share their mean rank.
-      statistic, p_value: Friedman's test that all methods are equal; of two methods, Wilcoxon's test.
-      critical_difference: Mean ranks that differ by more are different, at the level that was asked for.
-      cliques: Largest sets of methods (indices, from the best) within the critical difference of each other.
+      statistic, p_value: Friedman's test that all methods are equal; of two methods, Wilcoxon's
+        test.
+      critical_difference: Mean ranks that differ by more are different, at the level that was asked
+        for.
+      cliques: Largest sets of methods (indices, from the best) within the critical difference of
+        each other.
       n_datasets: Datasets with a number for every method.
       n_dropped: Datasets without one.
     """
@@ -117,7 +125,8 @@ def friedman_nemenyi(
     Raises:
       UserError: Fewer than two methods, or than two complete datasets.
 
-    Source: Friedman 1937; Nemenyi 1963; Demšar 2006, Statistical comparisons of classifiers over multiple data sets.
+    Source: Friedman 1937; Nemenyi 1963; Demšar 2006, Statistical comparisons of classifiers over
+    multiple data sets.
     """
     table = np.asarray(table, np.float64)
     complete = table[~np.isnan(table).any(1)]

@@ -1,8 +1,10 @@
-"""Do the intervals hold the truth as often as they say? Many studies of a population whose metrics are known.
+"""Do the intervals hold the truth as often as they say? Many studies of a population whose metrics
+are known.
 
-Images have log-odds μ·y + u + e, with u ~ N(0, σ²) of the patient and e ~ N(0, 1) of the image. Then the AUC is
-Φ(μ / √(2 (1 + σ²))), and the sensitivity at the log-odds c is Φ((μ − c) / √(1 + σ²)). Patients have one to three images
-of one label and one group; who is in the study is fixed, the scores are drawn.
+Images have log-odds μ·y + u + e, with u ~ N(0, σ²) of the patient and e ~ N(0, 1) of the image.
+Then the AUC is Φ(μ / √(2 (1 + σ²))), and the sensitivity at the log-odds c is Φ((μ − c) / √(1 +
+σ²)). Patients have one to three images of one label and one group; who is in the study is fixed,
+the scores are drawn.
 """
 
 from __future__ import annotations
@@ -131,7 +133,8 @@ def coverage(
 def _bootstrap(design: Design, who: Study, scores: np.ndarray, n_boot: int, interval: str) -> dict:
     options = {"metrics": ("auc", "tpr"), "n_boot": n_boot, "interval": interval, "min_group": 1}
     attributes = {"g": (who.groups, list(GROUPS))}
-    evaluation = Evaluation(who.labels, attributes, who.labels.size, who.patients, **options)  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    evaluation = Evaluation(who.labels, attributes, who.labels.size, who.patients, **options)
     parts = [
         pd.DataFrame(
             evaluation.evaluate(

@@ -1,8 +1,9 @@
 """The variance of an AUC in closed form, also for several images of one patient.
 
-An AUC is a mean over pairs of a positive and a negative. Its *influence* is what each patient adds to it, scaled such
-that the variance is the sum of squares; the variance of a difference of AUCs, of groups or of models, is the sum of
-squares of the difference of influences. Sample weights have no place in it.
+An AUC is a mean over pairs of a positive and a negative. Its *influence* is what each patient adds
+to it, scaled such that the variance is the sum of squares; the variance of a difference of AUCs, of
+groups or of models, is the sum of squares of the difference of influences. Sample weights have no
+place in it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ def auc_influence(
 ) -> tuple[float, Float[np.ndarray, " k"]]:
     """The AUC and the influence of each cluster.
 
-    V₁₀ and V₀₁ are the structural components of positives and negatives, the share of the other class that each is on
-    the right side of; I₁₀ and I₀₁ count the clusters with a positive and with a negative. The influence of a cluster is
-    √(I₁₀ / (I₁₀ − 1)) Σ (V₁₀ − AUC) / m + √(I₀₁ / (I₀₁ − 1)) Σ (V₀₁ − AUC) / n over its own samples. Where every sample
-    is its own cluster, its squares add up to DeLong's S₁₀ / m + S₀₁ / n; else to Obuchowski's variance, but that the
-    factor of her cross term S₁₁ is √(I₁₀ I₀₁ / ((I₁₀ − 1) (I₀₁ − 1))), which makes the sum of squares, in place of I /
-    (I − 1).
+    V₁₀ and V₀₁ are the structural components of positives and negatives, the share of the other
+    class that each is on the right side of; I₁₀ and I₀₁ count the clusters with a positive and with
+    a negative. The influence of a cluster is √(I₁₀ / (I₁₀ − 1)) Σ (V₁₀ − AUC) / m + √(I₀₁ / (I₀₁ −
+    1)) Σ (V₀₁ − AUC) / n over its own samples. Where every sample is its own cluster, its squares
+    add up to DeLong's S₁₀ / m + S₀₁ / n; else to Obuchowski's variance, but that the factor of her
+    cross term S₁₁ is √(I₁₀ I₀₁ / ((I₁₀ − 1) (I₀₁ − 1))), which makes the sum of squares, in place
+    of I / (I − 1).
 
     Args:
       scores: (n,).
@@ -38,9 +40,11 @@ def auc_influence(
       n_clusters: Length of the influence; a cluster without samples here has 0.
 
     Returns:
-      The AUC and (n_clusters,) float64; NaN where a class is missing, and NaN influence where one has a single cluster.
+      The AUC and (n_clusters,) float64; NaN where a class is missing, and NaN influence where one
+      has a single cluster.
 
-    Source: DeLong, DeLong & Clarke-Pearson 1988; Sun & Xu 2014 (by ranks); Obuchowski 1997 (clusters).
+    Source: DeLong, DeLong & Clarke-Pearson 1988; Sun & Xu 2014 (by ranks); Obuchowski 1997
+    (clusters).
     """
     positive = np.asarray(labels) == 1
     parts = np.asarray(scores)[positive], np.asarray(scores)[~positive]

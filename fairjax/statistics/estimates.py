@@ -73,7 +73,9 @@ class Values(NamedTuple):
         return Values(a_.sample - b_.sample, a_.bootstrap - b_.bootstrap, jackknife)
 
     def interval(self, confidence: float | np.ndarray) -> Interval:
-        """BCa where there is a jackknife, else percentile; an end that differs by rounding only is the value itself."""
+        """BCa where there is a jackknife, else percentile; an end that differs by rounding only is
+        the value itself.
+        """
         if self.jackknife is None:
             ends = intervals.percentile(self.bootstrap, confidence)
         else:
@@ -109,8 +111,8 @@ def criteria(
     """Computes the criteria of fairness of every attribute whose metrics are there.
 
     Returns:
-      For each attribute the row of its gap, which has the groups and the status; and the estimates, with the criteria
-      of `criteria_of(metrics)` as the first axis.
+      For each attribute the row of its gap, which has the groups and the status; and the estimates,
+      with the criteria of `criteria_of(metrics)` as the first axis.
     """
     names = criteria_of(metrics)
     rows = [row for row in plan.rows if row.kind == CRITERIA_OF_ROW]
@@ -133,7 +135,8 @@ def simple(
     rows: Sequence[Row],
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple:
-    """Value, ends of the interval and number of undefined replicates of rows of cells or differences.
+    """Value, ends of the interval and number of undefined replicates of rows of cells or
+    differences.
 
     Args:
       values: Of one metric; its cells are the rows, (1, K, R) and (1, K, R, B).
@@ -180,7 +183,9 @@ def _disparity(
 def _criterion(
     criterion: Criterion, metrics: Sequence[str], row: Row, values: Values, confidence: float
 ) -> tuple:
-    """As `_disparity`; of several metrics, the interval is made as that of a spread, from the combined errors."""
+    """As `_disparity`; of several metrics, the interval is made as that of a spread, from the
+    combined errors.
+    """
     if len(criterion.metrics) == 1:
         (metric,) = criterion.metrics
         return _disparity(

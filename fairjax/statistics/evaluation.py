@@ -36,27 +36,33 @@ def evaluate_runs(
     clusters: Shaped[np.ndarray, " n"] | None = None,
     **options: Any,
 ) -> Columns:
-    """Evaluates runs that scored the same samples, with bootstrap intervals over clusters, the same draws for every
-    run.
+    """Evaluates runs that scored the same samples, with bootstrap intervals over clusters, the same
+    draws for every run.
 
-    A run's numbers do not depend on the other runs, nor on how the work is cut into chunks. Values on the sample are
-    computed in float64, replicates in float32.
+    A run's numbers do not depend on the other runs, nor on how the work is cut into chunks. Values
+    on the sample are computed in float64, replicates in float32.
 
     Args:
-      scores: (R, n) probabilities of the positive class. A run with scores that are not finite gets NaN and a status.
-      labels: (n,) in {0, 1}; None: `scores` are values that need none, such as a Dice of each image.
-      attributes: Name → (codes (n,), names): the group of each sample as index into names, -1 where it is not known.
-      thresholds: (R,) or one for all; the prediction is s ≥ threshold. See `fairjax.metrics.threshold`.
+      scores: (R, n) probabilities of the positive class. A run with scores that are not finite gets
+        NaN and a status.
+      labels: (n,) in {0, 1}; None: `scores` are values that need none, such as a Dice of each
+        image.
+      attributes: Name → (codes (n,), names): the group of each sample as index into names, -1 where
+        it is not known.
+      thresholds: (R,) or one for all; the prediction is s ≥ threshold. See
+        `fairjax.metrics.threshold`.
       clusters: (n,) the patient of each sample; None: every sample is one.
       **options: Of `Evaluation`.
 
     Returns:
-      Columns of equal length, one row for each run, metric, attribute and group: `run` (index), `attribute`, `metric`,
-      `group`, `value`, `ci_low`, `ci_high`, `n`, `n_positive` (samples), `status` (`ok`, or what is missing and why)
-      and `n_invalid` (replicates in which the value is undefined). Attribute `all` has the group `overall`; every other
-      has `overall` (where the attribute is known), its groups, the rows of `fairjax.metrics.disparity.DISPARITIES`, and
-      differences `a − b`; and, if asked for, a row of the group `criterion` for each of `CRITERIA`. Intervals of
-      disparities are named in their table.
+      Columns of equal length, one row for each run, metric, attribute and group: `run` (index),
+        `attribute`, `metric`,
+      `group`, `value`, `ci_low`, `ci_high`, `n`, `n_positive` (samples), `status` (`ok`, or what is
+      missing and why) and `n_invalid` (replicates in which the value is undefined). Attribute `all`
+      has the group `overall`; every other has `overall` (where the attribute is known), its groups,
+      the rows of `fairjax.metrics.disparity.DISPARITIES`, and differences `a − b`; and, if asked
+      for, a row of the group `criterion` for each of `CRITERIA`. Intervals of disparities are named
+      in their table.
 
     Raises:
       UserError: The input is not what it should be.
@@ -82,14 +88,15 @@ class Evaluation:
       disparities: Names from `fairjax.metrics.disparity.DISPARITIES`.
       with_criteria: Whether rows of `CRITERIA` are added.
       min_group: Fewest patients with either label for a group to have numbers.
-      memory_bytes: Bound on the temporaries of one step, beside the inputs and the replicates' values of a few runs;
-        None: by the kind of device.
-      edges: `(scores (n,), members (n,)) -> (9,)`, edges of the bins of the calibration error of a run in a cell; None:
-        equal widths on [0, 1].
+      memory_bytes: Bound on the temporaries of one step, beside the inputs and the replicates'
+        values of a few runs; None: by the kind of device.
+      edges: `(scores (n,), members (n,)) -> (9,)`, edges of the bins of the calibration error of a
+        run in a cell; None: equal widths on [0, 1].
       progress: Called with the number of runs that were finished since the last call.
 
     Attributes:
-      advance: If set, called with the number of replicates × runs that were finished since the last call.
+      advance: If set, called with the number of replicates × runs that were finished since the last
+        call.
 
     Raises:
       UserError: The input is not what it should be.
@@ -141,7 +148,9 @@ class Evaluation:
 
     @property
     def n_columns(self) -> int:
-        """Replicates of the bootstrap and of the jackknife that each run takes, in every batch of cells."""
+        """Replicates of the bootstrap and of the jackknife that each run takes, in every batch of
+        cells.
+        """
         return len(self.batches) * (
             self.n_boot + (self.jackknife.n_blocks if self.jackknife else 0)
         )
@@ -165,9 +174,10 @@ class Evaluation:
           pairs: Runs (a, b) to compare; None: each with every other.
 
         Returns:
-          The columns of `evaluate_runs`; and columns `a`, `b` (runs), `attribute`, `metric`, `group` (overall or a
-          group), `value` (a − b), `ci_low`, `ci_high`, `p_value` (two-sided, of the bootstrap: twice the share of
-          differences on the other side of 0), `n`, `n_positive`, `status` and `n_invalid`.
+          The columns of `evaluate_runs`; and columns `a`, `b` (runs), `attribute`, `metric`,
+          `group` (overall or a group), `value` (a − b), `ci_low`, `ci_high`, `p_value` (two-sided,
+          of the bootstrap: twice the share of differences on the other side of 0), `n`,
+          `n_positive`, `status` and `n_invalid`.
         """
         scores = np.atleast_2d(scores)
         thresholds = np.broadcast_to(np.asarray(thresholds, scores.dtype), scores.shape[:1])
@@ -204,7 +214,8 @@ class Evaluation:
         n_permutations: int,
         advance: Callable[[int], object] | None = None,
     ) -> Float[np.ndarray, "m r"]:
-        """p-values of the gap of every metric between those groups of an attribute that have numbers.
+        """p-values of the gap of every metric between those groups of an attribute that have
+        numbers.
 
         See `fairjax.statistics.permutation.gap_p_values`.
         """
@@ -231,7 +242,8 @@ class Evaluation:
     def values(
         self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]
     ) -> Iterator[Values]:
-        """Yields the values of the plan's cells, of a few runs at a time; NaN for a run that is not finite.
+        """Yields the values of the plan's cells, of a few runs at a time; NaN for a run that is not
+        finite.
 
         Args:
           scores: (R, n), as in `evaluate_runs`.
@@ -276,7 +288,8 @@ class Evaluation:
             yield Values(sample[..., runs], bootstrap, *jackknife).centred(self.metrics)
 
     def _edges_of_cells(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, "c e"]:
-        return np.stack([self.edges(scores, member) for member in self.plan.members])  # type: ignore[misc]
+        # type: ignore[misc]
+        return np.stack([self.edges(scores, member) for member in self.plan.members])
 
     def _compared(
         self, kept: list[Values], pairs: Sequence[tuple[int, int]], finite: np.ndarray
@@ -337,7 +350,9 @@ def _check(
 
 
 def _batches(sizes: Sequence[int]) -> list[slice]:
-    """Cuts cells of these sizes into runs of at most `_ENTRIES_AT_ONCE` samples, or of one cell that has more."""
+    """Cuts cells of these sizes into runs of at most `_ENTRIES_AT_ONCE` samples, or of one cell
+    that has more.
+    """
     ends, total = [0], 0
     for cell, size in enumerate(sizes):
         total += size

@@ -1,8 +1,9 @@
-"""Bootstrap intervals from replicates: percentile and BCa, and simultaneous ones for disparities over groups.
+"""Bootstrap intervals from replicates: percentile and BCa, and simultaneous ones for disparities
+over groups.
 
-Arrays are NumPy, float32 or float64; groups (G) are the first axis where there are any, replicates (B) the last. A
-replicate in which a value is undefined is NaN, is left out, and is counted by `invalid`; where fewer than half are left
-there is no interval.
+Arrays are NumPy, float32 or float64; groups (G) are the first axis where there are any, replicates
+(B) the last. A replicate in which a value is undefined is NaN, is left out, and is counted by
+`invalid`; where fewer than half are left there is no interval.
 """
 
 from __future__ import annotations
@@ -67,16 +68,21 @@ def mean(replicates: Float[np.ndarray, " *n b"]) -> Float[np.ndarray, " *n"]:
 def centre(
     value: Float[np.ndarray, " *n"], replicates: Float[np.ndarray, " *n b"]
 ) -> Float[np.ndarray, " *n b"]:
-    """Replicates moved such that their mean is the value: for statistics that resampling itself shifts."""
+    """Replicates moved such that their mean is the value: for statistics that resampling itself
+    shifts.
+    """
     return replicates + (value - mean(replicates))[..., None].astype(replicates.dtype)
 
 
 def p_value(replicates: Float[np.ndarray, " *n b"]) -> Float[np.ndarray, " *n"]:
-    """Two-sided p-value of 0: twice the share of replicates on its other side, (1 + count) / (1 + B) each.
+    """Two-sided p-value of 0: twice the share of replicates on its other side, (1 + count) / (1 +
+    B) each.
 
-    It is below 1 − confidence about where the percentile interval excludes 0. NaN where there is no interval.
+    It is below 1 − confidence about where the percentile interval excludes 0. NaN where there is no
+    interval.
 
-    Source: Efron & Tibshirani 1993, ch. 15.4 (achieved significance level); Davison & Hinkley 1997, ch. 4 for the 1 +.
+    Source: Efron & Tibshirani 1993, ch. 15.4 (achieved significance level); Davison & Hinkley 1997,
+    ch. 4 for the 1 +.
     """
     n_valid = replicates.shape[-1] - invalid(replicates)
     tail = np.minimum((replicates <= 0).sum(-1), (replicates >= 0).sum(-1))
@@ -85,10 +91,12 @@ def p_value(replicates: Float[np.ndarray, " *n b"]) -> Float[np.ndarray, " *n"]:
 
 
 def expanded(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
-    """The level at which percentiles of the bootstrap of n independent units cover as often as Student's t would.
+    """The level at which percentiles of the bootstrap of n independent units cover as often as
+    Student's t would.
 
-    Resampling n units has a variance too small by (n − 1) / n, and tails too light: the level is that of a normal
-    distribution at √(n / (n − 1)) t_{n−1}. For n = 10 and 95 % it is 98.3 %, for n = 100 it is 95.4 %.
+    Resampling n units has a variance too small by (n − 1) / n, and tails too light: the level is
+    that of a normal distribution at √(n / (n − 1)) t_{n−1}. For n = 10 and 95 % it is 98.3 %, for n
+    = 100 it is 95.4 %.
 
     Source: Hesterberg 2015, What teachers should know about the bootstrap, section 5.3.
     """
@@ -99,7 +107,9 @@ def expanded(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, 
 
 
 def perfect(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
-    """Lower end of the exact interval of a share that is 1 in n independent units (Clopper & Pearson 1934)."""
+    """Lower end of the exact interval of a share that is 1 in n independent units (Clopper &
+    Pearson 1934).
+    """
     return ((1 - confidence) / 2) ** (1 / np.maximum(n, 1))
 
 
@@ -122,7 +132,8 @@ def bca(
     Args:
       value: (...) on the sample.
       replicates: (..., B) of the bootstrap.
-      jackknife: (..., K) with each of K blocks of clusters left out; for single clusters it is the usual jackknife.
+      jackknife: (..., K) with each of K blocks of clusters left out; for single clusters it is the
+        usual jackknife.
       confidence: Of the interval.
 
     Source: Efron 1987; Efron & Tibshirani 1993, ch. 14.3.
@@ -154,14 +165,16 @@ def spread(
     confidence: float,
     statistic: Callable[[np.ndarray], np.ndarray] = gap,
 ) -> Interval:
-    """Interval of a spread over groups (max − min, or the standard deviation), from that of the groups' errors.
+    """Interval of a spread over groups (max − min, or the standard deviation), from that of the
+    groups' errors.
 
-    With e_g = m*_g − m_g, q is the `confidence` quantile over replicates of the spread of the errors, and the interval
-    is [max(0, value − q), value + q]: a spread is a seminorm, so it cannot be further from the truth than the spread of
-    the errors. For max − min this is Tukey's range: all pairwise differences lie within q of their estimates at once,
-    and so does the largest of them; for two groups it is the symmetric bootstrap interval of the absolute difference.
-    A lower end of 0 means: a gap of 0 is not excluded. A percentile interval could not say that, because a replicate's
-    max − min is never 0, and it is biased upward besides.
+    With e_g = m*_g − m_g, q is the `confidence` quantile over replicates of the spread of the
+    errors, and the interval is [max(0, value − q), value + q]: a spread is a seminorm, so it cannot
+    be further from the truth than the spread of the errors. For max − min this is Tukey's range:
+    all pairwise differences lie within q of their estimates at once, and so does the largest of
+    them; for two groups it is the symmetric bootstrap interval of the absolute difference. A lower
+    end of 0 means: a gap of 0 is not excluded. A percentile interval could not say that, because a
+    replicate's max − min is never 0, and it is biased upward besides.
 
     Source: Tukey 1953; Romano & Wolf 2005 (bootstrap of the maximal deviation).
     """
@@ -175,9 +188,11 @@ def extreme(
     replicates: Float[np.ndarray, "g *n b"],
     confidence: float,
 ) -> Interval:
-    """Interval of an extreme over groups: value ± q, q the `confidence` quantile of max_g |m*_g − m_g| over replicates.
+    """Interval of an extreme over groups: value ± q, q the `confidence` quantile of max_g |m*_g −
+    m_g| over replicates.
 
-    All groups lie within q of their estimates at once, and so does the least or the greatest of them.
+    All groups lie within q of their estimates at once, and so does the least or the greatest of
+    them.
     """
     (q,) = quantiles(np.abs(replicates - groups[..., None]).max(0), (confidence,))
     return value - q, value + q
@@ -190,7 +205,8 @@ def log_range(
     confidence: float,
     scale: Callable[[np.ndarray], np.ndarray],
 ) -> Interval:
-    """Interval of a ratio of extremes: as `spread` of the logarithms that `scale` gives, [value / eᵠ, value · eᵠ].
+    """Interval of a ratio of extremes: as `spread` of the logarithms that `scale` gives, [value /
+    eᵠ, value · eᵠ].
 
     A replicate in which a group's logarithm is infinite is undefined.
     """

@@ -1,4 +1,6 @@
-"""Methods of mitigation against a baseline: one frame of values, differences and intervals, and who was harmed."""
+"""Methods of mitigation against a baseline: one frame of values, differences and intervals, and who
+was harmed.
+"""
 
 from __future__ import annotations
 
@@ -49,31 +51,36 @@ def compare_methods(
 ) -> pd.DataFrame:
     """Averages every method over its seeds, and compares it with the baseline of the same usage.
 
-    Runs are taken as they come. A method's replicates are held from its first run until its last and those of its
-    baseline are there: if runs come method by method and the baseline's first, that is the baseline, and what is in
-    the runs that are evaluated together.
+    Runs are taken as they come. A method's replicates are held from its first run until its last
+    and those of its baseline are there: if runs come method by method and the baseline's first,
+    that is the baseline, and what is in the runs that are evaluated together.
 
     Args:
-      chunks: Names of runs (`run_id`) and their scores (R, n) of the same samples; runs not in `table` are skipped.
-      table: One row for each run that represents a method: `run_id`, `usage`, `method`, `sensitive` (the attribute that
-        the method was told of, "" for none), `seed`; and any of `SETTINGS`, the same for all seeds of a method.
+      chunks: Names of runs (`run_id`) and their scores (R, n) of the same samples; runs not in
+        `table` are skipped.
+      table: One row for each run that represents a method: `run_id`, `usage`, `method`, `sensitive`
+        (the attribute that the method was told of, "" for none), `seed`; and any of `SETTINGS`, the
+        same for all seeds of a method.
       labels, attributes, clusters: As in `evaluate_runs`.
       thresholds: By `run_id`, or one for all.
-      baseline: Its method. A method is compared with the baseline of the same usage that has its `sensitive`, else with
-        that without; over the seeds that both have.
+      baseline: Its method. A method is compared with the baseline of the same usage that has its
+        `sensitive`, else with that without; over the seeds that both have.
       metrics: Names from `METRICS`.
       n_boot, seed, confidence, min_group, memory_bytes: As in `Evaluation`.
       progress: Called with the number of runs that were finished since the last call.
 
     Returns:
-      One row for each method, metric, attribute and overall, group, gap and worst: `KEY`, `attribute`, `metric`,
-      `group`, `value` (mean over seeds), `ci_low`, `ci_high`, `difference` (method − baseline; NaN of the baseline, and
-      where there is none), `difference_low`, `difference_high`, `p_value` (two-sided, that the difference is 0),
-      `baseline` (the method that it is the difference to, else ""), `n_seeds` (of the difference where there is one),
-      `n`, `n_positive`, `status`, and the columns of `SETTINGS` that `table` has.
+      One row for each method, metric, attribute and overall, group, gap and worst: `KEY`,
+        `attribute`, `metric`,
+      `group`, `value` (mean over seeds), `ci_low`, `ci_high`, `difference` (method − baseline; NaN
+      of the baseline, and where there is none), `difference_low`, `difference_high`, `p_value`
+      (two-sided, that the difference is 0), `baseline` (the method that it is the difference to,
+      else ""), `n_seeds` (of the difference where there is one), `n`, `n_positive`, `status`, and
+      the columns of `SETTINGS` that `table` has.
 
     Raises:
-      UserError: The table or the scores are not what they should be, or runs of the table are in no chunk.
+      UserError: The table or the scores are not what they should be, or runs of the table are in no
+        chunk.
     """
     members = _members(table)
     at = {
@@ -132,9 +139,10 @@ def harm(frame: pd.DataFrame, metrics: Sequence[str] = ("auc", "bce")) -> pd.Dat
       metrics: Those of its metrics to look at, of which one end is better.
 
     Returns:
-      The rows of groups of the methods that are compared with a baseline, with the column `verdict`: `worse` or
-      `better` where the whole interval of the difference is on that side of 0, `unknown` where there is none, else
-      `unclear`.
+      The rows of groups of the methods that are compared with a baseline, with the column
+        `verdict`: `worse` or
+      `better` where the whole interval of the difference is on that side of 0, `unknown` where
+      there is none, else `unclear`.
     """
     groups = ~frame["group"].isin([OVERALL, *DISPARITIES]) & frame["metric"].isin(metrics)
     compared = frame.groupby(list(KEY))["difference"].transform("count") > 0
@@ -149,7 +157,9 @@ def harm(frame: pd.DataFrame, metrics: Sequence[str] = ("auc", "bce")) -> pd.Dat
 
 
 class _Comparison(NamedTuple):
-    """The means that a method's rows are made of: over its own seeds, and over those that the baseline has too."""
+    """The means that a method's rows are made of: over its own seeds, and over those that the
+    baseline has too.
+    """
 
     own: Mean
     paired: Mean | None

@@ -1,17 +1,21 @@
-"""Values averaged over seeds, and differences paired by seed, with intervals over patients and seeds.
+"""Values averaged over seeds, and differences paired by seed, with intervals over patients and
+seeds.
 
-A method is trained from several seeds and measured on one sample of patients, so its mean value is uncertain twice. The
-patients' part is the bootstrap: every run has the same draws, a method's replicate is the mean of its runs' replicates,
-and in a difference to the baseline what the runs of one seed and one draw share cancels. The seeds' part is not
-resampled, for there are few of them, and a bootstrap of S values has a variance too small by (S − 1) / S and tails that
-end at the extreme seeds. It is added to every replicate as s / √S · t: s is the standard deviation over seeds of the
-value (in a difference, of the differences of equal seeds), t an independent draw of Student's t with S − 1 degrees of
-freedom. So the replicates are the Behrens-Fisher distribution of the mean: from two seeds on the intervals cover
-(cautiously: what patients and seeds do together is in both parts), and with one seed they are those of
-`evaluate_runs`, over patients alone, which `n_seeds` says.
+A method is trained from several seeds and measured on one sample of patients, so its mean value is
+uncertain twice. The patients' part is the bootstrap: every run has the same draws, a method's
+replicate is the mean of its runs' replicates, and in a difference to the baseline what the runs of
+one seed and one draw share cancels. The seeds' part is not resampled, for there are few of them,
+and a bootstrap of S values has a variance too small by (S − 1) / S and tails that end at the
+extreme seeds. It is added to every replicate as s / √S · t: s is the standard deviation over seeds
+of the value (in a difference, of the differences of equal seeds), t an independent draw of
+Student's t with S − 1 degrees of freedom. So the replicates are the Behrens-Fisher distribution of
+the mean: from two seeds on the intervals cover (cautiously: what patients and seeds do together is
+in both parts), and with one seed they are those of `evaluate_runs`, over patients alone, which
+`n_seeds` says.
 
-Source: Fisher 1935, The fiducial argument in statistical inference (two uncertain parts of one mean); Owen 2007, The
-pigeonhole bootstrap (why resampling rows and columns of a crossed array overstates what they do together).
+Source: Fisher 1935, The fiducial argument in statistical inference (two uncertain parts of one
+mean); Owen 2007, The pigeonhole bootstrap (why resampling rows and columns of a crossed array
+overstates what they do together).
 """
 
 from __future__ import annotations
@@ -44,7 +48,8 @@ class Run(NamedTuple):
     Attributes:
       sample: On the sample.
       replicates: In the bootstrap.
-      errors: How far the replicates' errors can move a gap or a worst group, of the rows that are one; else 0.
+      errors: How far the replicates' errors can move a gap or a worst group, of the rows that are
+        one; else 0.
       fault: Why there is no number at all, or nothing.
     """
 
@@ -131,8 +136,9 @@ def averaged(
 ) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "m k"], Float[np.ndarray, "m k"]]:
     """Values over seeds and the ends of their intervals.
 
-    The interval of a cell is of percentiles; that of a gap or a worst group is the value ± a quantile of what patients
-    and seeds add to it, as in `fairjax.statistics.intervals.spread` and `extreme`.
+    The interval of a cell is of percentiles; that of a gap or a worst group is the value ± a
+    quantile of what patients and seeds add to it, as in `fairjax.statistics.intervals.spread` and
+    `extreme`.
     """
     by_seed = np.stack(list(mean.samples.values()))
     value, of_seeds = by_seed.mean(0), _of_seeds(by_seed, evaluation)
@@ -160,10 +166,11 @@ def differences(
     Float[np.ndarray, "m k"],
     Float[np.ndarray, "m k"],
 ]:
-    """Differences between two methods over the same seeds, the ends of their intervals, and p-values.
+    """Differences between two methods over the same seeds, the ends of their intervals, and
+    p-values.
 
-    Intervals are percentiles of the paired replicates. Those of a gap or a worst group, which resampling shifts, are
-    moved to the difference first.
+    Intervals are percentiles of the paired replicates. Those of a gap or a worst group, which
+    resampling shifts, are moved to the difference first.
     """
     by_seed = np.stack([sample - base.samples[seed] for seed, sample in paired.samples.items()])
     difference, replicates = by_seed.mean(0), np.asarray(paired.replicates - base.replicates)
@@ -177,7 +184,9 @@ def differences(
 def _of_seeds(
     by_seed: Float[np.ndarray, "s m k"], evaluation: Evaluation
 ) -> Float[np.ndarray, "m k b"]:
-    """The seeds' part of every replicate: s / √S times quantiles of Student's t in random order; of one seed, 0."""
+    """The seeds' part of every replicate: s / √S times quantiles of Student's t in random order; of
+    one seed, 0.
+    """
     n_seeds, n_boot = len(by_seed), evaluation.n_boot
     if n_seeds == 1:
         return np.zeros((*by_seed.shape[1:], n_boot), np.float32)

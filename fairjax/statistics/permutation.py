@@ -31,8 +31,9 @@ def gap_p_values(
 ) -> Float[np.ndarray, "m r"]:
     """p-values of max − min over groups, if groups are shuffled over patients within label.
 
-    Shuffling within label keeps each group's prevalence: what is tested is whether the scores of people of the same
-    label depend on the group. Bins of equal mass are those of all groups together.
+    Shuffling within label keeps each group's prevalence: what is tested is whether the scores of
+    people of the same label depend on the group. Bins of equal mass are those of all groups
+    together.
 
     Args:
       scores: (R, n) finite.
@@ -47,7 +48,8 @@ def gap_p_values(
       memory_bytes, advance: As in `fairjax.statistics.evaluation.Evaluation`.
 
     Returns:
-      (M, R) shares (1 + #{gap* ≥ gap}) / (1 + P); NaN where there is no gap, or more than `MOST_GROUPS` groups.
+      (M, R) shares (1 + #{gap* ≥ gap}) / (1 + P); NaN where there is no gap, or more than
+      `MOST_GROUPS` groups.
 
     Source: Phipson & Smyth 2010, Permutation p-values should never be zero.
     """

@@ -17,7 +17,8 @@ from fairjax.metrics.evaluate import evaluate, prepare
 from fairjax.metrics.layout import Layout
 from fairjax.statistics.schemes import Scheme
 
-# Bytes of temporaries, and replicates at once: a CPU is fastest when a step fits its cache, an accelerator when full.
+# Bytes of temporaries, and replicates at once: a CPU is fastest when a step fits its cache, an
+# accelerator when full.
 _BUDGETS = {"cpu": (2**25, 64)}
 _ACCELERATOR_BUDGET = (2**30, 1024)
 _MIN_REPLICATES = 4  # at once, whatever the budget: with fewer, gathered rows are too short
@@ -39,7 +40,9 @@ class Chunks(NamedTuple):
 def plan_chunks(
     n_entries: int, n_runs: int, n_boot: int, memory_bytes: int | None = None
 ) -> Chunks:
-    """Cuts the work such that the temporaries of one step fit `memory_bytes` (None: by the kind of device)."""
+    """Cuts the work such that the temporaries of one step fit `memory_bytes` (None: by the kind of
+    device).
+    """
     default_bytes, most = _BUDGETS.get(jax.default_backend(), _ACCELERATOR_BUDGET)
     numbers = (memory_bytes or default_bytes) // (4 * n_entries)
     replicates = min(max(numbers // _NUMBERS_PER_REPLICATE, _MIN_REPLICATES), most, max(n_boot, 1))
@@ -82,7 +85,8 @@ def replicate_values(
     edges: Float[np.ndarray, "r c e"] | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> Iterator[list[Float[np.ndarray, "m c r b"]]]:
-    """Evaluates metrics (M) of cells (C) with the weights of every draw, `chunks.runs` runs at a time.
+    """Evaluates metrics (M) of cells (C) with the weights of every draw, `chunks.runs` runs at a
+    time.
 
     Args:
       cells: From `Cells.build`.
@@ -172,7 +176,9 @@ def _prepare(
 
 @cache
 def _evaluate_steps(mesh: Mesh):
-    """Compiles steps of draws, shared out over `mesh`: `(cells, layouts, scheme, weights, seed, numbers)`."""
+    """Compiles steps of draws, shared out over `mesh`: `(cells, layouts, scheme, weights, seed,
+    numbers)`.
+    """
 
     def step(
         cells, layouts, scheme, weights, seed, numbers: Int[Array, " d"]
@@ -186,7 +192,8 @@ def _evaluate_steps(mesh: Mesh):
         return jax.lax.map(partial(step, *constant), numbers)
 
     everywhere, shared = PartitionSpec(), PartitionSpec("replicates")
-    # Devices exchange nothing, so there is nothing to check; the check would have every loop inside mark its carry.
+    # Devices exchange nothing, so there is nothing to check; the check would have every loop inside
+    # mark its carry.
     sharded = jax.shard_map(
         steps, mesh=mesh, in_specs=(*[everywhere] * 5, shared), out_specs=shared, check_vma=False
     )

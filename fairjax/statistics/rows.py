@@ -1,4 +1,6 @@
-"""Which rows a result has: everybody, and of every attribute its groups, disparities, differences and criteria."""
+"""Which rows a result has: everybody, and of every attribute its groups, disparities, differences
+and criteria.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from fairjax.metrics.table import METRICS
 from fairjax.utils.errors import UserError
 
 OK = "ok"
-MAX_PAIRED_GROUPS = 6  # of more groups, each is compared with the attribute's overall value instead of with every other
+# of more groups, each is compared with the attribute's overall value instead of with every other
+MAX_PAIRED_GROUPS = 6
 ALL, OVERALL, CELL, DIFFERENCE = "all", "overall", "cell", "difference"
 CLASSES, NO_CLASSES = (
     {0: "negative", 1: "positive"},
@@ -33,7 +36,8 @@ class Row(NamedTuple):
       attribute: Name, or `all`.
       group: `overall`, a group's name, a name in `DISPARITIES`, or `a − b`.
       kind: `cell`, `difference`, or a name in `DISPARITIES`.
-      cells: The cells it is made of, of a disparity those of the groups; none where it has no number.
+      cells: The cells it is made of, of a disparity those of the groups; none where it has no
+        number.
       overall: The cell of all samples whose group is known.
       n: Samples.
       n_positive: Samples with label 1.
@@ -72,9 +76,10 @@ class RowPlan:
     ) -> RowPlan:
         """Plans `all`, and of each attribute overall, groups, disparities and pairwise differences.
 
-        A group with fewer than `min_group` clusters of one of the classes, or none, has counts and a reason but no
-        number, and is left out of disparities and differences. Of more than `MAX_PAIRED_GROUPS` groups each is compared
-        with the attribute's overall value, which does not depend on the outcome as a best group would.
+        A group with fewer than `min_group` clusters of one of the classes, or none, has counts and
+        a reason but no number, and is left out of disparities and differences. Of more than
+        `MAX_PAIRED_GROUPS` groups each is compared with the attribute's overall value, which does
+        not depend on the outcome as a best group would.
         """
         plan, people = cls(), (labels, clusters, classes)
         plan._add(
@@ -159,7 +164,9 @@ def difference_name(a: str, b: str) -> str:
 
 
 def applies(row: Row, metric: str) -> bool:
-    """Whether a metric has this row: none is the worst group where neither end of the metric is better."""
+    """Whether a metric has this row: none is the worst group where neither end of the metric is
+    better.
+    """
     return row.kind not in DISPARITIES or DISPARITIES[row.kind].applies(METRICS[metric])
 
 

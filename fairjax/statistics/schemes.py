@@ -1,7 +1,8 @@
-"""Other ways than the bootstrap to weight samples: leave some out, or shuffle who is in which group.
+"""Other ways than the bootstrap to weight samples: leave some out, or shuffle who is in which
+group.
 
-A scheme is a pytree whose `weights(seed, numbers)` gives (n, B) weights, one column for each number; numbers are
-consecutive.
+A scheme is a pytree whose `weights(seed, numbers)` gives (n, B) weights, one column for each
+number; numbers are consecutive.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Scheme(Protocol):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Jackknife:
-    """Leaves out one block of clusters at a time: single clusters, or at random many to a block if there are many.
+    """Leaves out one block of clusters at a time: single clusters, or at random many to a block if
+    there are many.
 
     Attributes:
       block: (n,) block of each sample.
@@ -62,12 +64,14 @@ class Jackknife:
 class Permutation:
     """Shuffles groups over patients within label: what the gap would be if groups meant nothing.
 
-    The columns of a permutation are the members of each group; in the first they are the true ones. What is shuffled
-    are units, the samples of a patient that are in one group; the units of a stratum have samples of the same labels.
+    The columns of a permutation are the members of each group; in the first they are the true ones.
+    What is shuffled are units, the samples of a patient that are in one group; the units of a
+    stratum have samples of the same labels.
 
     Attributes:
       unit: (n,) unit of each sample, units of one stratum in sequence; n for a sample in no group.
-      group: (n,) group of each unit, -1 past the last one: padded, so that all attributes have one shape.
+      group: (n,) group of each unit, -1 past the last one: padded, so that all attributes have one
+        shape.
       stratum: (n,) its stratum, ascending.
       n_groups: Columns of each permutation.
     """

@@ -37,7 +37,8 @@ def pareto_front(
     least_before = np.minimum.accumulate(np.concatenate([[np.inf], d]))[:-1]
     same_as_before = np.concatenate([[False], (u[1:] == u[:-1]) & (d[1:] == d[:-1])])
     fresh = d < least_before
-    # A run equal to its predecessor is on the front if that one is: carry the verdict of the first of each tie.
+    # A run equal to its predecessor is on the front if that one is: carry the verdict of the first
+    # of each tie.
     first = np.maximum.accumulate(np.where(same_as_before, 0, np.arange(len(order))))
     front = np.zeros(utility.shape, bool)
     front[order] = fresh[first]
@@ -47,14 +48,15 @@ def pareto_front(
 def distance_to_optimum(
     groups: Float[np.ndarray, "r g"], ideal: Float[np.ndarray, " g"] | None = None
 ) -> Float[np.ndarray, " r"]:
-    """Euclidean distance (DTO) of each run's utilities of the groups to the best that any run reaches for each group.
+    """Euclidean distance (DTO) of each run's utilities of the groups to the best that any run
+    reaches for each group.
 
     Args:
       groups: (R, G) higher is better.
       ideal: (G,) the utilities to come close to; None: the largest in each column.
 
-    Source: Han et al. 2023, Fair enough: standardizing evaluation and model selection for fairness research in NLP;
-    used for medical images by Zong et al. 2023, MEDFAIR.
+    Source: Han et al. 2023, Fair enough: standardizing evaluation and model selection for fairness
+    research in NLP; used for medical images by Zong et al. 2023, MEDFAIR.
     """
     groups = np.asarray(groups, np.float64)
     target = np.fmax.reduce(groups, axis=0) if ideal is None else np.asarray(ideal)
@@ -102,8 +104,9 @@ def represent(runs: pd.DataFrame, rule: str) -> pd.DataFrame:
 
     Args:
       runs: one row per run.
-      rule: of `selection.SELECTORS`, on validation AUC averaged over seeds: `overall`, or that of the groups of the
-        attribute that the method was told of (of all attributes, where it was told of none).
+      rule: of `selection.SELECTORS`, on validation AUC averaged over seeds: `overall`, or that of
+        the groups of the attribute that the method was told of (of all attributes, where it was
+        told of none).
     """
     chosen = []
     for (_, _, sensitive), cell in runs.groupby(["usage", "method", "sensitive"], sort=False):
@@ -119,6 +122,8 @@ def represent(runs: pd.DataFrame, rule: str) -> pd.DataFrame:
 
 
 def median_seed(runs: pd.DataFrame) -> pd.Series:
-    """Of runs that differ in the seed alone, the one with the median validation AUC: no seed is picked for its luck."""
+    """Of runs that differ in the seed alone, the one with the median validation AUC: no seed is
+    picked for its luck.
+    """
     seeds = runs.sort_values(["validation_auc", "seed"])
     return seeds.iloc[len(seeds) // 2]

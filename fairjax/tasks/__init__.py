@@ -1,1 +1,3 @@
-"""What an experiment does, from its configuration to its report: classification, segmentation, sweeps of both."""
+"""What an experiment does, from its configuration to its report: classification, segmentation,
+sweeps of both.
+"""

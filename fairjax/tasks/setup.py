@@ -1,4 +1,6 @@
-"""From the words of a configuration to the things they name: dataset, splits, encoder, runs, features."""
+"""From the words of a configuration to the things they name: dataset, splits, encoder, runs,
+features.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,8 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
     """The dataset, and the attributes to compare; of volumes, their slices.
 
     Raises:
-      UserError: an unknown name, file, column or value; a group with one class, unless `evaluation.one_class=report`.
+      UserError: an unknown name, file, column or value; a group with one class, unless
+        `evaluation.one_class=report`.
     """
     options = {
         key: value

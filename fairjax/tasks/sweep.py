@@ -1,6 +1,7 @@
 """A sweep over datasets × models, top to bottom: an experiment each, then one table of all.
 
-Whatever else differs (usages, methods, attributes, hyper-parameters, seeds) is in each experiment: `fairjax.tasks.classification.pipeline`.
+Whatever else differs (usages, methods, attributes, hyper-parameters, seeds) is in each experiment:
+`fairjax.tasks.classification.pipeline`.
 """
 
 from __future__ import annotations
@@ -52,12 +53,13 @@ def experiments(config: Config) -> Iterator[tuple[str, Config]]:
 def run(
     config: Config, path: Path, cache: Path, *, command: str = "", show_progress: bool = True
 ) -> Path:
-    """Runs every experiment, or what of them is not done yet; one that fails does not stop the others.
+    """Runs every experiment, or what of them is not done yet; one that fails does not stop the
+    others.
 
     Args:
       config: the resolved configuration (`configs/sweep.py`).
-      path: the work directory: a folder for each experiment, and `results.parquet`, `runs.parquet` and
-        `methods.parquet` of all.
+      path: the work directory: a folder for each experiment, and `results.parquet`, `runs.parquet`
+        and `methods.parquet` of all.
       cache: the folder of embeddings.
       command: what reproduces it.
       show_progress: whether to show bars.

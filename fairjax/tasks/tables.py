@@ -43,7 +43,9 @@ REPORTED = ("overall", "gap", "worst")  # rows of every run that a report of man
 
 
 def combine(parts: Sequence[Path], path: Path) -> int:
-    """Joins Parquet files of the same columns into one, a part at a time; returns the number of rows."""
+    """Joins Parquet files of the same columns into one, a part at a time; returns the number of
+    rows.
+    """
     rows = 0
 
     def write(file: IO[bytes]) -> None:
@@ -75,7 +77,9 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def for_report(path: Path, runs: Sequence[str], metric: str) -> pd.DataFrame:
-    """What a report shows of many runs: all rows of some, and of the others what `REPORTED` says of one metric."""
+    """What a report shows of many runs: all rows of some, and of the others what `REPORTED` says of
+    one metric.
+    """
     tidy = pq.read_table(
         path, filters=(pc.field("run").isin(list(runs))) | (pc.field("metric") == metric)
     ).to_pandas()

@@ -15,8 +15,8 @@ from fairjax.utils.environment import environment
 from fairjax.utils.errors import UserError
 from fairjax.utils.storage import locked, read_json, write_json
 
-# Settings that may differ from those of the results that are there: every run, and what was made of it, is kept under
-# the hash of what it depends on, so that more of them only add.
+# Settings that may differ from those of the results that are there: every run, and what was made of
+# it, is kept under the hash of what it depends on, so that more of them only add.
 GROWING = (
     "seeds",
     *(
@@ -43,7 +43,8 @@ class WorkDir:
     Attributes:
       path: the folder.
       environment: versions, devices and platform of this process.
-      first: whether this process is the one that writes and speaks; of several, the others only compute.
+      first: whether this process is the one that writes and speaks; of several, the others only
+        compute.
     """
 
     path: Path
@@ -72,7 +73,8 @@ class WorkDir:
 
 @contextlib.contextmanager
 def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[WorkDir]:
-    """Holds a work directory for this process and writes `config.json` and `environment.json` into it.
+    """Holds a work directory for this process and writes `config.json` and `environment.json` into
+    it.
 
     Raises:
       UserError: another run holds it, it is a file, or it holds results of other settings.

@@ -10,7 +10,9 @@ from fairjax.training.postprocessing.table import POSTPROCESSORS
 
 
 def tables() -> str:
-    """Methods with what their strength means and its default, wrappers, and post-processors, as aligned text."""
+    """Methods with what their strength means and its default, wrappers, and post-processors, as
+    aligned text.
+    """
     wrappers = [{"wrapper": f"+{name}", "paper": paper} for name, paper in WRAPPERS.items()]
     rules = [
         {"post-processor": name, "what": row.title, "paper": row.paper}

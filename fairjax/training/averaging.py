@@ -73,12 +73,14 @@ def add_epoch(
     epoch: Int[Array, ""],
     epochs: int,
 ) -> Average:
-    """After an epoch with its validation loss (r,): SWA takes its weights, SWAD looks whether to begin or end.
+    """After an epoch with its validation loss (r,): SWA takes its weights, SWAD looks whether to
+    begin or end.
 
-    SWAD begins at the first validation that is the best of the `CONVERGENCE` from it on, and ends before the
-    `OVERFITTING` that are all worse than `TOLERANCE` times the mean of those.
+    SWAD begins at the first validation that is the best of the `CONVERGENCE` from it on, and ends
+    before the `OVERFITTING` that are all worse than `TOLERANCE` times the mean of those.
 
-    Source: Cha et al. 2021, SWAD, algorithm 1; Izmailov et al. 2018, Averaging weights leads to wider optima.
+    Source: Cha et al. 2021, SWAD, algorithm 1; Izmailov et al. 2018, Averaging weights leads to
+    wider optima.
     """
     if kind == "swa":
         counts = (epoch >= int(SWA_FROM * epochs)).astype(jnp.float32)
@@ -118,7 +120,9 @@ def add_epoch(
 
 
 def result(kind: str, average: Average, params: Tree) -> Tree:
-    """The averaged weights; of a run that SWAD never saw converge, the average of the last `CONVERGENCE` epochs."""
+    """The averaged weights; of a run that SWAD never saw converge, the average of the last
+    `CONVERGENCE` epochs.
+    """
     if kind == "swa":
         return _divide(average["sum"], average["count"])
     if kind != "swad":

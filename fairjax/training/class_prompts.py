@@ -1,4 +1,6 @@
-"""Classes from descriptions: text embeddings of both, zero-shot scores of them, and heads that begin at them."""
+"""Classes from descriptions: text embeddings of both, zero-shot scores of them, and heads that
+begin at them.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def class_prompts(
     """Prompts for both classes of a dataset: every template with every name of a class.
 
     Args:
-      dataset: whose catalog entry has a template and a name for each class; those count where nothing else is given.
+      dataset: whose catalog entry has a template and a name for each class; those count where
+        nothing else is given.
       templates: sentences with a `{}` for the name of the class.
       negative, positive: the names that each class goes by.
 
@@ -45,7 +48,8 @@ def class_prompts(
       n prompts, and the class (0 or 1) that each stands for.
 
     Raises:
-      UserError: neither the dataset nor the arguments say how the classes are called, or a template is none.
+      UserError: neither the dataset nor the arguments say how the classes are called, or a template
+        is none.
     """
     known = tuple(dataset.info.get("classes") or ("", ""))
     templates = list(templates) or [text for text in (dataset.info.get("prompt", ""),) if text]
@@ -69,7 +73,8 @@ def embed_classes(
     negative: Sequence[str] = (),
     positive: Sequence[str] = (),
 ) -> Float[np.ndarray, "2 d"]:
-    """The ensemble of prompts of the negative and of the positive class, of length 1; prompts are embedded once.
+    """The ensemble of prompts of the negative and of the positive class, of length 1; prompts are
+    embedded once.
 
     Args:
       dataset, templates, negative, positive: as in `class_prompts`.
@@ -87,7 +92,8 @@ def embed_classes(
 def logits_of(
     module: Any, classes: Float[np.ndarray, "2 d"]
 ) -> Callable[[np.ndarray], Float[np.ndarray, "b 2"]]:
-    """A function of image embeddings (b, d) or (b, q, d): the model's zero-shot logits of both classes.
+    """A function of image embeddings (b, d) or (b, q, d): the model's zero-shot logits of both
+    classes.
 
     It fits `fairjax.embeddings.embed` as `keep`.
 
@@ -147,18 +153,20 @@ def zero_shot_sweep(features: Features, classes: Float[np.ndarray, "2 d"], folde
 def prototype_constants(module: Any, classes: Float[np.ndarray, "2 d"]) -> dict[str, np.ndarray]:
     """What heads begin at that begin at the classes' descriptions, for `Features.constants`.
 
-    With these, `heads.HEADS["prototypes"]` is FairMedFM's usage `clip-adapt`: the text features of both classes are
-    what is trained, by the cross-entropy of the softmax of scaled cosines, which for two classes is that of the
-    difference of their logits; before the first step the head is the zero-shot classifier. `clip_adapter` is the
-    method of that name by Gao et al. 2021, which FairMedFM has not: besides, a bottleneck with random weights adapts
-    the image embedding, so that it begins near the zero-shot classifier and not at it.
+    With these, `heads.HEADS["prototypes"]` is FairMedFM's usage `clip-adapt`: the text features of
+    both classes are what is trained, by the cross-entropy of the softmax of scaled cosines, which
+    for two classes is that of the difference of their logits; before the first step the head is the
+    zero-shot classifier. `clip_adapter` is the method of that name by Gao et al. 2021, which
+    FairMedFM has not: besides, a bottleneck with random weights adapts the image embedding, so that
+    it begins near the zero-shot classifier and not at it.
 
     Args:
       module: a model with two towers, whose zero-shot logits are scaled cosines, plus a constant.
       classes: text embeddings of the negative and the positive class.
 
     Returns:
-      `prototypes` (1, 2, d), and `scale` (1,), what the model multiplies cosines by for zero-shot classification.
+      `prototypes` (1, 2, d), and `scale` (1,), what the model multiplies cosines by for zero-shot
+      classification.
 
     Raises:
       UserError: the model's logits are no scaled cosines, as BLIP-2's, or it has no text tower.

@@ -22,7 +22,9 @@ from fairjax.training.runs import Run
 from fairjax.utils.errors import UserError
 
 FLOAT_BYTES = 4
-HEAD_COPIES = 8  # parameters, two moments, best, gradient, direction and the two updated: what a run holds of its head
+# parameters, two moments, best, gradient, direction and the two updated: what a run holds of its
+# head
+HEAD_COPIES = 8
 LARGEST_CHUNK = (
     512  # beyond this a chunk's optimizer state leaves the caches and runs/s stop growing
 )
@@ -54,7 +56,8 @@ class Plan:
 def plan(
     runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int, memory_bytes: float
 ) -> Plan:
-    """Cuts a sweep so that a chunk's state, batch and scores fit into `memory_bytes` on each device.
+    """Cuts a sweep so that a chunk's state, batch and scores fit into `memory_bytes` on each
+    device.
 
     Args:
       runs: what to train.
@@ -184,7 +187,8 @@ class Trainer:
           advance: is told how many runs, in parts, were trained since it was called last.
 
         Returns:
-          Arrays whose first axis is the run: those of the head, scores, validation loss, best epoch.
+          Arrays whose first axis is the run: those of the head, scores, validation loss, best
+            epoch.
         """
         padded = [*runs, *[runs[-1]] * (width - len(runs))]
         rates, errors = jax.device_put(

@@ -1,7 +1,8 @@
-"""What is trained on embeddings: a table of heads, each a dict of arrays whose first axis is the run.
+"""What is trained on embeddings: a table of heads, each a dict of arrays whose first axis is the
+run.
 
-A head gives k outputs, whose mean is the logit of the positive class, and the features they are made of. In the shared
-order of samples, one step of all runs is one matmul with the embeddings.
+A head gives k outputs, whose mean is the logit of the positive class, and the features they are
+made of. In the shared order of samples, one step of all runs is one matmul with the embeddings.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ class Head:
     Attributes:
       name: how it is called.
       init: key, (k, d) → the parameters of one run.
-      forward: parameters and constants, x (b, d) shared or (r, b, d) → outputs (r, k, b) and features (r, h, b).
+      forward: parameters and constants, x (b, d) shared or (r, b, d) → outputs (r, k, b) and
+        features (r, h, b).
       features: (k, d) → h.
-      prototypes: whether it begins at embeddings of the classes' descriptions: the constants `prototypes` (1, 2, d) and
-        `scale` (1,), which multiplies cosines.
+      prototypes: whether it begins at embeddings of the classes' descriptions: the constants
+        `prototypes` (1, 2, d) and `scale` (1,), which multiplies cosines.
       unit: whether it is made for x of length 1, in place of z-scored x.
     """
 
@@ -46,7 +48,9 @@ class Head:
 
 
 def dense(kernel: Float[Array, "r k d"], x: Float[Array, "*r b d"]) -> Float[Array, "r k b"]:
-    """Products of all runs' kernels with samples that they share (b, d), or with each run's own (r, b, d)."""
+    """Products of all runs' kernels with samples that they share (b, d), or with each run's own (r,
+    b, d).
+    """
     return jnp.einsum("bd,rkd->rkb" if x.ndim == 2 else "rbd,rkd->rkb", x, kernel)
 
 
@@ -81,7 +85,9 @@ def _mlp(parameters: Parameters, x: Array) -> tuple[Array, Array]:
 
 
 def _prototypes_init(key: Key[Array, ""], k: int, d: int) -> Parameters:
-    """Offsets of the prototypes, which begin at 0 whatever the seed: the head begins as the zero-shot classifier."""
+    """Offsets of the prototypes, which begin at 0 whatever the seed: the head begins as the
+    zero-shot classifier.
+    """
     del key
     return {"offset": jnp.zeros((k, 2, d))}
 

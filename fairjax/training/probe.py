@@ -1,8 +1,9 @@
 """Heads of many runs, trained by one method, as one program.
 
-Every array of the state has the run as its first axis. In the shared order one step of all linear probes is one
-(r, d) × (d, b) matmul forward and one (r, b) × (b, d) backward; learning rates, weight decays, strengths of the method
-and the early-stopping mask are vectors over runs, so nothing is compiled twice.
+Every array of the state has the run as its first axis. In the shared order one step of all linear
+probes is one (r, d) × (d, b) matmul forward and one (r, b) × (b, d) backward; learning rates,
+weight decays, strengths of the method and the early-stopping mask are vectors over runs, so nothing
+is compiled twice.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Sample(NamedTuple):
     membership: Float[Array, "*r b g"]
 
 
-# Trained arrays of all runs, and what a sample is → outputs (r, k, b), features (r, h, b), embeddings ([r,] b, d).
+# Trained arrays of all runs, and what a sample is → outputs (r, k, b), features (r, h, b),
+# embeddings ([r,] b, d).
 Forward = Callable[[dict[str, Array], Any], tuple[Array, Array, Array]]
 
 
@@ -245,7 +247,9 @@ def training_errors(
 
 
 def take(data: ProbeData, multiplied: Array | None, x: Any, index: Array, present: Array) -> Sample:
-    """The samples of a step, of which `x` is read already; with each run's multiples, weights are (r, b)."""
+    """The samples of a step, of which `x` is read already; with each run's multiples, weights are
+    (r, b).
+    """
     columns = (data.y, data.weights, data.membership)
     y, weights, membership = (a.at[index].get(mode="promise_in_bounds") for a in columns)
     weights = weights * present
@@ -262,7 +266,9 @@ def _gradient(
     sample: Sample,
     state: dict[str, Array],
 ) -> tuple[Any, dict[str, Array]]:
-    """Gradient of every run's loss; sharpness-aware, that at the worst point within the radius, to first order."""
+    """Gradient of every run's loss; sharpness-aware, that at the worst point within the radius, to
+    first order.
+    """
     objective, strength = program.method.objective, rates.strength
 
     def loss(params):
@@ -301,7 +307,9 @@ def _gradient(
 def multiples(
     key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, state: State
 ) -> Float[Array, "r n"] | None:
-    """How much each training sample weighs in each run (r, n), this epoch; None where runs do not differ."""
+    """How much each training sample weighs in each run (r, n), this epoch; None where runs do not
+    differ.
+    """
     if not program.weighted:
         return None
     objective = program.method.objective
@@ -326,7 +334,9 @@ def cells_of(kind: str, data: ProbeData) -> Float[Array, "n c"]:
 def resampled_counts(
     key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates
 ) -> UInt8[Array, "r _n"]:
-    """How often each sample's patient was drawn, of as many draws with replacement as there are patients."""
+    """How often each sample's patient was drawn, of as many draws with replacement as there are
+    patients.
+    """
     if config.resample == "none":
         return jnp.ones((len(rates.seed), 1), jnp.uint8)
     n = len(data.patients)
@@ -347,7 +357,9 @@ def active(config: ProbeConfig, state: State) -> Bool[Array, " r"]:
 def order(
     key: Key[Array, ""], config: ProbeConfig, rates: Rates, n: int, number: Int[Array, ""]
 ) -> tuple[Int[Array, "s *r b"], Float[Array, "s b"]]:
-    """Rows of each step, shared (s, b) or per run (s, r, b), and which of them are real: the last batch is padded."""
+    """Rows of each step, shared (s, b) or per run (s, r, b), and which of them are real: the last
+    batch is padded.
+    """
     steps = -(-n // config.batch_size)
     if config.order == "shared":
         rows = permutation(stream(key, "order", number), n)

@@ -30,12 +30,14 @@ class ProbeConfig:
       final_lr_fraction: where the cosine ends, as a share of the peak (FairMedFM: 2.5e-4 → 1e-5).
       batch_size: samples per step.
       class_weight: `none`, or `balanced`: each class has the same total weight in the loss.
-      standardize: whether features are z-scored by the training split's mean and standard deviation.
-      order: `shared` (all runs see one order of samples per epoch) or `per_run` (each its own; costs a gather per run).
-      resample: `none`, or `patients`: each seed trains on a bootstrap of the training patients, so that seeds differ by
-        what was there to learn from and not by the initialisation alone.
-      keep: `best`, the parameters of the epoch with the least validation loss, or `last`. The loss is the mean
-        cross-entropy, so that `best` is for methods that lower it.
+      standardize: whether features are z-scored by the training split's mean and standard
+        deviation.
+      order: `shared` (all runs see one order of samples per epoch) or `per_run` (each its own;
+        costs a gather per run).
+      resample: `none`, or `patients`: each seed trains on a bootstrap of the training patients, so
+        that seeds differ by what was there to learn from and not by the initialisation alone.
+      keep: `best`, the parameters of the epoch with the least validation loss, or `last`. The loss
+        is the mean cross-entropy, so that `best` is for methods that lower it.
       patience: epochs without a better validation loss after which a run stands still; 0: never.
       radius: ρ of sharpness-aware minimisation, where the strength is another thing.
     """
@@ -137,7 +139,8 @@ class State(NamedTuple):
 
     Attributes:
       counts: how often each training sample counts, (r, n) with `resample`, (r, 1) ones without.
-      errors: 1 where the first model of two erred, (r, n) in the second stage, (r, 1) zeros otherwise.
+      errors: 1 where the first model of two erred, (r, n) in the second stage, (r, 1) zeros
+        otherwise.
       params: `head`, and `objective`: what the method trains besides.
       optimizer: optax state of Adam's moments.
       objective: what the method keeps from step to step.

@@ -1,4 +1,6 @@
-"""Trained heads on disk: a folder of chunks, each a file of some runs and a record that it is whole."""
+"""Trained heads on disk: a folder of chunks, each a file of some runs and a record that it is
+whole.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Chunk:
     """A file of trained heads.
 
     Attributes:
-      path: `chunk-<hash of the names of its runs>.safetensors`; beside it, a record of the same name in JSON.
+      path: `chunk-<hash of the names of its runs>.safetensors`; beside it, a record of the same
+        name in JSON.
       names: of its runs, in order.
     """
 
@@ -75,11 +78,13 @@ class Sweep:
 
     Attributes:
       runs: what was asked for.
-      folder: of the chunks, each with the head's arrays, `validation_scores` (r, m), `test_scores` (r, n),
-        `validation_loss` (r,) and `best_epoch` (r,).
+      folder: of the chunks, each with the head's arrays, `validation_scores` (r, m), `test_scores`
+        (r, n), `validation_loss` (r,) and `best_epoch` (r,).
       chunks: those that hold the runs, in the order of the runs.
-      pool: how scores of slices become those of volumes when they are read (`fairjax.datasets.volumes.pool`).
-      volumes: split name → (n,) the volume of each slice; empty where scores are of images and stay as they are.
+      pool: how scores of slices become those of volumes when they are read
+        (`fairjax.datasets.volumes.pool`).
+      volumes: split name → (n,) the volume of each slice; empty where scores are of images and stay
+        as they are.
     """
 
     runs: Sequence[Run]

@@ -43,7 +43,9 @@ class Features:
     constants: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def standardized(self) -> Features:
-        """Z-scores by the training split's mean and standard deviation (a constant feature becomes 0)."""
+        """Z-scores by the training split's mean and standard deviation (a constant feature becomes
+        0).
+        """
         mean, scale = self.scaling()
         return dataclasses.replace(
             self, x={split: (x - mean) * scale for split, x in self.x.items()}
@@ -111,14 +113,16 @@ def sweep(
 ) -> Sweep:
     """Trains every run that is not on disk yet.
 
-    A run's result depends on its seed and hyper-parameters, not on who it is swept with: bit for bit where the chunks
-    have the same width, and to about 1e-6 where not (a matmul of another width may sum in another order).
+    A run's result depends on its seed and hyper-parameters, not on who it is swept with: bit for
+    bit where the chunks have the same width, and to about 1e-6 where not (a matmul of another width
+    may sum in another order).
 
     Args:
       features: embeddings and labels of the splits `train`, `validation` and `test`.
       runs: what to train.
       config: how.
-      folder: where chunks are kept, below a folder named by the hash of all that a run's result depends on.
+      folder: where chunks are kept, below a folder named by the hash of all that a run's result
+        depends on.
       method: of `objectives.METHODS`, in its wrappers: `group_dro+swad`.
       head: of `heads.HEADS`.
       groups: of the training samples, for methods that are told of them.
@@ -131,7 +135,8 @@ def sweep(
       A `Sweep`.
 
     Raises:
-      UserError: a chunk does not fit into memory, or the method and what it is given do not go together.
+      UserError: a chunk does not fit into memory, or the method and what it is given do not go
+        together.
     """
     program = make_program(config, method, head, groups)
     cut = plan_of(features, runs, program, memory_bytes)
@@ -225,7 +230,9 @@ def make_engine(features: Features, program: Program, groups: Groups | None, see
 
 
 def prepared(features: Features, program: Program) -> Features:
-    """Features of length 1 for heads that are made for those, else z-scored where the settings say so."""
+    """Features of length 1 for heads that are made for those, else z-scored where the settings say
+    so.
+    """
     if program.head.unit:
         return features.unit()
     return features.standardized() if program.config.standardize else features

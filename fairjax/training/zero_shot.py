@@ -1,4 +1,6 @@
-"""Zero-shot classification: classes are described by prompts, and a test image needs no training at all."""
+"""Zero-shot classification: classes are described by prompts, and a test image needs no training at
+all.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ def expand_prompts(
     """Every template with every synonym of every class.
 
     Args:
-      templates: sentences with a `{}` for the name of the class, such as "a chest radiograph of {}".
+      templates: sentences with a `{}` for the name of the class, such as "a chest radiograph of
+        {}".
       synonyms: per class, the names it goes by.
 
     Returns:
@@ -67,7 +70,8 @@ def class_embeddings(
 def zero_shot_scores(
     module: Any, images: Float[Array, "b *q d"], classes: Float[Array, "k d"]
 ) -> Float[Array, "b k"]:
-    """Probabilities of the classes: softmax of the logits as the model defines them (scale, bias, normalisation).
+    """Probabilities of the classes: softmax of the logits as the model defines them (scale, bias,
+    normalisation).
 
     Args:
       module: a model with two towers; its `zero_shot_logits` makes logits of embeddings.

@@ -37,13 +37,17 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def cache_dir(chosen: str = "") -> Path:
-    """The folder of embeddings and compiled programs: the chosen one, else $FAIRJAX_CACHE, else ~/.cache/fairjax."""
+    """The folder of embeddings and compiled programs: the chosen one, else $FAIRJAX_CACHE, else
+    ~/.cache/fairjax.
+    """
     folder = chosen or os.environ.get("FAIRJAX_CACHE") or Path.home() / ".cache" / "fairjax"
     return Path(folder).expanduser()
 
 
 def set_up_jax(cache: Path) -> None:
-    """Shares the CPU's cores out, and keeps compiled programs in `cache` unless JAX was told of another place."""
+    """Shares the CPU's cores out, and keeps compiled programs in `cache` unless JAX was told of
+    another place.
+    """
     import jax
     from absl import logging
 

@@ -8,11 +8,13 @@ MOST_CPU_DEVICES = 8
 
 
 def one_cpu_device_per_core() -> None:
-    """Presents the CPU's cores to JAX as devices of their own, up to 8; call it before JAX looks at its devices.
+    """Presents the CPU's cores to JAX as devices of their own, up to 8; call it before JAX looks at
+    its devices.
 
-    Runs, images and bootstrap replicates are sharded over devices, and much of what XLA:CPU does between matmuls runs
-    on one thread per device: on two cores, two devices embed MobileSAM's images 1.6 times as fast as one. A number that
-    the user has chosen by `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES` stands; accelerators are not touched.
+    Runs, images and bootstrap replicates are sharded over devices, and much of what XLA:CPU does
+    between matmuls runs on one thread per device: on two cores, two devices embed MobileSAM's
+    images 1.6 times as fast as one. A number that the user has chosen by `XLA_FLAGS` or
+    `JAX_NUM_CPU_DEVICES` stands; accelerators are not touched.
     """
     import jax
 

@@ -1,7 +1,8 @@
-"""Several processes of one program: who is who, whose work is whose, and where they wait for each other.
+"""Several processes of one program: who is who, whose work is whose, and where they wait for each
+other.
 
-A process does its own share on its own devices and writes its own files into a work directory that all see; after a
-barrier the first one assembles. Nothing is exchanged in between.
+A process does its own share on its own devices and writes its own files into a work directory that
+all see; after a barrier the first one assembles. Nothing is exchanged in between.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ DETECT = "FAIRJAX_DISTRIBUTED"
 
 
 def initialize_from_environment() -> bool:
-    """Joins the other processes, where the environment tells of any; call it before JAX looks at its devices.
+    """Joins the other processes, where the environment tells of any; call it before JAX looks at
+    its devices.
 
-    `FAIRJAX_COORDINATOR` (host:port), `FAIRJAX_NUM_PROCESSES` and `FAIRJAX_PROCESS_ID` name them, as
-    `python -m launch.local` does; with `FAIRJAX_DISTRIBUTED=auto` JAX asks SLURM or the TPU pod. Each process has all
-    devices that it sees. CPUs talk by gloo.
+    `FAIRJAX_COORDINATOR` (host:port), `FAIRJAX_NUM_PROCESSES` and `FAIRJAX_PROCESS_ID` name them,
+    as `python -m launch.local` does; with `FAIRJAX_DISTRIBUTED=auto` JAX asks SLURM or the TPU pod.
+    Each process has all devices that it sees. CPUs talk by gloo.
 
     Returns:
       Whether there are others to join.
 
     Raises:
-      UserError: the variables are incomplete or are no numbers, or `FAIRJAX_DISTRIBUTED` is not `auto`.
+      UserError: the variables are incomplete or are no numbers, or `FAIRJAX_DISTRIBUTED` is not
+        `auto`.
     """
     import jax
 
@@ -90,9 +93,11 @@ def barrier(name: str) -> None:
 
 @contextlib.contextmanager
 def failing_at_once() -> Iterator[None]:
-    """Ends a process that fails without the wait for the others, minutes long, that JAX has at a process's exit.
+    """Ends a process that fails without the wait for the others, minutes long, that JAX has at a
+    process's exit.
 
-    A launcher sees the failure at once, and stops the others. A process that is alone, or succeeds, ends as ever.
+    A launcher sees the failure at once, and stops the others. A process that is alone, or succeeds,
+    ends as ever.
     """
     try:
         yield

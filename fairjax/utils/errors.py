@@ -16,14 +16,18 @@ class UserError(Exception):
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?` for the choice nearest to `name`, or the list of choices where none is near."""
+    """Returns `; did you mean 'x'?` for the choice nearest to `name`, or the list of choices where
+    none is near.
+    """
     choices = sorted(map(str, choices))
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(choices)}"
 
 
 def lookup(kind: str, name: str, table):
-    """Returns `table[name]`, or raises a `UserError` that says which `kind` of name is unknown and which is nearest."""
+    """Returns `table[name]`, or raises a `UserError` that says which `kind` of name is unknown and
+    which is nearest.
+    """
     try:
         return table[name]
     except KeyError:

@@ -1,4 +1,6 @@
-"""Randomness by name and index, never by position: a stream's draws do not depend on who else draws."""
+"""Randomness by name and index, never by position: a stream's draws do not depend on who else
+draws.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def stream(key: Key[Array, ""], name: str, *indices: int | Int[Array, ""]) -> Ke
 
 
 def permutation(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
-    """A random order of 0 … n − 1, by one sort of 32 random bits each, where `jax.random.permutation` sorts twice.
+    """A random order of 0 … n − 1, by one sort of 32 random bits each, where
+    `jax.random.permutation` sorts twice.
 
     Equal bits keep their order: for n = 100,000 that is about one pair in the whole permutation.
     """

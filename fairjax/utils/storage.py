@@ -1,4 +1,6 @@
-"""Files that are either whole or absent: atomic writes, JSON, hashes, and a lock that dies with its process."""
+"""Files that are either whole or absent: atomic writes, JSON, hashes, and a lock that dies with its
+process.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from fairjax.utils.errors import UserError
 
 
 def atomic_write(path: str | os.PathLike, write: Callable[[IO[bytes]], Any]) -> None:
-    """Lets `write(file)` fill a temporary file beside `path`, fsyncs and renames: a reader sees all of it or none."""
+    """Lets `write(file)` fill a temporary file beside `path`, fsyncs and renames: a reader sees all
+    of it or none.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -78,7 +82,8 @@ def hash_arrays(arrays: dict[str, np.ndarray]) -> str:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, message: str) -> Iterator[None]:
-    """Holds an exclusive lock on the file `path`; the system lets it go when the process dies, however it dies.
+    """Holds an exclusive lock on the file `path`; the system lets it go when the process dies,
+    however it dies.
 
     Raises:
       UserError: `message`, if another process holds it.

@@ -1,4 +1,6 @@
-"""Policy compat against the package that it is compatible with, on hostile input: every number, to 1e-6."""
+"""Policy compat against the package that it is compatible with, on hostile input: every number, to
+1e-6.
+"""
 
 import warnings
 
@@ -14,7 +16,9 @@ from fairjax.utils.errors import UserError
 
 
 def make(seed, n, n_groups, grid, single_label, missing):
-    """Scores of unequal groups, on a grid of 0.01 or not; a group of one label; some whose group is not known."""
+    """Scores of unequal groups, on a grid of 0.01 or not; a group of one label; some whose group is
+    not known.
+    """
     rng = np.random.default_rng(seed)
     group = rng.choice(n_groups, n, p=rng.dirichlet(np.full(n_groups, 3.0)))
     labels = (rng.random(n) < rng.uniform(0.1, 0.9)).astype(int)

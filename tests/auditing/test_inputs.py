@@ -1,4 +1,6 @@
-"""What people have: labels, scores, groups and tables in every form, and the one line that a mistake gets."""
+"""What people have: labels, scores, groups and tables in every form, and the one line that a
+mistake gets.
+"""
 
 import gzip
 

@@ -188,7 +188,9 @@ def test_the_published_file_is_covered_entirely(recording):
 
 
 def small_plan(recording):
-    """The plan of a recording, and what it is made from: layout, shapes of the file, shapes of the module."""
+    """The plan of a recording, and what it is made from: layout, shapes of the file, shapes of the
+    module.
+    """
     row, sources = recording.row, {name: x.shape for name, x in recording.weights().items()}
     layout = detect_layout(layouts_of(row), sources)
     targets = target_shapes(row.family, resolve(row.architecture, recording.config, layout))

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.skipif(not recordings(), reason="there are no recording
 
 
 def published(torch, recording: Recording) -> dict:
-    """What the published PyTorch file holds: the tensors, under the key and among the things that the recording tells."""
+    """What the published PyTorch file holds: the tensors, under the key and among the things that
+    the recording tells.
+    """
     config, tensors = recording.config, recording.tensors()
     rest = {
         "epoch": 3,
@@ -160,7 +162,9 @@ class TestHub:
 
     @pytest.fixture
     def repository(self, tmp_path, monkeypatch, hub):
-        """A folder that stands for every repository on the hub, and the questions that the client was asked."""
+        """A folder that stands for every repository on the hub, and the questions that the client
+        was asked.
+        """
         folder, asked = tmp_path / "snapshots" / "0123abcd", []
         folder.mkdir(parents=True)
 

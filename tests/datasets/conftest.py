@@ -1,1 +1,3 @@
-"""What the tests below this folder share lies in `trees.py`; pytest puts the folder of a conftest on the path."""
+"""What the tests below this folder share lies in `trees.py`; pytest puts the folder of a conftest
+on the path.
+"""

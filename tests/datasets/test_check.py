@@ -1,4 +1,6 @@
-"""`python -m fairjax.datasets`: what it lists, what `check` finds, and that the page of the documentation is current."""
+"""`python -m fairjax.datasets`: what it lists, what `check` finds, and that the page of the
+documentation is current.
+"""
 
 import json
 import shutil

@@ -1,4 +1,6 @@
-"""Large tables are read in bounded memory: CheXpert's 223,414 rows, of which only some images are on disk."""
+"""Large tables are read in bounded memory: CheXpert's 223,414 rows, of which only some images are
+on disk.
+"""
 
 import csv
 import json

@@ -1,4 +1,6 @@
-"""What the libraries of the extra `medical` are for is said in one line where they are missing, and all else goes without."""
+"""What the libraries of the extra `medical` are for is said in one line where they are missing, and
+all else goes without.
+"""
 
 import subprocess
 import sys

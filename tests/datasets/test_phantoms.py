@@ -1,4 +1,6 @@
-"""What is planted in the phantoms is there, what is not planted is not, and everything is the same every time."""
+"""What is planted in the phantoms is there, what is not planted is not, and everything is the same
+every time.
+"""
 
 import dataclasses
 import subprocess
@@ -123,7 +125,9 @@ def test_by_default_age_carries_nothing_and_sex_does():
 
 
 def observer(config: PhantomConfig) -> pd.DataFrame:
-    """A reader told where to look: brightness of each chest there (the difference that its lesion makes, as a filter)."""
+    """A reader told where to look: brightness of each chest there (the difference that its lesion
+    makes, as a filter).
+    """
     table = pd.DataFrame(cohort(config))
     scores = []
     for name, present in zip(table["image"], table["true_label"]):

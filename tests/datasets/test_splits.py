@@ -84,7 +84,9 @@ def test_a_side_without_both_classes_is_refused(data):
 
 @st.composite
 def cohorts(draw):
-    """Any patients, in any order, with images, labels and groups that need not agree within a patient."""
+    """Any patients, in any order, with images, labels and groups that need not agree within a
+    patient.
+    """
     n = draw(st.integers(40, 200))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     patients = rng.integers(0, draw(st.integers(20, n)), n)

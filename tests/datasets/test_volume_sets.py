@@ -1,4 +1,6 @@
-"""COVID-CT-MD, ADNI, KiTS23, CANDI, IRCADb, SPIDER and TUSC on small trees in their published layouts."""
+"""COVID-CT-MD, ADNI, KiTS23, CANDI, IRCADb, SPIDER and TUSC on small trees in their published
+layouts.
+"""
 
 import numpy as np
 import pytest
@@ -176,7 +178,8 @@ def test_slices_of_kits23_have_the_masks_of_their_volume(kits):
     assert slices.has_mask.all()
     image, mask = (read("case_00000/imaging.nii.gz#2") for read in (slices.read, slices.read_mask))
     assert image.shape[:2] == mask.shape == (5, 6)
-    # The file's x and y run to the left and to the back, as the rows and columns of a slice as it is shown.
+    # The file's x and y run to the left and to the back, as the rows and columns of a slice as it
+    # is shown.
     assert np.argwhere(mask == 2).tolist() == [[2, 2]]
     np.testing.assert_array_equal(
         mask > 0,

@@ -150,7 +150,9 @@ def test_a_killed_extraction_resumes_to_the_same_bits(data, encoder, tmp_path):
 
 
 def test_reader_processes_give_the_same_features(tmp_path, encoder):
-    """In a process of its own, as workers import the main module; slower than threads to start, so once."""
+    """In a process of its own, as workers import the main module; slower than threads to start, so
+    once.
+    """
     script = """
 import sys
 from pathlib import Path

@@ -97,7 +97,8 @@ def test_a_model_without_masks_gets_none(tmp_path):
     models.save(tmp_path / "model", module, models.make_card("clip", module.config), words)
     encoder = load_text_encoder(tmp_path / "model")
     assert encoder.tokenizer(PROMPTS)[1] is None
-    # CLIP's towers are causal: what stands after the end of the text, and so how far it is padded, changes nothing.
+    # CLIP's towers are causal: what stands after the end of the text, and so how far it is padded,
+    # changes nothing.
     spec = dataclasses.replace(encoder.tokenizer.spec, padding="longest")
     longest = dataclasses.replace(
         encoder, tokenizer=dataclasses.replace(encoder.tokenizer, spec=spec)

@@ -1,4 +1,6 @@
-"""Recordings of the original models (`FAIRJAX_GOLDEN`, ../shared/golden, or the selection in tests/golden): where they lie."""
+"""Recordings of the original models (`FAIRJAX_GOLDEN`, ../shared/golden, or the selection in
+tests/golden): where they lie.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Made-up methods on top of a made-up report: values by seed and strength, and differences with rough intervals."""
+"""Made-up methods on top of a made-up report: values by seed and strength, and differences with
+rough intervals.
+"""
 
 from __future__ import annotations
 

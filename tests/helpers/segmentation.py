@@ -1,4 +1,6 @@
-"""A tiny promptable model with random weights, pictures of bright shapes with their masks, and a configuration of both."""
+"""A tiny promptable model with random weights, pictures of bright shapes with their masks, and a
+configuration of both.
+"""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,9 @@ def checkpoint(tmp_path_factory):
 
 
 def shapes(i, height, width):
-    """Codes of two classes: a large and a small block of class 1, and in every second image a block of class 2."""
+    """Codes of two classes: a large and a small block of class 1, and in every second image a block
+    of class 2.
+    """
     codes = np.zeros((height, width), np.uint8)
     codes[5 : 18 + i, 6:20] = 1
     codes[height - 8 : height - 4, 30:36] = 1

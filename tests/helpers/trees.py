@@ -83,7 +83,9 @@ def write_mha(
 
 
 def dicom(values: np.ndarray, **elements) -> FileDataset:
-    """A DICOM image: uint16 (rows, columns) or (frames, rows, columns), MONOCHROME2, as CT unless `elements` differ."""
+    """A DICOM image: uint16 (rows, columns) or (frames, rows, columns), MONOCHROME2, as CT unless
+    `elements` differ.
+    """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()

@@ -1,4 +1,6 @@
-"""The launchers: what they would do, word for word; and that local processes share work and fall together."""
+"""The launchers: what they would do, word for word; and that local processes share work and fall
+together.
+"""
 
 import os
 import shlex

@@ -1,4 +1,6 @@
-"""Every metric against scikit-learn on the same weights, and against plain loops where scikit-learn has none."""
+"""Every metric against scikit-learn on the same weights, and against plain loops where scikit-learn
+has none.
+"""
 
 from functools import partial
 

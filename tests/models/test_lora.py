@@ -1,4 +1,6 @@
-"""Adapters change nothing until they are trained, belong to the image tower alone, and merge into its weights."""
+"""Adapters change nothing until they are trained, belong to the image tower alone, and merge into
+its weights.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""Swin on grids that the recordings do not have: padded windows, unequal sides, odd grids before a merging."""
+"""Swin on grids that the recordings do not have: padded windows, unequal sides, odd grids before a
+merging.
+"""
 
 from __future__ import annotations
 

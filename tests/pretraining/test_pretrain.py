@@ -1,4 +1,6 @@
-"""Pretraining learns, resumes and is honest about it; the weights that ship see the lesion, and the planted gap."""
+"""Pretraining learns, resumes and is honest about it; the weights that ship see the lesion, and the
+planted gap.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""What is measured equals the original's way: one image, one prompt at a time, in PyTorch's interpolation."""
+"""What is measured equals the original's way: one image, one prompt at a time, in PyTorch's
+interpolation.
+"""
 
 import dataclasses
 
@@ -91,7 +93,9 @@ def test_small_objects_are_left_out(data):
 
 
 def original(segmenter, pixels, codes, drawn):
-    """SAM's own way: preprocess, embed, decode one prompt, enlarge to the input, cut, enlarge to the image."""
+    """SAM's own way: preprocess, embed, decode one prompt, enlarge to the input, cut, enlarge to
+    the image.
+    """
     module, preprocess = segmenter.module, segmenter.frame.preprocess
     height, width = codes.shape
     h, w = preprocess.resized_shape(height, width)

@@ -1,4 +1,6 @@
-"""Volumes are segmented slice by slice, evaluated one value per volume and class, in millimetres of their files."""
+"""Volumes are segmented slice by slice, evaluated one value per volume and class, in millimetres of
+their files.
+"""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,9 @@ SPACING = (0.5, 0.75, 3.0)  # mm along x, y, z
 
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory):
-    """Six volumes of five people, NIfTI and MetaImage: a block in slices 1 to 3, and a small one in slice 2."""
+    """Six volumes of five people, NIfTI and MetaImage: a block in slices 1 to 3, and a small one in
+    slice 2.
+    """
     folder, rng = tmp_path_factory.mktemp("volumes"), np.random.default_rng(0)
     rows = []
     for i in range(6):

@@ -50,7 +50,9 @@ def chunks(tuned):
 
 
 def batch(seed=0, b=6):
-    """Logits of b samples of two groups with two candidates each, their truth, and what the image fills."""
+    """Logits of b samples of two groups with two candidates each, their truth, and what the image
+    fills.
+    """
     rng = np.random.default_rng(seed)
     inside = np.ones((b, 8, 8), bool)
     inside[0, 6:] = False

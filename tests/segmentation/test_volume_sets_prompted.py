@@ -1,4 +1,6 @@
-"""FairMedFM's volumetric datasets with masks, in their published layouts, through prompted segmentation."""
+"""FairMedFM's volumetric datasets with masks, in their published layouts, through prompted
+segmentation.
+"""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,6 @@
-"""Corrections against statsmodels, ranks against Demšar's tables and example, selection against brute force."""
+"""Corrections against statsmodels, ranks against Demšar's tables and example, selection against
+brute force.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Intervals of clustered data hold the truth about as often as they say. The figure is made by benchmarks/coverage.py."""
+"""Intervals of clustered data hold the truth about as often as they say. The figure is made by
+benchmarks/coverage.py.
+"""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
-"""The table of results: its numbers against scikit-learn, on what they depend, and what it says where there are
-none."""
+"""The table of results: its numbers against scikit-learn, on what they depend, and what it says
+where there are none."""
 
 import os
 import subprocess
@@ -370,7 +370,9 @@ def test_chunks_fit_the_budget_and_share_the_runs_evenly():
 
 
 def covered(n_runs, n, n_boot, metric, group, truth, shift=(1.0, 1.0)):
-    """Share of simulated studies, of one design and with scores of their own, whose interval holds the truth."""
+    """Share of simulated studies, of one design and with scores of their own, whose interval holds
+    the truth.
+    """
     rng = np.random.default_rng(5)
     labels, sex = (np.arange(n) % 3 == 0).astype(int), np.arange(n) // 3 % 2
     scores = stats.norm.cdf(rng.normal(labels * np.take(shift, sex), 1, (n_runs, n)) - 0.5)

@@ -1,4 +1,6 @@
-"""Methods against a baseline: every number against NumPy and scikit-learn, what is paired with what, and coverage."""
+"""Methods against a baseline: every number against NumPy and scikit-learn, what is paired with
+what, and coverage.
+"""
 
 from __future__ import annotations
 
@@ -349,9 +351,11 @@ def test_harm_is_where_the_whole_interval_is_on_the_worse_side(data):
 
 
 def test_intervals_hold_the_truth_over_patients_and_seeds():
-    """Log-odds are a·y + u + e: a ~ N(μ, τ²) of the run, u ~ N(0, 1) of the image, e ~ N(0, σ²) of both.
+    """Log-odds are a·y + u + e: a ~ N(μ, τ²) of the run, u ~ N(0, 1) of the image, e ~ N(0, σ²) of
+    both.
 
-    Then the AUC over images and seeds is Φ(μ / √(2 (1 + σ²) + τ²)). Every study is a usage of its own.
+    Then the AUC over images and seeds is Φ(μ / √(2 (1 + σ²) + τ²)). Every study is a usage of its
+    own.
     """
     rng = np.random.default_rng(0)
     n_studies, n_seeds, n, tau, sigma = 80, 3, 100, 0.35, 0.5

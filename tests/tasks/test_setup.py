@@ -1,4 +1,6 @@
-"""From the words of a configuration to datasets and splits; what does not fit is one line, before anything is computed."""
+"""From the words of a configuration to datasets and splits; what does not fit is one line, before
+anything is computed.
+"""
 
 import numpy as np
 import pytest

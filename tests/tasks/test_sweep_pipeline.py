@@ -51,7 +51,9 @@ def sorted_results(path):
 
 @pytest.fixture(scope="module")
 def swept(checkpoint, tmp_path_factory):
-    """A sweep with two usages, a post-processor, a cell that cannot be, and a dataset that is not there."""
+    """A sweep with two usages, a post-processor, a cell that cannot be, and a dataset that is not
+    there.
+    """
     folder = tmp_path_factory.mktemp("swept")
     config = small(
         checkpoint,
@@ -184,7 +186,8 @@ def test_mistakes_are_one_line_before_anything_is_computed(checkpoint, tmp_path,
     assert not (tmp_path / "cache" / "embeddings").exists()
 
 
-# ---------------------------------------------------------------------------------------------- processes, and kills
+# ----------------------------------------------------------------------------------------------
+# processes, and kills
 
 ARGUMENTS = [
     "--config=configs/sweep.py",

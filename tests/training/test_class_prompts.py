@@ -1,4 +1,6 @@
-"""Classes are described by the dataset or the user; zero-shot scores and heads that begin at prompts are the model's."""
+"""Classes are described by the dataset or the user; zero-shot scores and heads that begin at
+prompts are the model's.
+"""
 
 import dataclasses
 

@@ -17,7 +17,9 @@ CS = np.array([0.001, 0.1, 1.0, 100.0], np.float32)
 
 @pytest.fixture(scope="module")
 def cohort():
-    """Correlated features with a mean, labels that a plane does not separate, a bootstrap's multiplicities per run."""
+    """Correlated features with a mean, labels that a plane does not separate, a bootstrap's
+    multiplicities per run.
+    """
     rng = np.random.default_rng(0)
     n, d = 300, 10
     x = rng.normal(size=(n, d)) @ (rng.normal(size=(d, d)) * np.linspace(1, 0.1, d)[:, None])

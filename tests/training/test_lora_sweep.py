@@ -1,4 +1,6 @@
-"""Adapters of many runs on one tower: each trains as it would alone, with any method, in any number of parts."""
+"""Adapters of many runs on one tower: each trains as it would alone, with any method, in any number
+of parts.
+"""
 
 import dataclasses
 import functools
@@ -126,7 +128,9 @@ def _labels(world):
 
 
 def train_alone(world, run, config=SHORT):
-    """The same run by optax.adamw in plain Python, on a tower whose weights are merged anew for every batch."""
+    """The same run by optax.adamw in plain Python, on a tower whose weights are merged anew for
+    every batch.
+    """
     mean, scale = world.features.scaling()
     adapted = Tower(world.encoder.module, SETTINGS, (mean, scale)).module
     key = jax.random.key(0)

@@ -115,7 +115,9 @@ def test_a_hidden_layer_learns_what_a_line_cannot(tmp_path):
 
 
 def trained(config, run, features, weights):
-    """A linear probe by optax.adamw in plain Python, with weights of the samples; returns kernel and bias."""
+    """A linear probe by optax.adamw in plain Python, with weights of the samples; returns kernel
+    and bias.
+    """
     x, y = features.standardized().x["train"], features.y["train"].astype(np.float32)
     n, steps = len(y), -(-len(y) // config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(
@@ -202,11 +204,14 @@ def test_more_seeds_train_only_what_is_missing(tmp_path):
     assert list(scores(fewer)) == ["seed=1,lr=0.02,wd=0"]
 
 
-# ------------------------------------------------------------------------------------------------------------ averages
+# ------------------------------------------------------------------------------------------------------------
+# averages
 
 
 def follow(kind, trajectory, losses):
-    """Runs the averages of one run along weights (epochs, steps, d) with validation losses (epochs,)."""
+    """Runs the averages of one run along weights (epochs, steps, d) with validation losses
+    (epochs,).
+    """
     params = {"w": jnp.asarray(trajectory[0, 0])[None]}
     average = averaging.init(kind, params)
     for epoch, steps in enumerate(trajectory):
@@ -252,7 +257,9 @@ def test_swad_averages_every_step_between_convergence_and_overfitting(
 
 
 def test_a_sharpness_aware_step_takes_the_gradient_at_the_worst_point_nearby(tmp_path):
-    """One step of one full batch of SGD-like Adam: its sign is that of the gradient at the perturbed point."""
+    """One step of one full batch of SGD-like Adam: its sign is that of the gradient at the
+    perturbed point.
+    """
     features, groups = made(n=64)
     config = ProbeConfig(epochs=1, warmup_epochs=0, batch_size=64, keep="last", standardize=False)
     run = Run(0, 0.01, 0.0, 2.0)
@@ -274,7 +281,8 @@ def test_a_sharpness_aware_step_takes_the_gradient_at_the_worst_point_nearby(tmp
     assert (jnp.sign(worst) != jnp.sign(gradient)).any()
 
 
-# -------------------------------------------------------------------------------------------------------------- convex
+# --------------------------------------------------------------------------------------------------------------
+# convex
 
 
 def test_a_convex_probe_is_the_logistic_regression_of_scikit_learn(tmp_path):

@@ -288,7 +288,9 @@ def test_equalized_odds_adds_up_both_classes(drawn):
 
 
 def test_multipliers_converge_to_those_of_the_constrained_optimum():
-    """min (x − 2)² subject to x ≤ 1 has x = 1 with multiplier 2; to −x ≤ −3, x = 3 with 2; to |x| ≤ 5, none."""
+    """min (x − 2)² subject to x ≤ 1 has x = 1 with multiplier 2; to −x ≤ −3, x = 3 with 2; to |x| ≤
+    5, none.
+    """
 
     def solve(sign, bound):
         def play(_, players):

@@ -1,7 +1,8 @@
 """What methods do to a planted disparity, and to data without one: on phantoms, on paired seeds.
 
-Site B takes other pictures than A, and is rare: a probe serves it badly, and decides otherwise for it. Nothing depends on
-age. In the second cohort, the finding is rarer in B, so that rates differ for a reason.
+Site B takes other pictures than A, and is rare: a probe serves it badly, and decides otherwise for
+it. Nothing depends on age. In the second cohort, the finding is rarer in B, so that rates differ
+for a reason.
 """
 
 from functools import cache
@@ -77,7 +78,9 @@ class Cohort:
 
     @cache  # noqa: B019
     def measures(self, method, strength, attribute):
-        """Name → (seeds,) on the test split, with the groups of an attribute; those of nobody left out."""
+        """Name → (seeds,) on the test split, with the groups of an attribute; those of nobody left
+        out.
+        """
         codes, names = self.dataset.groups(attribute)
         groups = sweep.Groups(codes[self.side == "train"], len(names))
         runs = expand(SEEDS, (1e-3,), (0.01,), (strength,))

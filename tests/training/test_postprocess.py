@@ -89,7 +89,8 @@ def test_thresholds_are_those_of_fairlearn(name, objective, groups, decimals):
                 np.allclose(ours[run][codes == g], theirs[codes == g], 0, 1e-9)
                 for g in range(groups)
             ]
-    # Where three points are on a line, fairlearn's rounding may keep the middle one: other thresholds, the same rates.
+    # Where three points are on a line, fairlearn's rounding may keep the middle one: other
+    # thresholds, the same rates.
     assert same_rate >= 2
     assert np.mean(same_solution) > 0.6
 

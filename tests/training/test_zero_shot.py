@@ -67,5 +67,6 @@ def test_scores_are_the_softmax_of_the_recorded_logits(recording, tmp_path):
         jnp.asarray(texts), jnp.arange(len(texts)), len(texts)
     )  # a prompt each
     scores = zero_shot_scores(module, io["out.image_features"], classes)
-    # The classes' embeddings are normalised already, and the model normalises them once more: no more than rounding.
+    # The classes' embeddings are normalised already, and the model normalises them once more: no
+    # more than rounding.
     assert relative_error(scores, softmax(io["out.fairmedfm_zeroshot_logits"], axis=1)) < 1e-4

@@ -36,7 +36,8 @@ def names() -> list[str]:
 
 
 def canonical_name(name: str) -> str:
-    """The name in this table of a dataset that may be written as published: `COVID-CT-MD` is `covid_ct_md`.
+    """The name in this table of a dataset that may be written as published: `COVID-CT-MD` is
+    `covid_ct_md`.
 
     Raises:
       UserError: there is no such dataset; the nearest name is given.

@@ -11,7 +11,8 @@ from fairjax.datasets.spec import MaskFile, Spec
 
 CANDI_COHORTS = ("BPDwithoutPsy", "BPDwithPsy", "HC", "SS")
 
-# Labels of the Center for Morphometric Analysis, which FreeSurfer took over: left, right, structure.
+# Labels of the Center for Morphometric Analysis, which FreeSurfer took over: left, right,
+# structure.
 PAIRED = {
     "cerebral white matter": (2, 41),
     "cerebral cortex": (3, 42),

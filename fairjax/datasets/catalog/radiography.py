@@ -9,7 +9,8 @@ from fairjax.datasets.rules import Bins, Groups, Label
 from fairjax.datasets.sources import Derive, FirstKnown, Join, Table
 from fairjax.datasets.spec import MaskFile, Spec
 
-# Parts of the race as written; a text is of the first that it contains, so that `White, Hispanic` is white.
+# Parts of the race as written; a text is of the first that it contains, so that `White, Hispanic`
+# is white.
 RACE_PARTS = (
     "Asian",
     "Black",

@@ -1,4 +1,6 @@
-"""From files to pixels: images, DICOM, volumes and arrays, each with bounded memory; see `fairjax.datasets.files`."""
+"""From files to pixels: images, DICOM, volumes and arrays, each with bounded memory; see
+`fairjax.datasets.files`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from fairjax.utils.errors import UserError
 
 
 def optional(module: str, package: str, what: str) -> Any:
-    """Imports a library of the extra `medical`; a `UserError` says how to install it where it is missing."""
+    """Imports a library of the extra `medical`; a `UserError` says how to install it where it is
+    missing.
+    """
     try:
         return importlib.import_module(module)
     except ImportError:

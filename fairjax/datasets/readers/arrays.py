@@ -1,4 +1,6 @@
-"""Images and masks kept as arrays: NPZ archives (one per image) and HDF5 files (one for all frames)."""
+"""Images and masks kept as arrays: NPZ archives (one per image) and HDF5 files (one for all
+frames).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class ArrayImages:
     window: Window | None = None
 
     def __call__(self, image: str) -> UInt8[np.ndarray, "h w 3"]:
-        """Reads one array; raises OSError or ValueError on a file that is damaged, too large or without it."""
+        """Reads one array; raises OSError or ValueError on a file that is damaged, too large or
+        without it.
+        """
         return to_rgb(
             to_uint8(read_member(inside(self.root, image), self.keys), self.window), image
         )
@@ -54,7 +58,9 @@ class ArrayMasks:
     keys: tuple[str, ...]
 
     def __call__(self, path: str) -> Shaped[np.ndarray, "h w"]:
-        """Reads one array; raises OSError or ValueError on a file that is damaged, too large or without it."""
+        """Reads one array; raises OSError or ValueError on a file that is damaged, too large or
+        without it.
+        """
         return np.squeeze(read_member(inside(self.root, path), self.keys))
 
 
@@ -66,7 +72,9 @@ class Frames:
     key: str
 
     def __call__(self, image: str) -> Shaped[np.ndarray, "h w"]:
-        """Reads one frame; raises OSError or ValueError on a file that is damaged or has no such frame."""
+        """Reads one frame; raises OSError or ValueError on a file that is damaged or has no such
+        frame.
+        """
         path, frame = split_fragment(image)
         data = hdf5_data(inside(self.root, path), self.key)
         if frame is None or frame >= len(data):
@@ -80,12 +88,15 @@ class FrameImages(Frames):
     """Reads frames out of an HDF5 file as images: `reader("dataset.hdf5#7")` → uint8 RGB (H, W, 3)."""
 
     def __call__(self, image: str) -> UInt8[np.ndarray, "h w 3"]:
-        """Reads one frame; raises OSError or ValueError on a file that is damaged or has no such frame."""
+        """Reads one frame; raises OSError or ValueError on a file that is damaged or has no such
+        frame.
+        """
         return to_rgb(to_uint8(super().__call__(image)), image)
 
 
 def read_member(path: str, keys: Sequence[str]) -> Shaped[np.ndarray, "*s"]:
-    """Reads the first of several arrays that an NPZ file has; its size is known before anything is inflated.
+    """Reads the first of several arrays that an NPZ file has; its size is known before anything is
+    inflated.
 
     Raises:
       OSError, ValueError: it has none of them, one is too large, damaged, NaN, or needs pickle.

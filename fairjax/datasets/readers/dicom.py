@@ -1,4 +1,6 @@
-"""DICOM files: one image, a multi-frame file, or a folder of slices, rescaled to their unit (Hounsfield for CT)."""
+"""DICOM files: one image, a multi-frame file, or a folder of slices, rescaled to their unit
+(Hounsfield for CT).
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def read_image(path: str, frame: int | None, window: Window | None) -> UInt8[np.
 
 
 def pixel_spacing(path: str) -> tuple[float, float] | None:
-    """Edges (y, x) of the pixels in mm, in the patient or, of a projection, at the detector; None if not told."""
+    """Edges (y, x) of the pixels in mm, in the patient or, of a projection, at the detector; None
+    if not told.
+    """
     header = _header(path, pixels=False)
     told = header.get("PixelSpacing") or header.get("ImagerPixelSpacing")
     if not told:
@@ -68,8 +72,8 @@ def pixel_spacing(path: str) -> tuple[float, float] | None:
 def read_series(path: str) -> tuple[Float[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
     """Reads a volume: a folder with the slices of one series, or a multi-frame file.
 
-    Slices are ordered along their normal, or by their number where they tell no position; then they are taken for axial
-    slices of a patient on the back, as their thickness and pixel spacing say.
+    Slices are ordered along their normal, or by their number where they tell no position; then they
+    are taken for axial slices of a patient on the back, as their thickness and pixel spacing say.
 
     Args:
       path: the folder or file.
@@ -110,7 +114,9 @@ def series_shape(path: str) -> tuple[tuple[int, int, int], Float[np.ndarray, "4 
 
 
 def _files(folder: str) -> list[str]:
-    """DICOM files of a folder (no ending will do); links are left out, as they may leave the dataset's folder."""
+    """DICOM files of a folder (no ending will do); links are left out, as they may leave the
+    dataset's folder.
+    """
     with os.scandir(folder) as entries:
         return [
             entry.path
@@ -120,7 +126,9 @@ def _files(folder: str) -> list[str]:
 
 
 def _header(path: str, pixels: bool = True) -> Any:
-    """Reads a file's elements; nothing of the pixels is decoded, and nothing is inflated without a bound."""
+    """Reads a file's elements; nothing of the pixels is decoded, and nothing is inflated without a
+    bound.
+    """
     pydicom = optional("pydicom", "pydicom", "a DICOM file")
     try:
         meta = pydicom.filereader.read_file_meta_info(path)
@@ -172,7 +180,9 @@ def _window(header: Any, values: Float[np.ndarray, "h w"]) -> Window:
 
 
 def _geometry(headers: list[Any], path: str) -> tuple[list[int], Float[np.ndarray, "4 4"]]:
-    """The order of the slices along their normal, and the affine from (column, row, slice) to RAS millimetres."""
+    """The order of the slices along their normal, and the affine from (column, row, slice) to RAS
+    millimetres.
+    """
     first = headers[0]
     if not all(name in header for header in headers for name in GEOMETRY):
         return _by_number(headers, path)

@@ -27,18 +27,21 @@ DICOM = (".dcm", ".dicom")
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """Reads image files below a folder: `reader("images/a.jpg")` → uint8 RGB (H, W, 3), turned as EXIF says.
+    """Reads image files below a folder: `reader("images/a.jpg")` → uint8 RGB (H, W, 3), turned as
+    EXIF says.
 
     Attributes:
       root: the dataset's folder.
-      window: of DICOM files, in their unit after rescaling; None: what the file says, else its range.
+      window: of DICOM files, in their unit after rescaling; None: what the file says, else its
+        range.
     """
 
     root: str
     window: Window | None = None
 
     def __call__(self, image: str) -> UInt8[np.ndarray, "h w 3"]:
-        """Decodes one file; repeats grey over the channels, scales 16 bits to 8; `a.dcm#3` is the frame 3.
+        """Decodes one file; repeats grey over the channels, scales 16 bits to 8; `a.dcm#3` is the
+        frame 3.
 
         Raises:
           OSError, ValueError: the file is damaged, no image, too large, or outside the root.
@@ -46,7 +49,8 @@ class ImageFiles:
         return np.asarray(self.picture(image))
 
     def pixel_spacing(self, image: str) -> tuple[float, float] | None:
-        """Edges (y, x) of the pixels in mm as a DICOM file tells them; None for other files, whose units vary.
+        """Edges (y, x) of the pixels in mm as a DICOM file tells them; None for other files, whose
+        units vary.
 
         Raises:
           OSError, ValueError: the file is damaged, or outside the root.
@@ -57,7 +61,9 @@ class ImageFiles:
         )
 
     def picture(self, image: str) -> Image.Image:
-        """The same as a picture of Pillow's, for what works on such: an array on the way would be copied twice."""
+        """The same as a picture of Pillow's, for what works on such: an array on the way would be
+        copied twice.
+        """
         path, frame = split_fragment(image)
         if path.lower().endswith(DICOM):
             return Image.fromarray(dicom.read_image(inside(self.root, path), frame, self.window))
@@ -75,12 +81,16 @@ class ImageFiles:
 
 @dataclasses.dataclass(frozen=True)
 class MaskImages:
-    """Reads masks kept as images below a folder: `reader("masks/a.png")` → the file's values (H, W)."""
+    """Reads masks kept as images below a folder: `reader("masks/a.png")` → the file's values (H,
+    W).
+    """
 
     root: str
 
     def __call__(self, path: str) -> Shaped[np.ndarray, "h w"]:
-        """Decodes one file, turned as EXIF says; raises OSError on a bad one, ValueError on one in colours."""
+        """Decodes one file, turned as EXIF says; raises OSError on a bad one, ValueError on one in
+        colours.
+        """
         with _opened(self.root, path) as opened:
             values = np.asarray(ImageOps.exif_transpose(opened))
         if values.ndim == 3 and not (values == values[..., :1]).all():

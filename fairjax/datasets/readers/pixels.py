@@ -49,7 +49,8 @@ def to_uint8(
 
     Args:
       values: uint8 values stay as they are without a window; bool and 16 bits fill the range.
-      window: (low, high) in the values' unit (Hounsfield for CT), what becomes black and white; the rest is clipped.
+      window: (low, high) in the values' unit (Hounsfield for CT), what becomes black and white; the
+        rest is clipped.
 
     Raises:
       ValueError: NaN, or numbers whose range nobody tells.

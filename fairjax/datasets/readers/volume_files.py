@@ -34,12 +34,13 @@ HELD = 2  # volumes that a process keeps for their next slice
 
 @dataclasses.dataclass(frozen=True)
 class VolumeImages:
-    """Reads volumes below a folder, and their slices as images: `reader("a.nii.gz#12")` → uint8 RGB (H, W, 3).
+    """Reads volumes below a folder, and their slices as images: `reader("a.nii.gz#12")` → uint8 RGB
+    (H, W, 3).
 
     Attributes:
       root: the dataset's folder.
-      window: what becomes black and white, in the unit of the voxels (Hounsfield for CT); None: each volume from its
-        0.5th to its 99.5th percentile.
+      window: what becomes black and white, in the unit of the voxels (Hounsfield for CT); None:
+        each volume from its 0.5th to its 99.5th percentile.
       axis: along which slices are counted.
       spacing: (d, h, w) in mm that volumes are resampled to; () leaves them as they are.
     """
@@ -66,7 +67,9 @@ class VolumeImages:
         return resampled_shape(shape, spacing, self.spacing) if self.spacing else shape
 
     def pixel_spacing(self, image: str) -> tuple[float, float]:
-        """Edges (y, x) in mm of the pixels of a volume's slices, from its header alone; raises as `volume` does."""
+        """Edges (y, x) in mm of the pixels of a volume's slices, from its header alone; raises as
+        `volume` does.
+        """
         path, _ = split_fragment(image)
         told = self.spacing or _RECENT_SPACING.get(
             self.root, path, lambda p: volume_shape(inside(self.root, p))[1]
@@ -100,14 +103,17 @@ class VolumeMasks:
 
     Attributes:
       root: the dataset's folder.
-      spacing: (d, h, w) in mm that volumes are resampled to, nearest neighbour; () leaves them as they are.
+      spacing: (d, h, w) in mm that volumes are resampled to, nearest neighbour; () leaves them as
+        they are.
     """
 
     root: str
     spacing: tuple[float, ...] = ()
 
     def __call__(self, path: str) -> Shaped[np.ndarray, "d h w"]:
-        """Reads one file; raises OSError or ValueError on one that is damaged, too large or not of whole numbers."""
+        """Reads one file; raises OSError or ValueError on one that is damaged, too large or not of
+        whole numbers.
+        """
         volume = read_volume(inside(self.root, path))
         if volume.values.dtype.kind == "f":
             check_finite(volume.values, path)
@@ -142,7 +148,8 @@ class SliceMasks(Masks):
 
 
 def read_volume(path: str) -> Volume:
-    """Reads a NIfTI (.nii, .nii.gz), MetaImage (.mha) or DICOM (folder or .dcm) volume in RAS orientation.
+    """Reads a NIfTI (.nii, .nii.gz), MetaImage (.mha) or DICOM (folder or .dcm) volume in RAS
+    orientation.
 
     Raises:
       OSError, ValueError: the file is damaged, too large, or of another kind.
@@ -227,7 +234,9 @@ def _metaimage_shape(path: str) -> tuple[tuple[int, ...], Float[np.ndarray, "4 4
 
 
 def _metaimage(path: str):
-    """A MetaImage of which the header is read, whose voxels are in the same file and no more than may be."""
+    """A MetaImage of which the header is read, whose voxels are in the same file and no more than
+    may be.
+    """
     sitk = optional("SimpleITK", "SimpleITK", "a MetaImage file")
     with open(path, "rb") as file:
         lines = file.read(HEADER).split(b"ElementDataFile")
@@ -271,7 +280,9 @@ def _kind(path: str) -> tuple[Callable, Callable]:
 
 
 class _Recent:
-    """The volumes read last: slices are asked for in order, and each would else be read as often as it has slices."""
+    """The volumes read last: slices are asked for in order, and each would else be read as often as
+    it has slices.
+    """
 
     def __init__(self):
         self.lock = threading.Lock()

@@ -1,4 +1,6 @@
-"""The sizes and choices that define a model, as frozen dataclasses: plain data, importable without jax."""
+"""The sizes and choices that define a model, as frozen dataclasses: plain data, importable without
+jax.
+"""
 
 from fairjax.models.architectures.convolutional import ConvNetConfig, DenseNetConfig, ResNetConfig
 from fairjax.models.architectures.fields import from_dict, override

@@ -51,7 +51,9 @@ class ConvNetConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResNetConfig(ConvNetConfig):
-    """ResNet as torchvision has it: from the second on, each stage halves the grid and doubles the width."""
+    """ResNet as torchvision has it: from the second on, each stage halves the grid and doubles the
+    width.
+    """
 
     block: str = (
         "basic"  # a key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
@@ -76,7 +78,9 @@ class ResNetConfig(ConvNetConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseNetConfig(ConvNetConfig):
-    """DenseNet as torchvision has it: a layer adds channels; between blocks channels and grid are halved."""
+    """DenseNet as torchvision has it: a layer adds channels; between blocks channels and grid are
+    halved.
+    """
 
     growth: int = 32  # channels that a layer adds
     bottleneck: int = 4  # channels between a layer's two convolutions, per channel that it adds

@@ -20,7 +20,8 @@ def from_dict(
       UserError: names every field that is unknown, missing or of a wrong type.
     """
     types = get_type_hints(cls)
-    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
     faults = [
         f"{where}.{name} is unknown{did_you_mean(name, types)}"
         for name in values
@@ -60,7 +61,9 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def override(architecture: Architecture, changes: Mapping[str, Any]) -> Architecture:
-    """Returns a copy of `architecture` with fields replaced, nested ones by nested mappings or by dotted names."""
+    """Returns a copy of `architecture` with fields replaced, nested ones by nested mappings or by
+    dotted names.
+    """
     merged = dataclasses.asdict(architecture)  # type: ignore[call-overload]
     for key, value in changes.items():
         *parents, leaf = key.split(".")

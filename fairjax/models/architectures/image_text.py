@@ -15,7 +15,9 @@ PROBES = {"projected": "encode_image", "pooled": "pool_image"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageTextConfig:
-    """Two towers, the projections into their joint space, and how zero-shot logits are made of cosines."""
+    """Two towers, the projections into their joint space, and how zero-shot logits are made of
+    cosines.
+    """
 
     vision: ViTConfig | SwinConfig
     text: CLIPTextConfig | BERTConfig
@@ -23,10 +25,12 @@ class ImageTextConfig:
     probe: str = "projected"  # which image feature is linear-probed: a key of PROBES
     visual_projection: str = "linear"  # a key of image_text.PROJECTIONS
     text_projection: str = "linear"
-    # Logits are cosines times exp(logit_scale), clipped to logit_scale_range if there is one, plus the logit_bias.
+    # Logits are cosines times exp(logit_scale), clipped to logit_scale_range if there is one, plus
+    # the logit_bias.
     logit_scale_range: tuple[float, ...] | None = None
     logit_bias: bool = False
-    # For zero-shot classification the factor is zero_shot_scale or, without one, zero_shot_factor * exp(logit_scale).
+    # For zero-shot classification the factor is zero_shot_scale or, without one, zero_shot_factor *
+    # exp(logit_scale).
     zero_shot_scale: float | None = None
     zero_shot_factor: float = 1.0
 

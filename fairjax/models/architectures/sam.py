@@ -17,7 +17,9 @@ SPACES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SAMViTConfig:
-    """SAM's image encoder: a ViT with windowed and global attention, decomposed relative positions, and a neck."""
+    """SAM's image encoder: a ViT with windowed and global attention, decomposed relative positions,
+    and a neck.
+    """
 
     image_size: int
     width: int
@@ -72,7 +74,9 @@ class SAMViTConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HieraConfig:
-    """SAM 2's image encoder: Hiera, whose stages halve the grid by pooling queries, and a feature pyramid."""
+    """SAM 2's image encoder: Hiera, whose stages halve the grid by pooling queries, and a feature
+    pyramid.
+    """
 
     image_size: int
     width: int  # of the first stage; it doubles, as the heads do, from stage to stage
@@ -134,10 +138,12 @@ class MaskDecoderConfig:
     always_pad: bool = (
         False  # whether a padding token ends every prompt (SAM 2), or those without a box
     )
-    # Of masks 0 … n_multimask, mask 0 is for prompts that are not ambiguous. The model's own inference chooses between
-    # the others by their predicted IoU or, where this is False, takes mask 0.
+    # Of masks 0 … n_multimask, mask 0 is for prompts that are not ambiguous. The model's own
+    # inference chooses between the others by their predicted IoU or, where this is False, takes
+    # mask 0.
     multimask: bool = True
-    # Mask 0 is replaced by the best other one where its stability is below the threshold: (delta, threshold).
+    # Mask 0 is replaced by the best other one where its stability is below the threshold: (delta,
+    # threshold).
     stability: tuple[float, ...] | None = None
     upscale: str = (
         "input"  # of UPSCALES: low resolution → input → original, or straight to the original size

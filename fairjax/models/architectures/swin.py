@@ -10,7 +10,9 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SwinConfig:
-    """Swin (Liu et al. 2021): stages of windowed attention, between which the grid halves and the width doubles."""
+    """Swin (Liu et al. 2021): stages of windowed attention, between which the grid halves and the
+    width doubles.
+    """
 
     image_size: int
     patch_size: int

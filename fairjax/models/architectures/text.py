@@ -1,4 +1,6 @@
-"""Text towers: the pre-norm transformer of CLIP and SigLIP, and BERT with what BLIP and BLIP-2 add to it."""
+"""Text towers: the pre-norm transformer of CLIP and SigLIP, and BERT with what BLIP and BLIP-2 add
+to it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ class CLIPTextConfig(TransformerConfig):
     pool: str = (
         "eos"  # "eos": the end-of-text token; "last": the last position, whatever stands there
     )
-    # With pool="eos", the first token with this id; None: the largest id (end-of-text in OpenAI's code).
+    # With pool="eos", the first token with this id; None: the largest id (end-of-text in OpenAI's
+    # code).
     eos_token_id: int | None = None
 
     def __post_init__(self):

@@ -9,9 +9,11 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TinyViTConfig:
-    """TinyViT as MobileSAM uses it: a stage of inverted bottlenecks, stages of windowed attention, and SAM's neck.
+    """TinyViT as MobileSAM uses it: a stage of inverted bottlenecks, stages of windowed attention,
+    and SAM's neck.
 
-    The tuples have one entry per stage; the first stage has neither heads nor windows, and its entries are ignored.
+    The tuples have one entry per stage; the first stage has neither heads nor windows, and its
+    entries are ignored.
     """
 
     image_size: int

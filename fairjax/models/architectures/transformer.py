@@ -56,8 +56,9 @@ class ViTConfig(TransformerConfig):
     final_norm_eps: float | None = (
         None  # of the norm after the last block, where it differs from norm_eps
     )
-    # Input sizes other than image_size: None refuses them; a number resizes the position embedding bicubically, by the
-    # factor (grid + resize_offset) / stored grid. 0 is the exact ratio, 0.1 what DINOv2's published code does.
+    # Input sizes other than image_size: None refuses them; a number resizes the position embedding
+    # bicubically, by the factor (grid + resize_offset) / stored grid. 0 is the exact ratio, 0.1
+    # what DINOv2's published code does.
     resize_offset: float | None = None
 
     def __post_init__(self):

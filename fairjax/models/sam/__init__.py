@@ -1,1 +1,3 @@
-"""SAM and its descendants: image encoders (`vit`, `hiera`; TinyViT lies beside), prompts, mask decoder, the whole."""
+"""SAM and its descendants: image encoders (`vit`, `hiera`; TinyViT lies beside), prompts, mask
+decoder, the whole.
+"""

@@ -1,7 +1,8 @@
-"""SAM's mask decoder: a two-way transformer between tokens and image, then masks by dynamic linear maps.
+"""SAM's mask decoder: a two-way transformer between tokens and image, then masks by dynamic linear
+maps.
 
-Arrays have an axis for images (b) and one for the prompts of an image (p). What the prompts of an image share has
-p = 1 until a layer makes it differ, so that it is projected once.
+Arrays have an axis for images (b) and one for the prompts of an image (p). What the prompts of an
+image share has p = 1 until a layer makes it differ, so that it is projected once.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ class TwoWayBlock(nnx.Module):
         self.norm4 = layer_norm(c.width, c.norm_eps, **shared)
 
     def __call__(self, tokens, image, prompt, positions, present, first: bool):
-        """Updates both; the first block's tokens are the prompt itself, without a residual around self-attention."""
+        """Updates both; the first block's tokens are the prompt itself, without a residual around
+        self-attention.
+        """
         if first:
             tokens = self.norm1(self.self_attn(tokens, tokens, tokens, present))
         else:
@@ -143,7 +146,9 @@ class Head(nnx.Module):
 
 
 class Double(nnx.Module):
-    """A transposed convolution with kernel and stride 2: every cell becomes 2 × 2 cells, each by its own linear map."""
+    """A transposed convolution with kernel and stride 2: every cell becomes 2 × 2 cells, each by
+    its own linear map.
+    """
 
     def __init__(self, n_in: int, n_out: int, *, dtype, rngs):
         self.dtype = dtype
@@ -160,7 +165,8 @@ class Double(nnx.Module):
 
 
 class MaskDecoder(nnx.Module):
-    """Image embedding and prompts -> masks at a quarter of the input's resolution, and their predicted IoU.
+    """Image embedding and prompts -> masks at a quarter of the input's resolution, and their
+    predicted IoU.
 
     Args:
       config: sizes and choices.
@@ -209,8 +215,9 @@ class MaskDecoder(nnx.Module):
           skips: features at strides 8 and 4, projected, if the decoder takes any.
 
         Returns:
-          `masks` (b, p, m, 4h, 4w) logits of masks 0 … n_multimask, their predicted `iou` (b, p, m), the mask tokens
-          after the transformer `tokens` (b, p, m, c), and, of a decoder that has one, `object_score` (b, p, 1).
+          `masks` (b, p, m, 4h, 4w) logits of masks 0 … n_multimask, their predicted `iou` (b, p,
+          m), the mask tokens after the transformer `tokens` (b, p, m, c), and, of a decoder that
+          has one, `object_score` (b, p, 1).
         """
         c = self.config
         b, p, _, width = sparse.shape

@@ -22,13 +22,15 @@ ENCODERS: dict[type, Any] = {SAMViTConfig: SAMViT, TinyViTConfig: TinyViT, Hiera
 
 
 class SAM(nnx.Module):
-    """SAM and its descendants; which encoder, and what differs in the decoder, is in the configuration.
+    """SAM and its descendants; which encoder, and what differs in the decoder, is in the
+    configuration.
 
     An image is embedded once (`embed`); then any number of prompts is decoded (`decode`).
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so is what is returned.
+      dtype: of the computation (float32 or bfloat16); parameters are float32, and so is what is
+        returned.
       rngs: for the initial weights.
     """
 
@@ -51,8 +53,8 @@ class SAM(nnx.Module):
 
         Args:
           embedding: of b images, from `embed`.
-          points: of p prompts for each image, from `prompts.tokens`, with the label `ABSENT` where a prompt has fewer
-            tokens than the others.
+          points: of p prompts for each image, from `prompts.tokens`, with the label `ABSENT` where
+            a prompt has fewer tokens than the others.
           masks: logits that accompany the prompts, four times as fine as the image embedding.
 
         Returns:
@@ -110,7 +112,9 @@ class SAM2(SAM):
         )  # in place of what a memory would add
 
     def embed(self, images: Float[Array, "b H W c"]) -> Embedding:
-        """Preprocessed images -> the embedding at stride 16, and projected features at strides 8 and 4."""
+        """Preprocessed images -> the embedding at stride 16, and projected features at strides 8
+        and 4.
+        """
         stride4, stride8, stride16 = self.encoder.pyramid(images)[:3]
         embedding = {
             "image": stride16 + self.no_memory[...],

@@ -1,4 +1,6 @@
-"""SAM's image encoder (Kirillov et al. 2023), after ViTDet (Li et al. 2022); LVM-Med's; and SAM-Med2D's adapters."""
+"""SAM's image encoder (Kirillov et al. 2023), after ViTDet (Li et al. 2022); LVM-Med's; and
+SAM-Med2D's adapters.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def from_windows(windows: Float[Array, "b*k s s c"], h: int, w: int) -> Float[Ar
 
 
 class RelativeAttention(nnx.Module):
-    """Self-attention over a grid, whose bias is the product of queries with embeddings of the distance along each axis.
+    """Self-attention over a grid, whose bias is the product of queries with embeddings of the
+    distance along each axis.
 
     Args:
       config: width, heads, qkv_bias.
@@ -91,7 +94,9 @@ def _attend(
 
 
 class Adapter(nnx.Module):
-    """SAM-Med2D's adapter (Cheng et al. 2023): a gate per channel, then a detour through half the resolution."""
+    """SAM-Med2D's adapter (Cheng et al. 2023): a gate per channel, then a detour through half the
+    resolution.
+    """
 
     def __init__(self, width: int, ratio: float, eps: float, *, dtype, rngs):
         hidden = int(width * ratio)
@@ -115,7 +120,9 @@ class Adapter(nnx.Module):
 
 
 class Block(nnx.Module):
-    """A pre-norm block that attends within windows, or to the whole grid; with an adapter beside its MLP, if any."""
+    """A pre-norm block that attends within windows, or to the whole grid; with an adapter beside
+    its MLP, if any.
+    """
 
     def __init__(self, config: SAMViTConfig, index: int, *, dtype, rngs):
         c = config
@@ -130,7 +137,9 @@ class Block(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """x + attn(norm(x)), windows being cut after the norm; then x + mlp(norm(x)) (+ adapter(norm(x)))."""
+        """x + attn(norm(x)), windows being cut after the norm; then x + mlp(norm(x)) (+
+        adapter(norm(x))).
+        """
         _, h, w, _ = x.shape
         y = self.norm1(x)
         y = (
@@ -148,7 +157,8 @@ class SAMViT(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the features returned.
+      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
+        features returned.
       rngs: for the initial weights.
     """
 

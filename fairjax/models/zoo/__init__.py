@@ -1,4 +1,6 @@
-"""The table of foundation models: everything else reads what it needs to know about a model from its row here."""
+"""The table of foundation models: everything else reads what it needs to know about a model from
+its row here.
+"""
 
 from fairjax.models.zoo import blip, image, image_text, segmentation
 from fairjax.models.zoo.entry import FAMILIES, FoundationModel, TokenizerSpec

@@ -8,7 +8,8 @@ from fairjax.models.architectures import BERTConfig, BLIPConfig, ViTConfig
 from fairjax.models.zoo.entry import LINEAR_LAYERS, VIT_B, FoundationModel, TokenizerSpec
 from fairjax.models.zoo.image_text import CLIP_PREPROCESS, VIT_B16
 
-# LAVIS resizes position embeddings to the model's grid as it loads them; Hugging Face's classes do not.
+# LAVIS resizes position embeddings to the model's grid as it loads them; Hugging Face's classes do
+# not.
 BLIP_B16 = BLIPConfig(
     vision=dataclasses.replace(VIT_B16, resize_offset=0.0),
     text=BERTConfig(

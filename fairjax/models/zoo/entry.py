@@ -15,7 +15,8 @@ from fairjax.models.architectures import (
 )
 from fairjax.models.preprocess import Preprocess
 
-# family -> the module class that is built from the row's architecture (imported only when one is built).
+# family -> the module class that is built from the row's architecture (imported only when one is
+# built).
 FAMILIES = {
     "blip": "fairjax.models.blip:BLIP",
     "blip2": "fairjax.models.blip:BLIP2",
@@ -31,7 +32,9 @@ FAMILIES = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
-    """How a model's prompts become token ids; their number is the `context_length` of its text tower."""
+    """How a model's prompts become token ids; their number is the `context_length` of its text
+    tower.
+    """
 
     name: str  # the published tokenizer
     kind: str  # a key of tokenizer.CLASSES
@@ -74,7 +77,9 @@ class FoundationModel:
         return text.context_length if self.tokenizer is not None and text is not None else None
 
     def preprocess_for(self, architecture) -> Preprocess:
-        """The preprocessing for a variant of the architecture, which may take images of another size."""
+        """The preprocessing for a variant of the architecture, which may take images of another
+        size.
+        """
         if self.preprocess.size == self.architecture.image_size:
             return self.preprocess.replace(size=architecture.image_size)
         return self.preprocess

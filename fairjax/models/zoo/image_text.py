@@ -18,7 +18,8 @@ from fairjax.models.architectures import (
 from fairjax.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from fairjax.models.zoo.entry import LINEAR_LAYERS, VIT_B, FoundationModel, TokenizerSpec
 
-# ------------------------------------------------------------------------------------------------------------ CLIP
+# ------------------------------------------------------------------------------------------------------------
+# CLIP
 
 CLIP_B32 = CLIPConfig(
     vision=ViTConfig(
@@ -53,7 +54,8 @@ CLIP_ROWS = (
         name="clip",
         title="CLIP ViT-B/32",
         family="clip",
-        # FairMedFM's zero-shot classification fixes the scale at 100, the value at which CLIP's training clips it.
+        # FairMedFM's zero-shot classification fixes the scale at 100, the value at which CLIP's
+        # training clips it.
         architecture=dataclasses.replace(CLIP_B32, zero_shot_scale=100.0),
         preprocess=CLIP_PREPROCESS,
         usages=("linear_probe", "zero_shot"),
@@ -86,7 +88,8 @@ CLIP_ROWS = (
         name="pubmedclip",
         title="PubMedCLIP ViT-B/32",
         family="clip",
-        # FairMedFM's wrapper divides by CLIP's initial temperature exp(0.07) and multiplies by exp(0.01).
+        # FairMedFM's wrapper divides by CLIP's initial temperature exp(0.07) and multiplies by
+        # exp(0.01).
         architecture=dataclasses.replace(CLIP_B32, zero_shot_factor=math.exp(0.01 - 0.07)),
         preprocess=CLIP_PREPROCESS,
         usages=("linear_probe", "zero_shot"),
@@ -119,7 +122,8 @@ CLIP_ROWS = (
     ),
 )
 
-# ----------------------------------------------------------------------------------- a BERT beside a ViT or a Swin
+# ----------------------------------------------------------------------------------- a BERT beside
+# a ViT or a Swin
 
 VIT_B16 = ViTConfig(**VIT_B, image_size=224, patch_size=16)
 
@@ -191,7 +195,8 @@ BERT_ROWS = (
     ),
 )
 
-# ---------------------------------------------------------------------------------------------------------- SigLIP
+# ----------------------------------------------------------------------------------------------------------
+# SigLIP
 
 SIGLIP_B16 = CLIPConfig(
     vision=ViTConfig(

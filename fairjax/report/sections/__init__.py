@@ -1,4 +1,5 @@
-"""The sections of the report, in order: each a row of a name, a title, and what its template is given.
+"""The sections of the report, in order: each a row of a name, a title, and what its template is
+given.
 
 The template of section `x` is templates/x.html. A builder that returns None leaves its section out.
 """

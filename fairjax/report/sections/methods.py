@@ -62,7 +62,9 @@ def _blocks(page: Page, compared: Compared) -> list[tuple[str, str]]:
 
 
 def _table(compared: Compared, among: list[Method], attribute: str, name: str) -> list[tuple]:
-    """Rows: method, label, and for each of `SHOWN` the value, the difference, its side, and whether it is best."""
+    """Rows: method, label, and for each of `SHOWN` the value, the difference, its side, and whether
+    it is best.
+    """
     higher = metric(name).higher_is_better
     wanted = {OVERALL: higher, WORST: higher, GAP: False}
     best: dict[str, set[Method]] = {
@@ -172,7 +174,9 @@ def _reach(rows: pd.DataFrame, name: str) -> tuple | None:
 
 
 def _changes(page: Page, compared: Compared, names: list[str]) -> list[tuple]:
-    """Tables of the differences of every method and group: usage, attribute, metric, groups, and lines."""
+    """Tables of the differences of every method and group: usage, attribute, metric, groups, and
+    lines.
+    """
     tables = []
     for usage, attribute in _blocks(page, compared):
         groups = page.selected.groups(attribute)

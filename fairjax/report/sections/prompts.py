@@ -35,7 +35,9 @@ def _name(run: pd.Series) -> str:
 
 
 def _spread(page: Page) -> list[tuple[str, str, float, float, int]]:
-    """Prompt, selection, and the lowest and highest overall value among the draws of a random prompt."""
+    """Prompt, selection, and the lowest and highest overall value among the draws of a random
+    prompt.
+    """
     results = page.data.results
     drawn = results[results["seed"].notna() & (results["metric"] == page.selected.primary)]
     drawn = drawn[drawn["method"] == "frozen"]  # of tuned models the seeds are those of training

@@ -62,7 +62,8 @@ def runs(page: Page) -> dict[str, Any] | None:
 def _kinds(
     runs: pd.DataFrame, by: str | None, tokens_of: Mapping[str, str]
 ) -> tuple[pd.Series, list[tuple[str, str]]]:
-    """Returns the colour index of each run, and (token, label) of each colour: a ramp for numbers, hues for names.
+    """Returns the colour index of each run, and (token, label) of each colour: a ramp for numbers,
+    hues for names.
 
     Args:
       runs: one row for each.
@@ -97,7 +98,9 @@ def _label(levels: list, numeric: bool) -> str:
 
 
 def _spread(rows: pd.DataFrame, selected: Selected) -> list[tuple]:
-    """Returns attribute, group, the selected run's cell, and the distributions over its seeds and over all runs."""
+    """Returns attribute, group, the selected run's cell, and the distributions over its seeds and
+    over all runs.
+    """
     over_runs, over_seeds = (
         distribution(rows),
         distribution(rows[same_settings(rows, selected.row)]),

@@ -1,4 +1,6 @@
-"""Feeds the programs that tune decoders: orders, prompts, weights and batches, by the names of seeds and epochs."""
+"""Feeds the programs that tune decoders: orders, prompts, weights and batches, by the names of
+seeds and epochs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun
 from fairjax.utils.random import stream
 
 FLOAT_BYTES = 4
-COPIES = 8  # parameters, two moments, best, gradient, direction and the two updated: what a run holds of its decoder
+# parameters, two moments, best, gradient, direction and the two updated: what a run holds of its
+# decoder
+COPIES = 8
 MOST_PER_DEVICE = (
     4  # runs of a chunk: more would gain nothing, as a device takes one after the other
 )
@@ -136,7 +140,9 @@ class Engine:
     def _batches(
         self, seeds: list[int], epoch: int
     ) -> Iterator[tuple[Int[np.ndarray, "s b"], Batch]]:
-        """Rows of each step, −1 for padding, and what they hold; the next step is read while one computes."""
+        """Rows of each step, −1 for padding, and what they hold; the next step is read while one
+        computes.
+        """
         size, n = self.config.batch_size, len(self.examples)
         order, prompt = [], []
         for seed in seeds:

@@ -1,6 +1,8 @@
-"""Low-rank additions to the image encoder's attention: kernel + A B, merged before the model is run.
+"""Low-rank additions to the image encoder's attention: kernel + A B, merged before the model is
+run.
 
-Source: Hu et al. 2022, LoRA: low-rank adaptation of large language models; for SAM, Zhang & Liu 2023, SAMed.
+Source: Hu et al. 2022, LoRA: low-rank adaptation of large language models; for SAM, Zhang & Liu
+2023, SAMed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Losses of low-resolution masks, and the methods that a mask decoder is tuned with.
 
-A sample is one object under one prompt. Its loss is a mean over the model's candidate masks: whichever of them the
-model rates best is then one that was trained.
+A sample is one object under one prompt. Its loss is a mean over the model's candidate masks:
+whichever of them the model rates best is then one that was trained.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from fairjax.training import objectives
 from fairjax.training.objectives import Objective, Step, Strength
 from fairjax.training.objectives.base import State, group_sums, weighted_mean
 
-DICE_WEIGHT = 0.8  # of Dice in the loss, against the cross-entropy: SAMed (Zhang & Liu 2023) and FairSeg's SAMed
+# of Dice in the loss, against the cross-entropy: SAMed (Zhang & Liu 2023) and FairSeg's SAMed
+DICE_WEIGHT = 0.8
 SMOOTH = 1e-5
 OVERLAP, PREDICTED, TRUE, ENTROPY = range(4)  # rows of the sums
 
@@ -45,7 +46,8 @@ def mask_sums(
 def dice_loss(overlap: Array, predicted: Array, true: Array) -> Array:
     """1 − 2 Σ p y / (Σ p² + Σ y²), the form with squares.
 
-    Source: Milletari et al. 2016, V-Net: fully convolutional neural networks for volumetric medical image segmentation.
+    Source: Milletari et al. 2016, V-Net: fully convolutional neural networks for volumetric medical
+    image segmentation.
     """
     return 1 - (2 * overlap + SMOOTH) / (predicted + true + SMOOTH)
 
@@ -58,18 +60,19 @@ def sample_losses(sums: Float[Array, "*s 4 m"]) -> Float[Array, "*s"]:
 
 
 def febs(step: Step, gamma: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
-    """Fair error-bound scaling: the Dice loss of the batch, whose predictions are scaled by their group's factor.
+    """Fair error-bound scaling: the Dice loss of the batch, whose predictions are scaled by their
+    group's factor.
 
     With D_g the Dice loss of group g in the batch, pixels taken together, the factor of a group is
-    w_g = tanh((min D / D_g)^γ), the minimum being over the groups that are there; no gradient goes through it.
-    Probabilities p become w_g p in the Dice loss of the batch, as in the published code; the cross-entropy stays as it
-    is. A sample of unknown group has the largest factor, tanh(1). Scaled predictions leave a larger loss to a group
-    with larger errors, but the gradient that reaches them is scaled too: where a group is far behind, little is asked
-    of it.
+    w_g = tanh((min D / D_g)^γ), the minimum being over the groups that are there; no gradient goes
+    through it. Probabilities p become w_g p in the Dice loss of the batch, as in the published
+    code; the cross-entropy stays as it is. A sample of unknown group has the largest factor,
+    tanh(1). Scaled predictions leave a larger loss to a group with larger errors, but the gradient
+    that reaches them is scaled too: where a group is far behind, little is asked of it.
 
-    Source: Tian et al. 2024, FairSeg: a large-scale medical image segmentation dataset for fairness learning using
-    segment anything model with fair error-bound scaling. Groups that a batch lacks are left out of the minimum here; in
-    the published code they make every factor 0.
+    Source: Tian et al. 2024, FairSeg: a large-scale medical image segmentation dataset for fairness
+    learning using segment anything model with fair error-bound scaling. Groups that a batch lacks
+    are left out of the minimum here; in the published code they make every factor 0.
 
     Args:
       step: its `outputs` (r, 4, b) are the sums of `mask_sums`, averaged over candidates.

@@ -1,8 +1,9 @@
 """The mask decoders of many runs, tuned as one program, over cached image embeddings.
 
-Runs differ in method, strength, learning rate and seed. A device goes through its runs one after the other (a decoder's
-activations are large, and its matmuls fill the device), so that memory does not grow with their number. The prompt
-encoder stays as it is; so does the image encoder, unless it is given low-rank additions.
+Runs differ in method, strength, learning rate and seed. A device goes through its runs one after
+the other (a decoder's activations are large, and its matmuls fill the device), so that memory does
+not grow with their number. The prompt encoder stays as it is; so does the image encoder, unless it
+is given low-rank additions.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ FIXED = (
 
 
 class Batch(NamedTuple):
-    """Objects of one step, for each of s seeds: `x` (s, b, …) what the model is given of their images, `coords`
-    (s, b, t, 2), `labels` (s, b, t), `truth` and `inside` (s, b, h, w), `membership` (s, b, g)."""
+    """Objects of one step, for each of s seeds: `x` (s, b, …) what the model is given of their
+    images, `coords` (s, b, t, 2), `labels` (s, b, t), `truth` and `inside` (s, b, h, w),
+    `membership` (s, b, g)."""
 
     x: Any
     coords: Any
@@ -50,7 +52,9 @@ class Batch(NamedTuple):
 
 
 class Hyper(NamedTuple):
-    """What differs between runs besides the decoder: (r,) each; `seed_row` is the place of its seed in a batch."""
+    """What differs between runs besides the decoder: (r,) each; `seed_row` is the place of its seed
+    in a batch.
+    """
 
     method: Any
     strength: Any
@@ -62,11 +66,12 @@ class State(NamedTuple):
     """Runs in mid-training; every array's first axis is the run.
 
     Attributes:
-      params: what is trained, as one vector: a program of few large arrays is compiled in a fifth of the time.
+      params: what is trained, as one vector: a program of few large arrays is compiled in a fifth
+        of the time.
       optimizer: Adam's moments.
       objective: method → what it keeps from step to step.
-      best, best_score, best_epoch: the parameters of the best epoch, its validation score, and its number, 0 for the
-        decoder before any training.
+      best, best_score, best_epoch: the parameters of the best epoch, its validation score, and its
+        number, 0 for the decoder before any training.
     """
 
     params: Float[Array, "r p"]
@@ -107,7 +112,8 @@ class Layout(NamedTuple):
 
 
 class Programs:
-    """The compiled programs of one sweep, with the parts of the model that no run changes on the devices.
+    """The compiled programs of one sweep, with the parts of the model that no run changes on the
+    devices.
 
     Args:
       module: what is prompted; its `embed` takes the `x` of a batch.
@@ -149,7 +155,9 @@ class Programs:
         )
 
     def initial(self, seed: int, run_seed: int) -> Params:
-        """What a run trains, as it is before: the decoder's arrays, and the additions to the encoder's."""
+        """What a run trains, as it is before: the decoder's arrays, and the additions to the
+        encoder's.
+        """
         names = [
             name
             for name in self.fixed
@@ -207,7 +215,9 @@ class Programs:
     def _loss(
         self, fixed: Params, params: Params, objective: Any, of: Hyper, weight: Array, own: Batch
     ) -> tuple:
-        """The loss of one run; objectives speak of many runs, so that here each array is given an axis of one."""
+        """The loss of one run; objectives speak of many runs, so that here each array is given an
+        axis of one.
+        """
         masks, _ = _candidates(self._module(fixed, params), own)
         sums = jax.vmap(mask_sums)(masks, own.truth, own.inside)  # (b, 4, m)
         step = Step(

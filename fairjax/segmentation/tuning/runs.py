@@ -23,9 +23,10 @@ class TuneConfig:
       final_lr_fraction: where the cosine ends, as a share of the peak.
       batch_size: objects per step.
       weight_decay: decoupled, as in AdamW.
-      lora_rank: rank of what is added to the projections of the image encoder's attention; 0: the encoder stays frozen.
-      choose: what picks epochs, learning rates and strengths on the validation side: the mean Dice `overall`, or that
-        of the `worst` group.
+      lora_rank: rank of what is added to the projections of the image encoder's attention; 0: the
+        encoder stays frozen.
+      choose: what picks epochs, learning rates and strengths on the validation side: the mean Dice
+        `overall`, or that of the `worst` group.
     """
 
     epochs: int = 10
@@ -103,7 +104,9 @@ def expand(
 
 
 def choose(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Method → the runs (one per seed) of the setting that is best on the validation side on average over seeds."""
+    """Method → the runs (one per seed) of the setting that is best on the validation side on
+    average over seeds.
+    """
     chosen = {}
     for method, runs in table.groupby("method", sort=False):
         setting = ["strength", "learning_rate"]

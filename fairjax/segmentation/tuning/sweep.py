@@ -34,9 +34,10 @@ class Tuned:
     Attributes:
       runs: what was trained.
       width: runs per chunk.
-      folder: where `chunk-00000.safetensors` … lie, each with `params` (r, p) of its runs' best epochs, `validation`
-        (r, m) the Dice of the validation objects, `score` (r, epochs + 1) that of every epoch (before the first, and
-        after each), `loss` (r, epochs), and `best_epoch` (r,).
+      folder: where `chunk-00000.safetensors` … lie, each with `params` (r, p) of its runs' best
+        epochs, `validation` (r, m) the Dice of the validation objects, `score` (r, epochs + 1) that
+        of every epoch (before the first, and after each), `loss` (r, epochs), and `best_epoch`
+        (r,).
       layout: where in `params` each array lies.
     """
 

@@ -55,7 +55,8 @@ class Cell:
       sensitive: the attribute that the method is told of; "" for methods that are told of none.
       runs: what to train.
       probe: how.
-      postprocess: of `postprocess.POSTPROCESSORS`, with the groups of `sensitive`; "" leaves scores as they are.
+      postprocess: of `postprocess.POSTPROCESSORS`, with the groups of `sensitive`; "" leaves scores
+        as they are.
     """
 
     usage: Usage

@@ -49,7 +49,8 @@ def evaluate(
       facts: constant columns: dataset, model, usage, method, sensitive.
       config: the experiment's; `n_boot`, `seed` and `evaluation` count here.
       folder: where finished chunks are kept.
-      decisions: whether scores are decisions, 0 or 1, which have no metrics of `SCORED`, and the threshold 1/2.
+      decisions: whether scores are decisions, 0 or 1, which have no metrics of `SCORED`, and the
+        threshold 1/2.
       share: (index, count) of the process: it evaluates the chunks index, index + count, …
       show_progress: whether to show a bar.
 

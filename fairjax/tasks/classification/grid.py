@@ -1,4 +1,6 @@
-"""The cells of an experiment: usage × method × the attribute that the method is told of. Each is a sweep of runs."""
+"""The cells of an experiment: usage × method × the attribute that the method is told of. Each is a
+sweep of runs.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,9 @@ def runs_of(config: Config, method: str, usage: Usage) -> list[Run]:
 
 
 def probe_of(config: Config) -> ProbeConfig:
-    """How runs are trained. The epoch with the least loss is kept where the mean loss is all that methods lower."""
+    """How runs are trained. The epoch with the least loss is kept where the mean loss is all that
+    methods lower.
+    """
     words = {key: value for key, value in config["training"].items() if key not in OWN_KEYS}
     if words["keep"] not in ("auto", *KEEPS):
         raise UserError(f"training.keep must be one of {('auto', *KEEPS)}, not {words['keep']!r}")

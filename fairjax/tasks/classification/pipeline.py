@@ -1,7 +1,8 @@
-"""The data's way, top to bottom: dataset → embeddings → sweeps of heads → metrics with intervals → report.
+"""The data's way, top to bottom: dataset → embeddings → sweeps of heads → metrics with intervals →
+report.
 
-Prompted segmentation goes another way (`fairjax/tasks/segmentation/pipeline.py`), and a sweep over datasets and models this
-way many times (`fairjax/tasks/sweep.py`).
+Prompted segmentation goes another way (`fairjax/tasks/segmentation/pipeline.py`), and a sweep over
+datasets and models this way many times (`fairjax/tasks/sweep.py`).
 """
 
 from __future__ import annotations
@@ -54,14 +55,16 @@ def run(
       The path of the report.
 
     Raises:
-      UserError: a mistake in the settings or the data, in one line; or cells that failed, after all others are done.
+      UserError: a mistake in the settings or the data, in one line; or cells that failed, after all
+        others are done.
     """
     share = distributed.process()
     with workdir.opened(path, config, command) as work:
         setup.check(config)
         plan = grid.expand_cells(config, setup.attribute_names(config))
 
-        # ---------------------------------------------------------------------------------------------- dataset
+        # ----------------------------------------------------------------------------------------------
+        # dataset
         with work.stage("dataset") as said:
             dataset, attributes = setup.load_dataset(config)
             side = setup.split_dataset(config, dataset)
@@ -74,7 +77,8 @@ def run(
                 positive=int(dataset.labels.sum()),
             )
 
-        # ------------------------------------------------------------------------------------------- embeddings
+        # -------------------------------------------------------------------------------------------
+        # embeddings
         with work.stage("embeddings") as said:
             encoder, card = setup.load_encoder(config)
             directory, _ = setup.find_model(config)
@@ -92,7 +96,8 @@ def run(
                 unreadable=len(embedded.quarantined),
             )
 
-        # ------------------------------------------------------------------------------------------------- heads
+        # -------------------------------------------------------------------------------------------------
+        # heads
         failures = Failures(path)
         sweeps: dict[Cell, Sweep] = {}
         subject = Subject(
@@ -117,7 +122,8 @@ def run(
             failures.raise_if_all(len(plan))
             said.update(cells=len(sweeps), runs=sum(len(sweep.runs) for sweep in sweeps.values()))
 
-        # ----------------------------------------------------------------------------------------------- metrics
+        # -----------------------------------------------------------------------------------------------
+        # metrics
         with work.stage("metrics") as said:
             validation, test = (
                 dataset.take((side == name) & embedded.valid) for name in ("validation", "test")
@@ -153,7 +159,8 @@ def run(
             tables.combine([part.runs for part in parts], path / "runs.parquet")
             said.update(rows=rows, replicates=config["n_boot"])
 
-        # ----------------------------------------------------------------------------------------------- methods
+        # -----------------------------------------------------------------------------------------------
+        # methods
         with work.stage("methods") as said:
             chosen = selection.represent(
                 pd.read_parquet(path / "runs.parquet"), config["training"]["select"]
@@ -179,7 +186,8 @@ def run(
             shown = selection.median_seed(chosen[_of(chosen, next(iter(sweeps)))])
             said.update(methods=len(sweeps), shown=shown["run"])
 
-        # ------------------------------------------------------------------------------------------------ report
+        # ------------------------------------------------------------------------------------------------
+        # report
         with work.stage("report") as said:
             tidy = tables.for_report(path / "results.parquet", [shown["run"]], PRIMARY)
             data = report.ReportData(

@@ -1,4 +1,6 @@
-"""How a foundation model is used: a table of usages, each of which makes a sweep of the runs of a cell."""
+"""How a foundation model is used: a table of usages, each of which makes a sweep of the runs of a
+cell.
+"""
 
 from __future__ import annotations
 

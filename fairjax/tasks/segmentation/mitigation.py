@@ -1,4 +1,6 @@
-"""Mitigation for prompted segmentation: decoders tuned on the training side, chosen on validation, measured on test."""
+"""Mitigation for prompted segmentation: decoders tuned on the training side, chosen on validation,
+measured on test.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,8 @@ def sides(config: Config, targets: Dataset, found: Objects) -> tuple[dict[str, S
 def embed(
     targets: Dataset, segmenter: Segmenter, plan: Plan, cache: Path, config: Config, show: bool
 ) -> Source:
-    """What decoders are given of an image: cached embeddings, or pixels where the encoder is tuned too.
+    """What decoders are given of an image: cached embeddings, or pixels where the encoder is tuned
+    too.
 
     Raises:
       UserError: an image cannot be read: it would be missing from one run and not from another.

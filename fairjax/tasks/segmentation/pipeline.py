@@ -1,4 +1,6 @@
-"""Prompted segmentation, top to bottom: dataset → objects → tuned decoders → masks of all prompts → scores → report."""
+"""Prompted segmentation, top to bottom: dataset → objects → tuned decoders → masks of all prompts →
+scores → report.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +41,24 @@ from fairjax.tasks.setup import Config
 def run(
     config: Config, path: Path, cache: Path, *, command: str = "", show_progress: bool = True
 ) -> Path:
-    """Runs an experiment, or what of it is not done yet; see `fairjax.tasks.classification.pipeline.run`."""
+    """Runs an experiment, or what of it is not done yet; see
+    `fairjax.tasks.classification.pipeline.run`.
+    """
     with workdir.opened(path, config, command) as work:
         check(config)
         words, show = config["prompting"], show_progress
         rule, plan, scoring = settings(config)
         tuning = mitigation.settings(config)
 
-        # ---------------------------------------------------------------------------------------------- dataset
+        # ----------------------------------------------------------------------------------------------
+        # dataset
         with work.stage("dataset") as said:
             dataset, names = setup.load_dataset(config)
             dataset = sample(dataset, words["most_images"], config["seed"])
             said.update(name=dataset.name, images=len(dataset), units=dataset.n_patients)
 
-        # ---------------------------------------------------------------------------------------------- objects
+        # ----------------------------------------------------------------------------------------------
+        # objects
         with work.stage("objects") as said:
             found, targets = find(dataset, rule, config, show)
             said.update(
@@ -62,7 +68,8 @@ def run(
                 unreadable=len(found.unreadable),
             )
 
-        # ------------------------------------------------------------------------------------------- mitigation
+        # -------------------------------------------------------------------------------------------
+        # mitigation
         segmenter, card = load_segmenter(config)
         source = tuned = None
         if tuning:
@@ -79,7 +86,8 @@ def run(
                 )
                 test, targets, found = sides["test"], sides["test"].dataset, sides["test"].found
 
-        # ------------------------------------------------------------------------------------------------ masks
+        # ------------------------------------------------------------------------------------------------
+        # masks
         with work.stage("masks") as said:
             measured = infer.segment(
                 targets,
@@ -106,7 +114,8 @@ def run(
                 unreadable=len(measured.quarantined),
             )
 
-        # ---------------------------------------------------------------------------------------------- metrics
+        # ----------------------------------------------------------------------------------------------
+        # metrics
         with work.stage("metrics") as said:
             scored, of_methods = (
                 of_units(targets, measured),
@@ -136,7 +145,8 @@ def run(
                 compared = mitigation.notes(tuning, tuned.table(), pairs, words["shown"], SELECTION)
             said.update(rows=len(tidy), replicates=config["n_boot"])
 
-        # ----------------------------------------------------------------------------------------------- report
+        # -----------------------------------------------------------------------------------------------
+        # report
         with work.stage("report") as said:
             shown = evaluate.run_name(words["shown"], SELECTION)
             of_objects = cohort(targets, measured, names, False)[0]

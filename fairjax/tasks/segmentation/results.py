@@ -28,7 +28,9 @@ def shown_values(measured: Measured, plan: prompts.Plan, scoring: Scoring, run: 
 
 
 def summary(tidy: pd.DataFrame) -> pd.DataFrame:
-    """For people: per method, prompt, selection, metric and attribute the overall value, the gap, the worst group."""
+    """For people: per method, prompt, selection, metric and attribute the overall value, the gap,
+    the worst group.
+    """
     averaged = tidy[tidy["seed"].isna() & tidy["group"].isin(["overall", "gap", "worst"])]
     keys = ["dataset", "model", "method", "prompt", "selection", "metric", "attribute"]
     wide = averaged.pivot_table(

@@ -26,7 +26,8 @@ from fairjax.utils.errors import UserError, lookup
 
 USAGE = "prompted_segmentation"
 POLICIES = ("strict", "compat")
-# FairMedFM's input: squashed, channels as OpenCV reads them, SAM's (that is ImageNet's) mean and standard deviation.
+# FairMedFM's input: squashed, channels as OpenCV reads them, SAM's (that is ImageNet's) mean and
+# standard deviation.
 COMPAT_INPUT = {
     "resize": "squash",
     "interpolation": "bilinear_plain",
@@ -91,7 +92,9 @@ def settings(config: Config) -> tuple[Rule, prompts.Plan, Scoring]:
 
 
 def sample(dataset: Dataset, most: int, seed: int) -> Dataset:
-    """The images (of volumes, all slices) that have masks and, of too many, those with the smallest hashes of names."""
+    """The images (of volumes, all slices) that have masks and, of too many, those with the smallest
+    hashes of names.
+    """
     if not most:
         return dataset
     dataset = dataset.take(dataset.has_mask)
@@ -136,7 +139,8 @@ def load_segmenter(config: Config) -> tuple[Segmenter, dict[str, Any]]:
     """The frozen model with its frame, and its card.
 
     Raises:
-      UserError: an unknown model, no checkpoint, one of another model, a damaged one, or a size it cannot take.
+      UserError: an unknown model, no checkpoint, one of another model, a damaged one, or a size it
+        cannot take.
     """
     folder, card = setup.find_model(config)
     module: Any = models.load(folder, dtype=config["model"]["dtype"])
@@ -174,7 +178,9 @@ def cohort(
 
 
 def of_units(targets: Dataset, measured: Measured) -> Measured:
-    """What is evaluated: objects, or of slices the classes in their volumes; see `evaluate.by_volume`."""
+    """What is evaluated: objects, or of slices the classes in their volumes; see
+    `evaluate.by_volume`.
+    """
     return (
         evaluate.by_volume(measured, targets.volumes()) if "volume" in targets.table else measured
     )

@@ -1,8 +1,9 @@
-"""Full-batch convex probes: the optimum of L2-regularised logistic regression, for many runs at once.
+"""Full-batch convex probes: the optimum of L2-regularised logistic regression, for many runs at
+once.
 
-A run has its own C, weights of samples (a bootstrap's multiplicities, a group's weight) and labels; all share the
-features, so that one iteration of all is one matmul forward and one backward. The loss is scikit-learn's,
-Σ w ℓ + ‖kernel‖² / (2C), with the bias unpenalised.
+A run has its own C, weights of samples (a bootstrap's multiplicities, a group's weight) and labels;
+all share the features, so that one iteration of all is one matmul forward and one backward. The
+loss is scikit-learn's, Σ w ℓ + ‖kernel‖² / (2C), with the bias unpenalised.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ ROTATED_FEATURES = (
     2048  # up to here the eigenvectors of the features cost less than the iterations they save
 )
 FLOAT_BYTES = 4
-SAMPLE_COPIES = 8  # of what has the shape (r, n): labels, weights, logits, along, and what the line search makes of them
+# of what has the shape (r, n): labels, weights, logits, along, and what the line search makes of
+# them
+SAMPLE_COPIES = 8
 PARAMETER_COPIES = 10  # of what has the shape (r, d), besides L-BFGS's memory
 
 
@@ -39,8 +42,8 @@ class Fitted(NamedTuple):
     Attributes:
       kernel: (r, d).
       bias: (r,).
-      converged: (r,) False where the last step was still long, or where there is no finite optimum: one class alone
-        among the samples that count, or C = ∞ and classes that a plane separates.
+      converged: (r,) False where the last step was still long, or where there is no finite optimum:
+        one class alone among the samples that count, or C = ∞ and classes that a plane separates.
       iterations: (r,).
     """
 
@@ -51,9 +54,11 @@ class Fitted(NamedTuple):
 
 
 class Basis(NamedTuple):
-    """Features in coordinates that suit a solver: `x = features @ rotation` of centred features, and a column of ones.
+    """Features in coordinates that suit a solver: `x = features @ rotation` of centred features,
+    and a column of ones.
 
-    In the basis of their eigenvectors the Hessian is nearly diagonal, and its diagonal a good start for L-BFGS.
+    In the basis of their eigenvectors the Hessian is nearly diagonal, and its diagonal a good start
+    for L-BFGS.
     """
 
     x: Float[np.ndarray, "n d1"]
@@ -76,10 +81,10 @@ class Options:
     """How runs are fitted.
 
     Attributes:
-      solver: `lbfgs`, `newton` (a Hessian and its Cholesky per run and step, on one device), or `auto`: L-BFGS, and
-        Newton for the runs that it leaves unconverged, up to 1,024 features.
-      tolerance: a run has converged where its next step is at most this share of its parameters, in 2-norm; float32
-        gets to about 1e-6.
+      solver: `lbfgs`, `newton` (a Hessian and its Cholesky per run and step, on one device), or
+        `auto`: L-BFGS, and Newton for the runs that it leaves unconverged, up to 1,024 features.
+      tolerance: a run has converged where its next step is at most this share of its parameters, in
+        2-norm; float32 gets to about 1e-6.
       most_iterations: after which a run stops, and `converged` says so.
       memory_bytes: what a chunk of runs may take on each device, the features included.
       show_progress: whether to show a bar.
@@ -115,7 +120,8 @@ def fit(
       The heads. Each depends on its own C, weights, labels and start alone.
 
     Raises:
-      UserError: the solver is unknown, shapes or values do not fit, or not even one run fits into memory.
+      UserError: the solver is unknown, shapes or values do not fit, or not even one run fits into
+        memory.
     """
     c_r = np.atleast_1d(np.asarray(c_r, np.float32))
     return _Fitter.of(x, y, weights, c_r, Options(**options)).fit(c_r, start)
@@ -208,7 +214,9 @@ class _Fitter(NamedTuple):
     def _chunks(
         self, problem: Problem, params: np.ndarray, *, newton: bool
     ) -> tuple[np.ndarray, ...]:
-        """Parameters, convergence and iterations of all runs, in chunks of one shape; the last repeats its last run."""
+        """Parameters, convergence and iterations of all runs, in chunks of one shape; the last
+        repeats its last run.
+        """
         r, options = len(params), self.options
         n, d = self.basis.x.shape
         width, batch = _width(n, d, r, newton, options.memory_bytes)
@@ -267,13 +275,17 @@ def _width(n: int, d: int, runs: int, newton: bool, memory_bytes: float) -> tupl
 
 
 def _devices(newton: bool) -> list[jax.Device]:
-    """Devices that runs are sharded over: LAPACK's Cholesky, called from two CPU devices at once, may never return."""
+    """Devices that runs are sharded over: LAPACK's Cholesky, called from two CPU devices at once,
+    may never return.
+    """
     return jax.local_devices()[: 1 if newton else None]
 
 
 @functools.cache
 def _program(newton: bool, batch: int, tolerance: float, most: int):
-    """The compiled fit of one chunk, sharded over the local devices along `runs`: nothing is exchanged between them."""
+    """The compiled fit of one chunk, sharded over the local devices along `runs`: nothing is
+    exchanged between them.
+    """
 
     def solve(problem: Problem, start: Array) -> tuple[Array, Array, Array]:
         end = minimise(problem, start, newton=newton, batch=batch, tolerance=tolerance, most=most)

@@ -1,7 +1,8 @@
 """Newton and L-BFGS for many logistic regressions on one set of features, in step.
 
-Both descend along a direction, and differ in how they find it. The line search is Newton's as well, in one dimension:
-the logits along a direction are `z + α dz`, so that trying another α costs no matmul.
+Both descend along a direction, and differ in how they find it. The line search is Newton's as well,
+in one dimension: the logits along a direction are `z + α dz`, so that trying another α costs no
+matmul.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Problem(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What L-BFGS remembers of r runs, the newest last: m steps s, differences of gradients y, and 1 / s·y."""
+    """What L-BFGS remembers of r runs, the newest last: m steps s, differences of gradients y, and
+    1 / s·y.
+    """
 
     steps: Float[Array, "m r d"]
     differences: Float[Array, "m r d"]
@@ -79,7 +82,8 @@ def minimise(
       start: (r, d) parameters to begin with.
       newton: Newton with the whole Hessian, else L-BFGS.
       batch: runs whose Hessians are in memory at once; divides r.
-      tolerance: a run stops where the proposed step is at most this share of its parameters, both in 2-norm.
+      tolerance: a run stops where the proposed step is at most this share of its parameters, both
+        in 2-norm.
       most: iterations after which it stops anyway.
 
     Returns:
@@ -154,7 +158,9 @@ def _newton(problem: Problem, state: Descent, batch: int) -> Float[Array, "r d"]
 def _two_loop(
     memory: Memory, gradient: Float[Array, "r d"], curvature: Float[Array, "r d"]
 ) -> Float[Array, "r d"]:
-    """The inverse Hessian's estimate times the gradient: Nocedal 1980, from the scaled inverse of `curvature` on."""
+    """The inverse Hessian's estimate times the gradient: Nocedal 1980, from the scaled inverse of
+    `curvature` on.
+    """
 
     def back(q, pair):
         step, difference, inverse = pair
@@ -174,7 +180,9 @@ def _two_loop(
 def _remember(
     memory: Memory, step: Array, difference: Array, curvature: Array, moving: Bool[Array, " r"]
 ) -> Memory:
-    """Appends a pair for the runs that moved; a pair without positive curvature, which is rounding, counts nothing."""
+    """Appends a pair for the runs that moved; a pair without positive curvature, which is rounding,
+    counts nothing.
+    """
     product = jnp.sum(step * difference, 1)
     sound = moving & (product > 0)
     inverse = jnp.where(sound, 1 / jnp.where(sound, product, 1), 0)
@@ -195,7 +203,9 @@ def _remember(
 def _line_search(
     problem: Problem, state: Descent, direction: Array, along: Float[Array, "r n"]
 ) -> Float[Array, " r"]:
-    """The α > 0 where the loss along the direction is least, nearly: Newton from 1, kept within a bracket."""
+    """The α > 0 where the loss along the direction is least, nearly: Newton from 1, kept within a
+    bracket.
+    """
     linear = jnp.sum(problem.penalty * state.params * direction, 1)
     quadratic = jnp.sum(problem.penalty * direction**2, 1)
 

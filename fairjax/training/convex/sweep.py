@@ -1,4 +1,6 @@
-"""A sweep of convex probes: the optimum of the loss that a linear probe descends, by Newton or L-BFGS."""
+"""A sweep of convex probes: the optimum of the loss that a linear probe descends, by Newton or
+L-BFGS.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +51,13 @@ def sweep(
 ) -> Sweep:
     """Fits every run that is not on disk yet.
 
-    A run has the head with the least Σ w ℓ / Σ w + (weight decay) |kernel|² / 2 on the training split: that of full
-    batches and endless training. The learning rate does not count; the seed does where `config.resample` is "patients".
+    A run has the head with the least Σ w ℓ / Σ w + (weight decay) |kernel|² / 2 on the training
+    split: that of full batches and endless training. The learning rate does not count; the seed
+    does where `config.resample` is "patients".
 
     Args:
-      features, runs, folder, groups, seed, memory_bytes, share, show_progress: as of `fairjax.training.sweep.sweep`.
+      features, runs, folder, groups, seed, memory_bytes, share, show_progress: as of
+        `fairjax.training.sweep.sweep`.
       config: of which `standardize`, `class_weight` and `resample` count.
       method: of `METHODS`.
 

@@ -1,4 +1,6 @@
-"""The images that a tower is trained on: read ahead of the devices, and kept on the host where they all fit."""
+"""The images that a tower is trained on: read ahead of the devices, and kept on the host where they
+all fit.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ class Images:
         self._seen = np.zeros(len(dataset), bool)
 
     def __call__(self, rows: Int[np.ndarray, " n"]) -> Iterator[Float[np.ndarray, "b h w 3"]]:
-        """Images of `rows` in order, a batch at a time; their number is a multiple of the batches' size.
+        """Images of `rows` in order, a batch at a time; their number is a multiple of the batches'
+        size.
 
         Args:
           rows: of the dataset; `PADDING` gives zeros.

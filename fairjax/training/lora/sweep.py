@@ -1,8 +1,10 @@
-"""LoRA: adapters of many runs, and a head on top of each, trained as one program on one frozen tower.
+"""LoRA: adapters of many runs, and a head on top of each, trained as one program on one frozen
+tower.
 
-The frozen weights are there once; adapters are stacked along a first axis for the run, and each image is decoded once
-for all runs of a chunk. A step sees its whole batch, so that every method of `objectives` can be used; where a batch
-does not fit into memory, the tower sees it in parts, whose intermediate results are computed again for the gradient.
+The frozen weights are there once; adapters are stacked along a first axis for the run, and each
+image is decoded once for all runs of a chunk. A step sees its whole batch, so that every method of
+`objectives` can be used; where a batch does not fit into memory, the tower sees it in parts, whose
+intermediate results are computed again for the gradient.
 """
 
 from __future__ import annotations
@@ -230,11 +232,13 @@ def sweep_lora(
       features: what the frozen tower makes of the images, with their labels, by split.
       runs: what to train.
       config: how; samples are in one order for all runs.
-      folder: where chunks are kept, as `sweep.sweep` keeps them, with the adapters' arrays beside the head's.
+      folder: where chunks are kept, as `sweep.sweep` keeps them, with the adapters' arrays beside
+        the head's.
       model: the zoo's name of the tower, for its targets.
       settings: of the adapters.
       method, head, groups, seed, share: as in `sweep.sweep`.
-      memory_bytes: budget per device; on the host, images may take half as much besides, to be read only once.
+      memory_bytes: budget per device; on the host, images may take half as much besides, to be read
+        only once.
       threads, processes: as in `fairjax.embeddings.embed`.
       show_progress: whether to show a bar with images/s, each counted once for every run.
 
@@ -242,8 +246,8 @@ def sweep_lora(
       A `Sweep`.
 
     Raises:
-      UserError: the tower has no layers for LoRA, one run does not fit into memory, an image cannot be read, or
-        settings do not go together.
+      UserError: the tower has no layers for LoRA, one run does not fit into memory, an image cannot
+        be read, or settings do not go together.
     """
     if config.order != "shared":
         raise UserError("LoRA reads each image once for all runs: it needs training.order='shared'")

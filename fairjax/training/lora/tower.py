@@ -1,4 +1,6 @@
-"""A frozen tower that takes the adapters of many runs, and how their training is cut to fit the devices."""
+"""A frozen tower that takes the adapters of many runs, and how their training is cut to fit the
+devices.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,8 @@ class Tower:
     Args:
       module: with `probe_features`.
       settings: of the adapters; the targets are given.
-      scaling: mean (d,) of the frozen tower's features, and what they are multiplied by; its adapters begin at 0, and
-        so each run at the function that a probe begins at.
+      scaling: mean (d,) of the frozen tower's features, and what they are multiplied by; its
+        adapters begin at 0, and so each run at the function that a probe begins at.
     """
 
     def __init__(self, module: nnx.Module, settings: LoRA, scaling: tuple[np.ndarray, np.ndarray]):
@@ -75,7 +77,9 @@ class Tower:
         return len(self.frozen[1])
 
     def head(self, head: Head) -> Head:
-        """A head with parameters for the tower besides its own, which are those of a probe of the same seed."""
+        """A head with parameters for the tower besides its own, which are those of a probe of the
+        same seed.
+        """
 
         def init(key, k, d):
             return head.init(key, k, d) | lora.initial(jax.random.fold_in(key, 2), self.module)
@@ -98,7 +102,9 @@ class Tower:
     def encode_all(
         self, frozen: Any, parameters: dict[str, Array], images: Float[Array, "k m h w 3"]
     ) -> Float[Array, "r k*m d"]:
-        """Features of a batch in k parts, by the adapters of r runs; of several parts the gradient keeps nothing."""
+        """Features of a batch in k parts, by the adapters of r runs; of several parts the gradient
+        keeps nothing.
+        """
         adapters = {name: parameters[name] for name in self._shapes}
 
         def some(images: Float[Array, "m h w 3"]) -> Float[Array, "r m d"]:
@@ -134,7 +140,8 @@ class Layout(NamedTuple):
     """How a chunk lies on the devices.
 
     Attributes:
-      axis: what is spread over the devices: `runs`, or, where there are fewer runs than devices, `images`.
+      axis: what is spread over the devices: `runs`, or, where there are fewer runs than devices,
+        `images`.
       parts: number of parts that a batch is cut into.
     """
 
@@ -147,7 +154,8 @@ class Layout(NamedTuple):
             (self.axis,) if self.axis == "runs" else (),
             (None, self.axis) if self.axis == "images" else (),
         )
-        return tuple(NamedSharding(mesh, PartitionSpec(*spec)) for spec in (runs, images, ()))  # type: ignore[return-value]
+        # type: ignore[return-value]
+        return tuple(NamedSharding(mesh, PartitionSpec(*spec)) for spec in (runs, images, ()))
 
 
 def lay_out(

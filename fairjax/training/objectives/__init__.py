@@ -1,6 +1,7 @@
 """Training objectives: every mitigation method is a row of `METHODS`.
 
-`group_dro+swad+sam` is a method in two wrappers: `swa` and `swad` average weights, `sam` looks for flat minima.
+`group_dro+swad+sam` is a method in two wrappers: `swa` and `swad` average weights, `sam` looks for
+flat minima.
 """
 
 from __future__ import annotations

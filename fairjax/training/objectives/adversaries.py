@@ -1,4 +1,5 @@
-"""Methods with an adversary that guesses the group from the features, which are trained to give nothing away.
+"""Methods with an adversary that guesses the group from the features, which are trained to give
+nothing away.
 
 One descent trains both: the gradient that reaches the features through the adversary is reversed.
 """
@@ -26,10 +27,11 @@ HIDDEN = 8
 def laftr(
     step: Step, strength: Float[Array, " r"], state: State
 ) -> tuple[Float[Array, " r"], State]:
-    """Adds the adversary's loss, each group weighing the same; it sees the features and the label (equalized odds).
+    """Adds the adversary's loss, each group weighing the same; it sees the features and the label
+    (equalized odds).
 
-    The paper's group-normalised L1 loss is a cross-entropy here. On a linear head's logit this is the adversarial
-    debiasing of Zhang et al. 2018.
+    The paper's group-normalised L1 loss is a cross-entropy here. On a linear head's logit this is
+    the adversarial debiasing of Zhang et al. 2018.
 
     Source: Madras et al. 2018, Learning adversarially fair and transferable representations, eq. 4.
     """
@@ -45,7 +47,8 @@ def laftr(
 def cfair(
     step: Step, strength: Float[Array, " r"], state: State
 ) -> tuple[Float[Array, " r"], State]:
-    """Balanced error of the classes, and an adversary for each class with balanced error of the groups in it.
+    """Balanced error of the classes, and an adversary for each class with balanced error of the
+    groups in it.
 
     Source: Zhao et al. 2020, Conditional learning of fair representations, eq. 2.
     """
@@ -74,7 +77,9 @@ def adversary_per_class(key: Key[Array, ""], sizes: Sizes) -> Parameters:
 
 
 def _network(key: Key[Array, ""], name: str, width: int, groups: int) -> Parameters:
-    """One hidden layer, drawn as `torch.nn.Linear` is; the last begins at 0: at first, a guess without a tendency."""
+    """One hidden layer, drawn as `torch.nn.Linear` is; the last begins at 0: at first, a guess
+    without a tendency.
+    """
     bound = width**-0.5
     return {
         f"in{name}": jax.random.uniform(key, (HIDDEN, width), jnp.float32, -bound, bound),
@@ -92,7 +97,9 @@ def _guess(parameters: Parameters, name: str, z: Float[Array, "r w b"]) -> Float
 
 
 def _product(matrix: Float[Array, "r o i"], z: Float[Array, "r i b"]) -> Float[Array, "r o b"]:
-    """Small matrices of many runs: sums of outer products, which XLA fuses, where a batched matmul is slow."""
+    """Small matrices of many runs: sums of outer products, which XLA fuses, where a batched matmul
+    is slow.
+    """
     if matrix.shape[2] > HIDDEN:
         return jnp.einsum("roi,rib->rob", matrix, z)
     return sum(

@@ -1,6 +1,7 @@
 """What an objective is, and what it sees of a training step.
 
-All runs of a chunk take a step together, so every array has the run as its first axis: r runs, b samples, g groups.
+All runs of a chunk take a step together, so every array has the run as its first axis: r runs, b
+samples, g groups.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Step(NamedTuple):
     Attributes:
       losses: (r, b) of each sample.
       weights: of each sample, ≥ 0; 0 leaves it out.
-      membership: (…, b, g) 1 where a sample is of a group; a sample of unknown group has a row of zeros.
+      membership: (…, b, g) 1 where a sample is of a group; a sample of unknown group has a row of
+        zeros.
       y: labels in {0, 1}.
       logits: (r, b) of the positive class.
       outputs: (r, k, b) what the logits were made of.
@@ -45,7 +47,9 @@ class Step(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What the shapes of states and parameters follow from: groups g, width h of the features, width d of x."""
+    """What the shapes of states and parameters follow from: groups g, width h of the features,
+    width d of x.
+    """
 
     groups: int
     features: int
@@ -69,7 +73,9 @@ class Strength(NamedTuple):
 LossFunction = Callable[[Step, Float[Array, " r"], State], tuple[Float[Array, " r"], State]]
 CellWeights = Callable[
     [Key[Array, ""], Float[Array, "n c"], Float[Array, " r"]], Float[Array, "r n"]
-]  # key of the epoch, membership of cells (groups, or groups × classes), strengths → weights of the training samples
+    # key of the epoch, membership of cells (groups, or groups × classes), strengths → weights of the
+    # training samples
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +88,14 @@ class Objective:
       strength: None for a method without one.
       grouped: whether it needs to know the groups of an attribute.
       state: sizes → what one run keeps from step to step; {} by default.
-      parameters: key, sizes → what one run trains besides its head; {} by default. All descend the same loss: what
-        must ascend (an adversary's opponent) goes through `reverse`.
+      parameters: key, sizes → what one run trains besides its head; {} by default. All descend the
+        same loss: what must ascend (an adversary's opponent) goes through `reverse`.
       outputs: number of groups → outputs of the head; its logit is their mean.
       sample_weights: weights of the training samples, drawn anew each epoch.
       cells: what `sample_weights` balances: "group" or "group × class".
       workspace: samples of a batch → numbers that its largest arrays hold for each run.
-      two_stage: whether a first model is trained, whose errors on the training samples then weigh 1 + strength.
+      two_stage: whether a first model is trained, whose errors on the training samples then weigh 1
+        + strength.
     """
 
     name: str
@@ -125,7 +132,9 @@ def group_sums(
 def group_means(
     values: Float[Array, "r b"], weights: Float[Array, "*r b"], membership: Float[Array, "*r b g"]
 ) -> tuple[Float[Array, "r g"], Float[Array, "r g"]]:
-    """Returns the weighted mean of each group (0 for one that is absent), and the groups' weights (r, g)."""
+    """Returns the weighted mean of each group (0 for one that is absent), and the groups' weights
+    (r, g).
+    """
     totals = jnp.broadcast_to(group_sums(weights, membership), (len(values), membership.shape[-1]))
     return group_sums(weights * values, membership) / jnp.maximum(totals, TINY), totals
 

@@ -16,7 +16,8 @@ ITERATIONS = 20
 def histograms(
     values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*r b g"]
 ) -> tuple[Float[Array, "r k"], Float[Array, "r g k"], Float[Array, "r g"]]:
-    """Shares of all samples and of each group on the grid; a value is split between its two neighbours, linearly.
+    """Shares of all samples and of each group on the grid; a value is split between its two
+    neighbours, linearly.
 
     Args:
       values: (r, b) in [0, 1].
@@ -24,7 +25,8 @@ def histograms(
       membership: of g groups.
 
     Returns:
-      (r, k) and (r, g, k), each row summing to 1 (an absent group's to 0), and the weights (r, g) of the groups.
+      (r, k) and (r, g, k), each row summing to 1 (an absent group's to 0), and the weights (r, g)
+      of the groups.
     """
     points = jnp.linspace(0, 1, GRID)[:, None]
     hats = weights[:, None] * jax.nn.relu(
@@ -40,7 +42,9 @@ def histograms(
 def group_distances(
     values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*r b g"]
 ) -> Float[Array, "r g"]:
-    """Wasserstein-1 distance of each group's distribution from that of all: the area between distribution functions."""
+    """Wasserstein-1 distance of each group's distribution from that of all: the area between
+    distribution functions.
+    """
     all_, grouped, totals = histograms(values, weights, membership)
     area = jnp.abs(jnp.cumsum(grouped - all_[:, None], -1)).sum(-1) / (GRID - 1)
     return jnp.where(totals > 0, area, 0.0)
@@ -53,9 +57,11 @@ def sinkhorn(
     epsilon: float = EPSILON,
     iterations: int = ITERATIONS,
 ) -> Float[Array, "*n"]:
-    """Entropic optimal transport: ⟨P, C⟩ − ε H(P) … of the best plan, as its dual ⟨f, a⟩ + ⟨g, b⟩ − ε (Σ P − 1).
+    """Entropic optimal transport: ⟨P, C⟩ − ε H(P) … of the best plan, as its dual ⟨f, a⟩ + ⟨g, b⟩ −
+    ε (Σ P − 1).
 
-    The gradient is by the envelope theorem: of a it is the potential f, of b it is g, with no derivative of iterations.
+    The gradient is by the envelope theorem: of a it is the potential f, of b it is g, with no
+    derivative of iterations.
 
     Args:
       a, b: distributions; rows sum to 1.

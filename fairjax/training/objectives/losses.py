@@ -19,7 +19,9 @@ def log_loss(logits: Float[Array, "r b"], labels: Float[Array, "*#r b"]) -> Floa
 
 @log_loss.defjvp
 def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """One sigmoid, in place of what differentiating the softplus costs: a tenth of a training step on a CPU."""
+    """One sigmoid, in place of what differentiating the softplus costs: a tenth of a training step
+    on a CPU.
+    """
     logits, labels = primals
     tangent = (jax.nn.sigmoid(logits) - labels) * tangents[0] - logits * tangents[1]
     return log_loss(logits, labels), tangent

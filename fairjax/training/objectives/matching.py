@@ -13,8 +13,8 @@ from fairjax.training.objectives.distributions import grid_cost, histograms, sin
 def mmd(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
     """Adds strength · Σ_g MMD²(features of group g, features of all).
 
-    Source: Gretton et al. 2012, A kernel two-sample test, eq. 5 (biased); Li et al. 2018, Domain generalization with
-    adversarial feature learning.
+    Source: Gretton et al. 2012, A kernel two-sample test, eq. 5 (biased); Li et al. 2018, Domain
+    generalization with adversarial feature learning.
     """
     apart = squared_mmd(step.features, step.weights, step.membership)
     return weighted_mean(step.losses, step.weights) + strength * apart, state
@@ -25,10 +25,11 @@ def squared_mmd(
     weights: Float[Array, "*r b"],
     membership: Float[Array, "*r b g"],
 ) -> Float[Array, " r"]:
-    """Squared maximum mean discrepancy of each group that is present from all samples, summed over groups and kernels.
+    """Squared maximum mean discrepancy of each group that is present from all samples, summed over
+    groups and kernels.
 
-    With a_g the weights of a group less those of all, each of sum 1, it is Σ_g a_gᵀ K a_g = Σ_ij K_ij Σ_g a_gi a_gj:
-    one pass over the pairs.
+    With a_g the weights of a group less those of all, each of sum 1, it is Σ_g a_gᵀ K a_g = Σ_ij
+    K_ij Σ_g a_gi a_gj: one pass over the pairs.
     """
     grouped = weights[..., None] * membership
     totals = grouped.sum(-2, keepdims=True)
@@ -54,7 +55,9 @@ def _kernels(squared_distances: Array) -> tuple[Array, Array, Array]:
 
 @jax.custom_vjp
 def _paired(z: Float[Array, "r b"], pairs: Float[Array, "*r b b"]) -> Float[Array, " r"]:
-    """Σ_ij pairs_ij k(z_i, z_j) of single numbers, with the derivative in the same pass: half the time."""
+    """Σ_ij pairs_ij k(z_i, z_j) of single numbers, with the derivative in the same pass: half the
+    time.
+    """
     return _paired_forward(z, pairs)[0]
 
 
@@ -73,8 +76,8 @@ def coral(
 ) -> tuple[Float[Array, " r"], State]:
     """Adds strength · Σ_g (|mean_g − mean|² + |covariance_g − covariance|²) / h of the features.
 
-    Source: Sun & Saenko 2016, Deep CORAL; the means as in Gulrajani & Lopez-Paz 2021, In search of lost domain
-    generalization.
+    Source: Sun & Saenko 2016, Deep CORAL; the means as in Gulrajani & Lopez-Paz 2021, In search of
+    lost domain generalization.
     """
     z, weights = step.features, jnp.broadcast_to(step.weights, step.losses.shape)
     h = z.shape[1]
@@ -101,12 +104,14 @@ def _moments(z: Float[Array, "r h b"], shares: Float[Array, "r b"]) -> tuple[Arr
 def fair_sinkhorn(
     step: Step, strength: Float[Array, " r"], state: State
 ) -> tuple[Float[Array, " r"], State]:
-    """Adds strength · Σ_g S(scores of group g, scores of all), S Sinkhorn's distance less its own bias.
+    """Adds strength · Σ_g S(scores of group g, scores of all), S Sinkhorn's distance less its own
+    bias.
 
-    Scores lie on a grid of [0, 1] with squared distances. S(a, b) = OT(a, b) − OT(a, a) / 2 − OT(b, b) / 2.
+    Scores lie on a grid of [0, 1] with squared distances. S(a, b) = OT(a, b) − OT(a, a) / 2 − OT(b,
+    b) / 2.
 
-    Source: Luo et al. 2024, FairCLIP: harnessing fairness in vision-language learning, eq. 4; Feydy et al. 2019,
-    Interpolating between optimal transport and MMD.
+    Source: Luo et al. 2024, FairCLIP: harnessing fairness in vision-language learning, eq. 4; Feydy
+    et al. 2019, Interpolating between optimal transport and MMD.
     """
     weights = jnp.broadcast_to(step.weights, step.losses.shape)
     all_, grouped, totals = histograms(jax.nn.sigmoid(step.logits), weights, step.membership)

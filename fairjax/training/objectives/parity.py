@@ -1,8 +1,9 @@
-"""Methods that hold the groups' rates together: penalties on soft rates, and constraints with multipliers.
+"""Methods that hold the groups' rates together: penalties on soft rates, and constraints with
+multipliers.
 
-A rate is the mean score over the samples of an event (all, the positive or the negative ones), a violation how far
-a group's rate is from that of all samples. Events make the criterion: demographic parity has one, all samples; equal
-opportunity the positive ones; equalized odds both classes.
+A rate is the mean score over the samples of an event (all, the positive or the negative ones), a
+violation how far a group's rate is from that of all samples. Events make the criterion: demographic
+parity has one, all samples; equal opportunity the positive ones; equalized odds both classes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ LARGEST_MULTIPLIER = 20.0
 def penalty(criterion: str) -> Callable:
     """The objective that adds strength · Σ violation², of scores, over events and groups.
 
-    Source: Bechavod & Ligett 2017, Penalizing unfairness in binary classification; squared, and for any groups.
+    Source: Bechavod & Ligett 2017, Penalizing unfairness in binary classification; squared, and for
+    any groups.
     """
 
     def loss(
@@ -46,13 +48,15 @@ def penalty(criterion: str) -> Callable:
 
 
 def constraint(criterion: str) -> Callable:
-    """The two-player objective: loss + Σ λ · violation of scores, with λ raised by the violation of decisions.
+    """The two-player objective: loss + Σ λ · violation of scores, with λ raised by the violation of
+    decisions.
 
-    The players see different rates, scores and decisions at 1/2, for only the first have a gradient; multipliers see
-    running means of theirs. Strength is the violation that is allowed.
+    The players see different rates, scores and decisions at 1/2, for only the first have a
+    gradient; multipliers see running means of theirs. Strength is the violation that is allowed.
 
-    Source: Cotter et al. 2019, Two-player games for efficient non-convex constrained optimization, algorithm 2, with an
-    additive update; Agarwal et al. 2018, A reductions approach to fair classification.
+    Source: Cotter et al. 2019, Two-player games for efficient non-convex constrained optimization,
+    algorithm 2, with an additive update; Agarwal et al. 2018, A reductions approach to fair
+    classification.
     """
 
     def loss(
@@ -82,7 +86,9 @@ def ascend(
     allowed: Float[Array, "*#n"] | float,
     rate: float = MULTIPLIER_RATE,
 ) -> Float[Array, "*n 2"]:
-    """One step of the multipliers of violation ≤ allowed and −violation ≤ allowed, kept in [0, LARGEST_MULTIPLIER]."""
+    """One step of the multipliers of violation ≤ allowed and −violation ≤ allowed, kept in [0,
+    LARGEST_MULTIPLIER].
+    """
     excess = jnp.stack([violation - allowed, -violation - allowed], -1)
     return jnp.clip(multipliers + rate * jax.lax.stop_gradient(excess), 0.0, LARGEST_MULTIPLIER)
 
@@ -101,7 +107,9 @@ def constraint_state(criterion: str) -> Callable[[Sizes], State]:
 def _event_sums(
     scores: Float[Array, "r b"], step: Step, criterion: str
 ) -> tuple[Float[Array, "r e f"], Float[Array, "r e f"]]:
-    """Sums of scores and of weights over each event, in each group and (last) in all that are of a group."""
+    """Sums of scores and of weights over each event, in each group and (last) in all that are of a
+    group.
+    """
     weights, y = (jnp.broadcast_to(a, scores.shape) for a in (step.weights, step.y))
     of_any = jnp.concatenate([step.membership, step.membership.sum(-1, keepdims=True)], -1)
     contraction = "reb,bf->ref" if of_any.ndim == 2 else "reb,rbf->ref"

@@ -1,4 +1,6 @@
-"""Methods that weigh samples: balanced, resampled, by the worst group, by the hardest samples, by an adversary."""
+"""Methods that weigh samples: balanced, resampled, by the worst group, by the hardest samples, by
+an adversary.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def mean_loss(
 def inverse_frequency(
     key: Key[Array, ""], cells: Float[Array, "n c"], strength: Float[Array, " r"]
 ) -> Float[Array, "r n"]:
-    """Weights ∝ (samples of a sample's cell)^−strength, of mean 1: at strength 1 each cell has the same total weight.
+    """Weights ∝ (samples of a sample's cell)^−strength, of mean 1: at strength 1 each cell has the
+    same total weight.
 
     Args:
       key: not used.
@@ -51,10 +54,11 @@ def inverse_frequency(
 def resampled(
     key: Key[Array, ""], cells: Float[Array, "n c"], strength: Float[Array, " r"]
 ) -> Float[Array, "r n"]:
-    """How often each sample is drawn in an epoch, with probability ∝ (samples of its cell)^−strength.
+    """How often each sample is drawn in an epoch, with probability ∝ (samples of its
+    cell)^−strength.
 
-    Multiplicities are Poisson, as those of many draws with replacement are; runs share the random number of a sample,
-    so that batches stay shared too.
+    Multiplicities are Poisson, as those of many draws with replacement are; runs share the random
+    number of a sample, so that batches stay shared too.
     """
     mean = inverse_frequency(key, cells, strength)
     uniform = jax.random.uniform(key, (len(cells),))
@@ -87,7 +91,8 @@ def uniform_log_q(sizes: Sizes) -> State:
 
 
 def cvar(step: Step, alpha: Float[Array, " r"], state: State) -> tuple[Float[Array, " r"], State]:
-    """The mean of the worst share α of the losses: min_η η + E[(ℓ − η)₊] / α, with the η that is exact for the batch.
+    """The mean of the worst share α of the losses: min_η η + E[(ℓ − η)₊] / α, with the η that is
+    exact for the batch.
 
     Source: Levy et al. 2020, Large-scale methods for distributionally robust optimization.
     """
@@ -110,9 +115,11 @@ def cvar(step: Step, alpha: Float[Array, " r"], state: State) -> tuple[Float[Arr
 def adversarial_weights(
     step: Step, strength: Float[Array, " r"], state: State
 ) -> tuple[Float[Array, " r"], State]:
-    """Weights 1 + strength · f(x, y) / mean f, where a linear f raises the loss that the head lowers.
+    """Weights 1 + strength · f(x, y) / mean f, where a linear f raises the loss that the head
+    lowers.
 
-    Source: Lahoti et al. 2020, Fairness without demographics through adversarially reweighted learning.
+    Source: Lahoti et al. 2020, Fairness without demographics through adversarially reweighted
+    learning.
     """
     adversary = reverse(step.parameters)
     kernel, of_label = adversary["kernel"], adversary["label"]
@@ -133,12 +140,14 @@ def linear_adversary(key: Key[Array, ""], sizes: Sizes) -> Parameters:
 def fair_identity_scaling(
     step: Step, share: Float[Array, " r"], state: State
 ) -> tuple[Float[Array, " r"], State]:
-    """Losses scaled by (1 − c) softmax(ℓ_i) · b + c softmax(W(ℓ of i's group, ℓ of all)) · g, each of mean about 1.
+    """Losses scaled by (1 − c) softmax(ℓ_i) · b + c softmax(W(ℓ of i's group, ℓ of all)) · g, each
+    of mean about 1.
 
-    W is Wasserstein's distance between the distributions of 1 − exp(−ℓ), which lie in [0, 1]. A sample of unknown group
-    has the group scale 1.
+    W is Wasserstein's distance between the distributions of 1 − exp(−ℓ), which lie in [0, 1]. A
+    sample of unknown group has the group scale 1.
 
-    Source: Luo et al. 2023, FairVision: equitable deep learning for eye disease screening via fair identity scaling.
+    Source: Luo et al. 2023, FairVision: equitable deep learning for eye disease screening via fair
+    identity scaling.
     """
     fixed = jax.lax.stop_gradient(step.losses)
     weights = jnp.broadcast_to(step.weights, fixed.shape)
@@ -164,7 +173,8 @@ def domain_independent(
 ) -> tuple[Float[Array, " r"], State]:
     """Each sample trains the output of its own group; of unknown groups, the mean of all.
 
-    Source: Wang et al. 2020, Towards fairness in visual recognition: effective strategies for bias mitigation.
+    Source: Wang et al. 2020, Towards fairness in visual recognition: effective strategies for bias
+    mitigation.
     """
     own = jnp.einsum(
         "rgb,bg->rb" if step.membership.ndim == 2 else "rgb,rbg->rb", step.outputs, step.membership

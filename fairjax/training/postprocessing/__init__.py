@@ -1,1 +1,3 @@
-"""Rules per group on scores, fitted on the validation split: thresholds, temperature, Platt scaling."""
+"""Rules per group on scores, fitted on the validation split: thresholds, temperature, Platt
+scaling.
+"""

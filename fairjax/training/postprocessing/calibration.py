@@ -1,4 +1,6 @@
-"""Calibration per group: one temperature (Guo et al. 2017) or one logistic line (Platt 1999), for all runs at once."""
+"""Calibration per group: one temperature (Guo et al. 2017) or one logistic line (Platt 1999), for
+all runs at once.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,10 @@ class Calibration(NamedTuple):
     Attributes:
       slope: (r, g + 1), one over the temperature.
       intercept: (r, g + 1), 0 for temperatures.
-      own: (r, g + 1) whether this run and group has an optimum of its own. Where not (one class alone, classes that a
-        threshold separates, for a temperature also scores no better than chance, a Newton that did not converge), the
-        group has the pooled line; where the pooled line has none either, scores stay as they are.
+      own: (r, g + 1) whether this run and group has an optimum of its own. Where not (one class
+        alone, classes that a threshold separates, for a temperature also scores no better than
+        chance, a Newton that did not converge), the group has the pooled line; where the pooled
+        line has none either, scores stay as they are.
     """
 
     slope: Float[np.ndarray, "r g+1"]
@@ -149,7 +152,9 @@ def _fit(
 def _newton(
     z_n: Array, member_n: Array, has_optimum: Array, *, y_n: Array, intercept: bool
 ) -> tuple[Float[Array, " 2"], Bool[Array, ""]]:
-    """Slope and intercept of one run and group, and whether Newton's method got there; no step raises the loss."""
+    """Slope and intercept of one run and group, and whether Newton's method got there; no step
+    raises the loss.
+    """
     tolerance = TOLERANCE * jnp.sum(member_n)
 
     def loss(line):
@@ -191,8 +196,8 @@ def _newton(
 def _has_optimum(z_n: Array, labels: Array, member_gn: Array, intercept: bool) -> Bool[Array, " g"]:
     """Whether the log loss has a finite minimum, and for a temperature a positive one.
 
-    With an intercept it has one where no threshold separates the classes either way; without, where some sample is on
-    the wrong side of 0 and the loss falls as the slope leaves 0.
+    With an intercept it has one where no threshold separates the classes either way; without, where
+    some sample is on the wrong side of 0 and the loss falls as the slope leaves 0.
     """
     positive, negative = member_gn & (labels == 1), member_gn & (labels == 0)
 

@@ -1,4 +1,6 @@
-"""A sweep whose scores are post-processed when they are read: rules fitted on validation, applied to both splits."""
+"""A sweep whose scores are post-processed when they are read: rules fitted on validation, applied
+to both splits.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Post-processing: rules per group, fitted on the validation split's scores and applied to the test split's."""
+"""Post-processing: rules per group, fitted on the validation split's scores and applied to the test
+split's.
+"""
 
 from __future__ import annotations
 
@@ -86,10 +88,12 @@ def fit(
       **options: of thresholds: `objective`, `grid_size`.
 
     Returns:
-      The rule: a tuple of arrays. Its `own` says which groups have rules of their own; the others have the pooled one.
+      The rule: a tuple of arrays. Its `own` says which groups have rules of their own; the others
+        have the pooled one.
 
     Raises:
-      UserError: the name or an option is unknown, shapes do not fit, or labels or codes are not what they must be.
+      UserError: the name or an option is unknown, shapes do not fit, or labels or codes are not
+        what they must be.
     """
     row = lookup("post-processor", name, POSTPROCESSORS)
     scores_rn, labels, codes = np.asarray(scores_rn), np.asarray(labels), np.asarray(codes)
@@ -138,8 +142,8 @@ def draw(
     Args:
       key: of the whole experiment.
       probabilities_rn: (r, n) from `apply`.
-      seeds: (r,) of the runs. Runs of one seed share their numbers, whoever else is there, so that methods are compared
-        on the same draws.
+      seeds: (r,) of the runs. Runs of one seed share their numbers, whoever else is there, so that
+        methods are compared on the same draws.
 
     Returns:
       (r, n) decisions; a NaN decides False.

@@ -1,9 +1,11 @@
-"""Thresholds of groups under a parity constraint, with the randomised solution of Hardt, Price and Srebro (2016).
+"""Thresholds of groups under a parity constraint, with the randomised solution of Hardt, Price and
+Srebro (2016).
 
-Every group's thresholds trace a curve: the rate that is to be equal (x) against what is gained (y). A mixture of two
-thresholds reaches any point of the curve's concave envelope; all groups take the x at which the gain of all is largest.
-For equalized odds, x and y are FPR and TPR, both to be equal: the groups go to the lowest of their envelopes at x, and
-a group that could do better ignores its score with probability `ignore`.
+Every group's thresholds trace a curve: the rate that is to be equal (x) against what is gained (y).
+A mixture of two thresholds reaches any point of the curve's concave envelope; all groups take the x
+at which the gain of all is largest. For equalized odds, x and y are FPR and TPR, both to be equal:
+the groups go to the lowest of their envelopes at x, and a group that could do better ignores its
+score with probability `ignore`.
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ _TIE = 12  # decimals; gains that differ by less are the same but for rounding
 
 
 class Thresholds(NamedTuple):
-    """What groups decide by; the last column is of all samples together, for those whose group has no rule of its own.
+    """What groups decide by; the last column is of all samples together, for those whose group has
+    no rule of its own.
 
     Attributes:
       thresholds: (r, g + 1, 2); the decision is s > t.
       share: (r, g + 1) probability of the first of the two.
       ignore: (r, g + 1) probability of a decision that ignores the score; 0 but for equalized odds.
-      rate: (r,) what is equal between groups on the validation split: selection rate, TPR or FPR; also the probability
-        of a positive decision where the score is ignored.
+      rate: (r,) what is equal between groups on the validation split: selection rate, TPR or FPR;
+        also the probability of a positive decision where the score is ignored.
       gain: (r,) the objective on the validation split.
       own: (g,) whether the group had both classes there, and so has a rule of its own.
     """
@@ -64,7 +67,8 @@ CONSTRAINTS: dict[str, Callable[[_Counts], tuple[np.ndarray, int]]] = {
     "equal_opportunity": lambda c: (c.tp, c.p),
     "equalized_odds": lambda c: (c.fp, c.n),
 }
-# Objective → y of a group as `numerator / total + constant`: integers, so that what is on a line is on a line.
+# Objective → y of a group as `numerator / total + constant`: integers, so that what is on a line is
+# on a line.
 OBJECTIVES: dict[str, Callable[[_Counts], tuple[np.ndarray, int, float]]] = {
     "accuracy": lambda c: (c.tp - c.fp, c.p + c.n, c.n / (c.p + c.n)),
     "balanced_accuracy": lambda c: (c.tp * c.n - c.fp * c.p, 2 * c.p * c.n, 0.5),
@@ -94,18 +98,19 @@ def fit(
       codes: (n,) groups 0..n_groups-1; -1: unknown, counted in the pooled rule alone.
       n_groups: g.
       constraint: one of `CONSTRAINTS`.
-      objective: `accuracy`, or `balanced_accuracy` (of each group, weighted by its size; for equalized odds that of
-        all); the largest wins, and of equal ones the lowest rate.
+      objective: `accuracy`, or `balanced_accuracy` (of each group, weighted by its size; for
+        equalized odds that of all); the largest wins, and of equal ones the lowest rate.
       grid_size: the common rate is one of 0, 1/grid_size, … 1.
 
     Returns:
-      The rules. The pooled one stands on the envelope of all samples at the same rate. A run whose scores are not
-      finite gets NaN.
+      The rules. The pooled one stands on the envelope of all samples at the same rate. A run whose
+      scores are not finite gets NaN.
 
     Raises:
       UserError: the constraint or objective is unknown, or the labels are all of one class.
 
-    Source: Hardt, Price and Srebro 2016, sections 3.2 and 4; the grid as in fairlearn's ThresholdOptimizer.
+    Source: Hardt, Price and Srebro 2016, sections 3.2 and 4; the grid as in fairlearn's
+    ThresholdOptimizer.
     """
     lookup("constraint", constraint, CONSTRAINTS)
     lookup("objective", objective, OBJECTIVES)
@@ -196,7 +201,9 @@ def _fit_chunk(
 
 
 def _envelope(scores, labels, constraint: str, objective: str) -> _Envelope:
-    """Envelopes of one group's curve; candidates are above all scores, between two of them, and below all."""
+    """Envelopes of one group's curve; candidates are above all scores, between two of them, and
+    below all.
+    """
     order = np.argsort(-scores, axis=1, kind="stable")
     upper = np.take_along_axis(scores, order, 1)
     lower = np.pad(upper[:, 1:], ((0, 0), (0, 1)), constant_values=-np.inf)
@@ -220,16 +227,19 @@ def _envelope(scores, labels, constraint: str, objective: str) -> _Envelope:
 
 
 def _hull(x, y, allowed) -> tuple[Int[np.ndarray, "q h"], Int[np.ndarray, " q"]]:
-    """Vertices of the upper hulls of q paths of m points with x non-decreasing: Andrew's monotone chain, in step.
+    """Vertices of the upper hulls of q paths of m points with x non-decreasing: Andrew's monotone
+    chain, in step.
 
-    Each turn, every path either drops the last vertex of its stack or goes on to its next point: at most 2m turns.
+    Each turn, every path either drops the last vertex of its stack or goes on to its next point: at
+    most 2m turns.
 
     Args:
       x, y: (q, m) integers, so that the test is exact.
       allowed: (q, m) which points exist.
 
     Returns:
-      (q, h) indices of the vertices, the largest count of them wide, and (q,) how many each path has.
+      (q, h) indices of the vertices, the largest count of them wide, and (q,) how many each path
+      has.
     """
     q, m = x.shape
     stack, size, at, rows = (

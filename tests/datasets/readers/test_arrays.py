@@ -76,7 +76,9 @@ def test_truncated_archives_are_refused(tmp_path, cut):
 
 
 def test_a_zip_bomb_is_refused_before_it_is_inflated(tmp_path):
-    """Whether the array's own header is honest or not; in a process of its own, whose memory is its own."""
+    """Whether the array's own header is honest or not; in a process of its own, whose memory is its
+    own.
+    """
     for name, shape, mebibytes in (("honest.npz", (2**16, 2**16), 1), ("lying.npz", (4, 6), 128)):
         buffer = io.BytesIO()
         np.lib.format.write_array_header_1_0(

@@ -1,4 +1,6 @@
-"""Volumes: one orientation whatever the file says, spacing in mm, windows, slices; damaged and hostile files refused."""
+"""Volumes: one orientation whatever the file says, spacing in mm, windows, slices; damaged and
+hostile files refused.
+"""
 
 import gzip
 import itertools
@@ -62,7 +64,9 @@ def test_every_orientation_gives_the_same_volume(tmp_path, axes):
 
 
 def test_nifti_metaimage_and_dicom_agree(tmp_path):
-    """ITK and DICOM count to the left and to the back (LPS); an unturned file of either is the body turned about."""
+    """ITK and DICOM count to the left and to the back (LPS); an unturned file of either is the body
+    turned about.
+    """
     zyx = BODY[::-1, ::-1].transpose(2, 1, 0)
     write_mha(tmp_path / "a.mha", zyx, SPACING)
     write_series(tmp_path / "series", zyx.astype(int), SPACING[::-1])

@@ -9,7 +9,8 @@ from helpers.parity import assert_all_equal, images_of, name_of, run
 from fairjax import models
 from fairjax.models.clip import normalized
 
-# Recorded output -> where our module computes it: a path in `intermediates`, or one of those added below.
+# Recorded output -> where our module computes it: a path in `intermediates`, or one of those added
+# below.
 BLIP_OUTPUTS = {
     "vision_embeddings": "vision.embed",
     "vision_block0": "vision.encoder.blocks.0",

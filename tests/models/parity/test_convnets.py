@@ -1,4 +1,6 @@
-"""ResNets equal the original at every recorded size; DenseNet equals one that is written in PyTorch."""
+"""ResNets equal the original at every recorded size; DenseNet equals one that is written in
+PyTorch.
+"""
 
 from __future__ import annotations
 

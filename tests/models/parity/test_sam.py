@@ -1,4 +1,6 @@
-"""SAM and its descendants equal the original: encoder, prompts, masks, and the way to and from the original image."""
+"""SAM and its descendants equal the original: encoder, prompts, masks, and the way to and from the
+original image.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def preprocess_of(recording, module):
 
 
 def prompts_of(io, case, module):
-    """The tokens of one recorded case, for the two images; a case on the first image only is given to both."""
+    """The tokens of one recorded case, for the two images; a case on the first image only is given
+    to both.
+    """
     recorded = {
         name: io.get(f"{case}.{name}") for name in ("point_coords", "point_labels", "boxes")
     }
@@ -73,7 +77,9 @@ def decode(module, embedding, points, masks):
 
 @functools.cache
 def computed(load, recording):
-    """The embedding, and of each recorded case what we make of it, all cases without a mask prompt being one batch."""
+    """The embedding, and of each recorded case what we make of it, all cases without a mask prompt
+    being one batch.
+    """
     module, io = load(recording), recording.io()
     embedding = run(module, lambda module, x: module.embed(x), nhwc(io["image"]))
     cases = sorted(
