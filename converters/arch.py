@@ -14,10 +14,8 @@ from fairjax.utils.errors import UserError, did_you_mean
 
 # A file may hold the fields themselves or, among other things, one of these objects of fields. In
 # this order: beside its "constructor", a recording's "architecture" describes in words.
-THEIRS = (
-    "constructor",
-    "config",
-)  # where the publisher's names come first, should we call another thing so
+# Where the publisher's names come first, should we call another thing so.
+THEIRS = ("constructor", "config")
 SECTIONS = (*THEIRS, "architecture")
 
 

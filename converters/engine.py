@@ -53,18 +53,15 @@ class Layout:
     name: str
     rules: tuple[Rule, ...]
     drops: tuple[Drop, ...] = ()
-    keys: tuple[str, ...] = (
-        "state_dict",
-    )  # where in a .pth file the tensors may lie, if not at the top
+    # Where in a .pth file the tensors may lie, if not at the top.
+    keys: tuple[str, ...] = ("state_dict",)
     prefixes: tuple[str, ...] = ("module.",)  # that the names may carry
     part_prefixes: tuple[str, ...] = ()  # that a file with one part of the model alone leaves out
-    aliases: Mapping[str, Alias] = dataclasses.field(
-        default_factory=dict
-    )  # names of sizes in the publisher's config
+    # Names of sizes in the publisher's config.
+    aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)
     ignored: frozenset[str] = frozenset()  # names there that say nothing about the architecture
-    implied: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # fields that the layout decides, at any size
+    # Fields that the layout decides, at any size.
+    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def source_pattern(self) -> re.Pattern[str]:

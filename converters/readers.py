@@ -92,9 +92,8 @@ def _download(source: str, beside: Iterable[str]) -> Path:
 
     def fetch(name: str) -> Path | None:
         nonlocal unreachable
-        cached_only = (
-            unreachable is not None
-        )  # one time of waiting for a network that is not there is enough
+        # One time of waiting for a network that is not there is enough.
+        cached_only = unreachable is not None
         try:
             return Path(
                 hf_hub_download(

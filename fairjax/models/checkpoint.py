@@ -33,10 +33,8 @@ from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.storage import hash_arrays, hash_file, read_json, write_json
 
 FORMAT = 1
-HOW_COMPUTED = (
-    "scan",
-    "remat",
-)  # fields of an architecture that leave the weights and the results as they are
+# Fields of an architecture that leave the weights and the results as they are.
+HOW_COMPUTED = ("scan", "remat")
 Card = dict[str, Any]
 
 
@@ -195,9 +193,8 @@ def save(
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save((staging / "new" / "weights").absolute(), arrays)
-        (staging / "new" / "weights" / "commit_success.txt").unlink(
-            missing_ok=True
-        )  # it tells an absolute path, no more
+        # It tells an absolute path, no more.
+        (staging / "new" / "weights" / "commit_success.txt").unlink(missing_ok=True)
         if tokenizer:
             (staging / "new" / "tokenizer").mkdir()
             for path in tokenizer:
@@ -302,9 +299,8 @@ def load(
             arrays = checkpointer.restore((directory / "weights").absolute(), wanted)
     except (ValueError, KeyError, OSError):
         raise damaged from None
-    whole = all(
-        x.is_fully_addressable for x in arrays.values()
-    )  # on several hosts, each sees only a part
+    # On several hosts, each sees only a part.
+    whole = all(x.is_fully_addressable for x in arrays.values())
     if (
         whole
         and hash_arrays({name: np.asarray(x) for name, x in arrays.items()})

@@ -49,9 +49,8 @@ class CLIPText(nnx.Module):
         self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
     ) -> Float[Array, "b l d"]:
         """All tokens after the final norm; padding, where `mask` is false, is not attended."""
-        attend = (
-            None if mask is None else mask.astype(bool)[:, None, None, :]
-        )  # (b, 1, queries, keys)
+        # (b, 1, queries, keys)
+        attend = None if mask is None else mask.astype(bool)[:, None, None, :]
         if self.config.causal:
             length = token_ids.shape[1]
             causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
@@ -125,9 +124,8 @@ class CLIP(nnx.Module):
         self.visual_projection = visual(c.vision.width, c.embed_dim, dtype=dtype, rngs=rngs)
         self.text_projection = text(c.text.width, c.embed_dim, dtype=dtype, rngs=rngs)
         self.logit_scale = nnx.Param(jnp.log(jnp.float32(1 / 0.07)))  # CLIP's initial temperature
-        self.logit_bias = (
-            nnx.Param(jnp.float32(-10.0)) if c.logit_bias else None
-        )  # SigLIP's initial bias
+        # SigLIP's initial bias.
+        self.logit_bias = nnx.Param(jnp.float32(-10.0)) if c.logit_bias else None
 
     def pool_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b v"]:
         """Preprocessed images -> the image tower's vector, before the projection."""

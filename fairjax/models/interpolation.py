@@ -9,9 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-Interpolation = Callable[
-    [Image.Image, int, int], np.ndarray
-]  # (picture, height, width) -> (height, width, 3)
+# (picture, height, width) -> (height, width, 3)
+Interpolation = Callable[[Image.Image, int, int], np.ndarray]
 
 
 def _pil(method: Image.Resampling) -> Interpolation:

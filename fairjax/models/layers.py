@@ -48,9 +48,8 @@ def layer_norm(width: int, eps: float, *, dtype=None, rngs: nnx.Rngs) -> nnx.Lay
     return nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
-ACCELERATOR_ATTENTION = (
-    jax.nn.dot_product_attention
-)  # benchmarks/towers.py also measures its form by cuDNN
+# benchmarks/towers.py also measures its form by cuDNN.
+ACCELERATOR_ATTENTION = jax.nn.dot_product_attention
 
 
 def attention(

@@ -17,16 +17,14 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 def _shorter(height: int, width: int, size: int) -> tuple[int, int]:
     short = min(height, width)
-    return int(size * height / short), int(
-        size * width / short
-    )  # torchvision truncates the longer side
+    # Torchvision truncates the longer side.
+    return int(size * height / short), int(size * width / short)
 
 
 def _longest(height: int, width: int, size: int) -> tuple[int, int]:
     scale = size / max(height, width)
-    return int(height * scale + 0.5), int(
-        width * scale + 0.5
-    )  # segment_anything's ResizeLongestSide
+    # segment_anything's ResizeLongestSide.
+    return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
 def _squash(height: int, width: int, size: int) -> tuple[int, int]:
@@ -69,9 +67,8 @@ class Preprocess:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     grayscale: bool = False  # colours -> ITU-R 601 luma, three times
-    stretch: bool = (
-        False  # whether the values of each resized image are stretched to [0, 1] (MedSAM)
-    )
+    # Whether the values of each resized image are stretched to [0, 1] (MedSAM)
+    stretch: bool = False
     bgr: bool = False  # whether channels are blue, green, red (FairMedFM's segmentation)
 
     def __post_init__(self):
@@ -100,10 +97,8 @@ class Preprocess:
         same = (h, w) == (picture.height, picture.width)
         image = np.asarray(picture) if same else INTERPOLATIONS[self.interpolation](picture, h, w)
         if self.resize == "shorter":
-            top, left = (
-                round((h - self.size) / 2),
-                round((w - self.size) / 2),
-            )  # as torchvision's CenterCrop
+            # As torchvision's CenterCrop.
+            top, left = (round((h - self.size) / 2), round((w - self.size) / 2))
             image = image[top : top + self.size, left : left + self.size]
         return image
 
@@ -114,9 +109,8 @@ class Preprocess:
         resized = self.resized(image)[..., :: -1 if self.bgr else 1]
         h, w, c = resized.shape
         mean, std = (np.tile(np.asarray(values, np.float32), w) for values in (self.mean, self.std))
-        rows = resized.reshape(h, w * c).astype(
-            np.float32
-        )  # whole rows at a time: three channels make no loop
+        # Whole rows at a time: three channels make no loop.
+        rows = resized.reshape(h, w * c).astype(np.float32)
         if self.stretch:
             low, high = rows.min(), rows.max()
             rows = (rows - low) / max(high - low, np.float32(1e-8))

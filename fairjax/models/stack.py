@@ -13,9 +13,8 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-SCAN_DEPTH = (
-    24  # layers from which on a loop, quick to compile, is worth its copy of each layer's weights
-)
+# Layers from which on a loop, quick to compile, is worth its copy of each layer's weights.
+SCAN_DEPTH = 24
 EVERY = "*"  # in an array's path stands for the layer's number: its first axis is the layer
 
 

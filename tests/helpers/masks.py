@@ -27,11 +27,8 @@ CELLS, SIZE = 8, 32  # of the embedding, and of the model's input: a cell is 4 Ã
 GROUPS = ("plain", "inverted")
 
 
-SMALL = {
-    "decoder.depth": 1,
-    "decoder.n_multimask": 1,
-    "decoder.iou_depth": 2,
-}  # a program that is soon compiled
+# A program that is soon compiled.
+SMALL = {"decoder.depth": 1, "decoder.n_multimask": 1, "decoder.iou_depth": 2}
 
 
 def segmenter(changes=SMALL):

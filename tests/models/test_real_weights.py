@@ -21,9 +21,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_mobile_sam_converts_and_tells_pictures_apart(tmp_path):
-    done = convert(
-        "mobile_sam", WEIGHTS, tmp_path / "model"
-    )  # without norm_head and head, which this file leaves out
+    # Without norm_head and head, which this file leaves out.
+    done = convert("mobile_sam", WEIGHTS, tmp_path / "model")
     module = models.load(tmp_path / "model")
     preprocess = models.load_preprocess(done.card).replace(size=128)
     files = [

@@ -115,9 +115,8 @@ def test_a_card_of_another_family_than_its_row_is_refused(tmp_path):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_probe_feature_has_the_width_the_row_says(name):
     row = MODELS[name]
-    shallow = (
-        {"encoder.depth": 1} if isinstance(row.architecture, SAMConfig) else {}
-    )  # quick to trace
+    # Quick to trace.
+    shallow = {"encoder.depth": 1} if isinstance(row.architecture, SAMConfig) else {}
     graph, state = nnx.split(build_abstract(row.family, override(row.architecture, shallow)))
     size = row.architecture.image_size
     images = jax.ShapeDtypeStruct((2, size, size, 3), np.float32)
@@ -132,12 +131,10 @@ def test_the_probe_feature_has_the_width_the_row_says(name):
 def test_the_row_is_of_the_published_size(recording):
     row, config = recording.row, recording.config
     spec = recording.full_spec()
-    published = int(
-        config["full_param_count"]
-    )  # running statistics and fixed constants are not counted
-    keys = [
-        name for name in spec if name.endswith("attn.v_bias")
-    ]  # EVA has no such bias of keys; ours is 0
+    # Running statistics and fixed constants are not counted.
+    published = int(config["full_param_count"])
+    # EVA has no such bias of keys; ours is 0.
+    keys = [name for name in spec if name.endswith("attn.v_bias")]
     published += sum(math.prod(spec[name]) for name in keys)
     plan = plan_for(row, row.architecture, detect_layout(layouts_of(row), spec), spec)
     if "constructor" in config:

@@ -121,7 +121,10 @@ def test_a_star_marks_exactly_the_differences_whose_interval_excludes_zero(two):
 
 def test_bold_is_the_best_of_a_column_whichever_end_that_is(many):
     rows = methods._table(
-        Compared(many.methods), Compared(many.methods).methods_for("linear_probe", "sex"), "sex", "auc"
+        Compared(many.methods),
+        Compared(many.methods).methods_for("linear_probe", "sex"),
+        "sex",
+        "auc",
     )
     for column, best in enumerate((max, max, min)):
         values = [cells[column][0].value for _, _, cells in rows]

@@ -16,12 +16,10 @@ class ConvNetConfig:
     layers: tuple[int, ...]  # blocks of each stage
     in_channels: int = 3
     batch_norm_eps: float = 1e-5
-    fixed_grid: int | None = (
-        None  # side of the feature grid that the original's pooling window needs; None: any
-    )
-    projection: tuple[
-        int, ...
-    ] = ()  # widths of linear layers after the average, with ReLU between them
+    # Side of the feature grid that the original's pooling window needs; None: any.
+    fixed_grid: int | None = None
+    # Widths of linear layers after the average, with ReLU between them.
+    projection: tuple[int, ...] = ()
     normalize: bool = False  # whether the projected feature has length 1
     probe: str = "pooled"  # which feature is linear-probed: "pooled" or "projected"
 
@@ -55,9 +53,8 @@ class ResNetConfig(ConvNetConfig):
     width.
     """
 
-    block: str = (
-        "basic"  # a key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
-    )
+    # A key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
+    block: str = "basic"
     width: int = 64  # of the first stage
     stem_width: int = 64
 

@@ -17,9 +17,8 @@ class CLIPTextConfig(TransformerConfig):
     vocab_size: int
     context_length: int
     causal: bool = True
-    pool: str = (
-        "eos"  # "eos": the end-of-text token; "last": the last position, whatever stands there
-    )
+    # "eos": the end-of-text token; "last": the last position, whatever stands there.
+    pool: str = "eos"
     # With pool="eos", the first token with this id; None: the largest id (end-of-text in OpenAI's
     # code).
     eos_token_id: int | None = None
@@ -44,13 +43,11 @@ class BERTConfig:
     activation: str = "gelu"
     norm_eps: float = 1e-12
     pool: str = "cls"  # a key of bert.POOLS
-    pad_token_id: int | None = (
-        None  # without a mask, tokens with this id are not attended; None: all are
-    )
+    # Without a mask, tokens with this id are not attended; None: all are.
+    pad_token_id: int | None = None
     cross_every: int = 0  # layers 0, k, 2k, … also attend to an image; 0: none does
-    queries: int = (
-        0  # BLIP-2's learned queries, which stand before the text and have MLPs of their own
-    )
+    # BLIP-2's learned queries, which stand before the text and have MLPs of their own.
+    queries: int = 0
 
     def __post_init__(self):
         check_positive(
