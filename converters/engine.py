@@ -1,5 +1,4 @@
-"""The engine: matches a checkpoint's names against a table of rules so that nothing is lost,
-guessed or filled twice.
+"""The engine: a checkpoint by a table of rules, with nothing lost, guessed or filled twice.
 
 A rule's names hold placeholders `{i}`, `{j}` for numbers: `blocks.{i}.ln.weight` ->
 `encoder.blocks.{i}.norm.scale`.
@@ -171,9 +170,7 @@ def make_plan(layout: Layout, sources: Shapes, targets: Shapes) -> Plan:
 
 
 def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
-    """The layout that knows most of a checkpoint's names, after the prefix that they carry; the
-    first of equals.
-    """
+    """Returns the layout that knows most of the names, after the prefix that they carry."""
     names = list(names)
     layouts = list(layouts)
     candidates = [
@@ -195,8 +192,9 @@ def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
 def combine(
     layouts: Iterable[Layout], parts: Iterable[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The tensors of several files, each under the part prefix that makes most names known; a later
-    file's stand.
+    """Returns the tensors of several files, each under the prefix that makes most names known.
+
+    Of a tensor in several files, the last one counts.
     """
     layouts = list(layouts)
     candidates = (
@@ -233,7 +231,7 @@ def _step_for(rule: Rule, target: str) -> Step | None:
 
 
 def _shape_faults(step: Step, sources: Shapes, wanted: Shape) -> list[str]:
-    """Compares shapes with those that a stand-in for the target, of one byte, has on the way back."""
+    """Compares shapes with those of a one-byte stand-in for the target, converted back."""
     needed = step.transform.inverse(np.broadcast_to(np.int8(0), wanted), len(step.sources))
     return [
         f"{name} {sources[name]}, expected {stand_in.shape}"

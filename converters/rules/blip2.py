@@ -1,6 +1,4 @@
-"""BLIP-2's first stage, as Hugging Face (`Blip2ForImageTextRetrieval`) and LAVIS
-(`blip2_pretrained.pth`) have it.
-"""
+"""BLIP-2's first stage, as Hugging Face (`Blip2ForImageTextRetrieval`) and LAVIS have it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""MedMAE (`vit-b_CXR_0.5M_mae.pth`): timm's ViT, which DINOv2's hub names alike, and perhaps the
-decoder.
-"""
+"""MedMAE (`vit-b_CXR_0.5M_mae.pth`): timm's ViT, and perhaps the decoder."""
 
 from __future__ import annotations
 

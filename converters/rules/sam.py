@@ -1,6 +1,4 @@
-"""SAM and its descendants: the ViT encoder (SAM, MedSAM, FT-SAM, SAM-Med2D, LVM-Med), TinyViT,
-prompts and decoder.
-"""
+"""SAM and its descendants: the ViT or TinyViT encoder, prompts and decoder."""
 
 from __future__ import annotations
 

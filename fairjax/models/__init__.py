@@ -1,6 +1,4 @@
-"""Foundation models: the table of them (`zoo`), and modules built, saved and loaded; light until
-one is used.
-"""
+"""Foundation models: the table of them (`zoo`), and modules built, saved and loaded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Swin (Liu et al. 2021), MedCLIP's image tower: attention within windows, shifted in every other
-block.
-"""
+"""Swin (Liu et al. 2021), MedCLIP's image tower: attention within shifted windows."""
 
 from __future__ import annotations
 
@@ -57,13 +55,12 @@ class SwinBlock(nnx.Module):
         self.mlp = MLP(width, int(c.mlp_ratio * width), c.activation, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
-        """Attends within windows, of a grid rolled by half a window if `shifted` and there is more
-        than one.
-        """
+        """Attends within windows of a grid that is rolled by half a window if `shifted`."""
         _, h, w, _ = x.shape
         if min(h, w) < self.window:
             raise UserError(
-                f"a grid of {h}x{w} patches is smaller than Swin's windows of {self.window}: take larger images"
+                f"a grid of {h}x{w} patches is smaller than Swin's windows of {self.window}: "
+                f"take larger images"
             )
         padded = pad_to_multiple(self.norm1(x), self.window)
         shift = self.window // 2 if self.shifted and min(h, w) > self.window else 0
@@ -120,13 +117,12 @@ class SwinStage(nnx.Module):
 
 
 class Swin(nnx.Module):
-    """A Swin transformer; it has no absolute positions, and takes images of any size whose grids
-    hold a window.
+    """A Swin transformer, without absolute positions, for images of any size.
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(self, config: SwinConfig, *, dtype=None, rngs: nnx.Rngs):

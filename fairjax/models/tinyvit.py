@@ -16,9 +16,7 @@ from fairjax.utils.errors import lookup
 
 
 class ConvNorm(nnx.Module):
-    """A convolution and a frozen BatchNorm: the affine map of its running statistics, multiplied
-    into the kernel.
-    """
+    """A convolution and a frozen BatchNorm, multiplied into the kernel."""
 
     def __init__(
         self,
@@ -49,9 +47,7 @@ class ConvNorm(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """1x1, depthwise 3x3 and 1x1 convolutions: with a shortcut an inverted bottleneck, without one
-    a patch merging.
-    """
+    """1x1, depthwise 3x3 and 1x1 convolutions; without a shortcut, a patch merging."""
 
     def __init__(
         self,
@@ -79,9 +75,7 @@ class Bottleneck(nnx.Module):
 
 
 def offset_index(window: int) -> np.ndarray:
-    """Index (n, n) of each pair of tokens in a window's table of attention biases, by |dy| and
-    |dx|.
-    """
+    """Index (n, n) of each pair of tokens in the table of attention biases, by |dy| and |dx|."""
     y, x = np.divmod(np.arange(window**2), window)
     return np.abs(y[:, None] - y) * window + np.abs(x[:, None] - x)
 
@@ -166,9 +160,9 @@ class TinyViT(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters and the features
+        returned are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(self, config: TinyViTConfig, *, dtype=None, rngs: nnx.Rngs):
@@ -186,9 +180,7 @@ class TinyViT(nnx.Module):
 
     @property
     def stride(self) -> int:
-        """Pixels per cell of the last stage's grid: the stem has 4, then every merging but the last
-        has 2.
-        """
+        """Pixels per cell of the last grid: 4 of the stem, 2 of all mergings but the last."""
         return 2 ** len(self.config.depths) * self.config.last_stride
 
     def stage_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:
@@ -203,9 +195,7 @@ class TinyViT(nnx.Module):
         return self.neck(self.stage_features(images)).astype(jnp.float32)
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
-        """Preprocessed images -> features averaged over the grid, after the neck or (by
-        configuration) before it.
-        """
+        """Preprocessed images -> features averaged over the grid, after or before the neck."""
         return getattr(self, self._features)(images).astype(jnp.float32).mean(axis=(1, 2))
 
     def probe_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
+
+Grid = TypeVar("Grid", Array, np.ndarray)
 
 
 def pad_to_multiple(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b H W c"]:
@@ -12,9 +16,7 @@ def pad_to_multiple(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b H 
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % size), (0, -x.shape[2] % size), (0, 0)))
 
 
-def to_windows(
-    x: Shaped[Array | np.ndarray, "b h w c"], side: int
-) -> Shaped[Array | np.ndarray, "n side side c"]:
+def to_windows(x: Shaped[Grid, "b h w c"], side: int) -> Shaped[Grid, "n side side c"]:
     """Cuts a grid, whose sides are multiples of `side`, into windows; those of an image in rows."""
     b, h, w, c = x.shape
     windows = x.reshape(b, h // side, side, w // side, side, c).swapaxes(2, 3)

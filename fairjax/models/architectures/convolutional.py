@@ -10,7 +10,7 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvNetConfig:
-    """What follows the convolutions: the grid of features is averaged, then projected."""
+    """A convolutional encoder: the grid of features is averaged, then projected."""
 
     image_size: int
     layers: tuple[int, ...]  # blocks of each stage
@@ -49,9 +49,7 @@ class ConvNetConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResNetConfig(ConvNetConfig):
-    """ResNet as torchvision has it: from the second on, each stage halves the grid and doubles the
-    width.
-    """
+    """ResNet as torchvision has it: stages halve the grid and double the width."""
 
     # A key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
     block: str = "basic"
@@ -75,9 +73,7 @@ class ResNetConfig(ConvNetConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseNetConfig(ConvNetConfig):
-    """DenseNet as torchvision has it: a layer adds channels; between blocks channels and grid are
-    halved.
-    """
+    """DenseNet as torchvision has it: layers add channels, transitions halve grid and width."""
 
     growth: int = 32  # channels that a layer adds
     bottleneck: int = 4  # channels between a layer's two convolutions, per channel that it adds

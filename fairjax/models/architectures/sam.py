@@ -1,4 +1,4 @@
-"""SAM and its descendants: image encoders, and what is prompted on top of them."""
+"""SAM and its descendants: image encoders, and the decoders that are prompted."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from fairjax.models.architectures.transformer import check_positive
 from fairjax.utils.errors import UserError, lookup
 
 UPSCALES = ("input", "direct")
-# In what a mask is enlarged, and above which value it is foreground.
+# The values in which a mask is upsampled, and the threshold above which it is foreground.
 SPACES = {"logits": 0.0, "probabilities": 0.5}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SAMViTConfig:
-    """SAM's image encoder: a ViT with windowed and global attention, decomposed relative positions,
-    and a neck.
-    """
+    """SAM's image encoder: a ViT with windowed and global attention, and a neck."""
 
     image_size: int
     width: int
@@ -33,7 +31,7 @@ class SAMViTConfig:
     abs_pos: bool = True  # whether there is a position embedding, besides the relative ones
     neck_dim: int | None = 256  # None: the blocks' features are the output
     neck_norm_eps: float = 1e-6
-    # Hidden / width of SAM-Med2D's adapters beside the MLPs; None: there are none.
+    # Hidden / width of SAM-Med2D's adapters next to the MLPs; None: no adapters.
     adapter_ratio: float | None = None
     adapter_norm_eps: float = 1e-5
 
@@ -71,9 +69,7 @@ class SAMViTConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HieraConfig:
-    """SAM 2's image encoder: Hiera, whose stages halve the grid by pooling queries, and a feature
-    pyramid.
-    """
+    """SAM 2's image encoder: Hiera with a feature pyramid."""
 
     image_size: int
     width: int  # of the first stage; it doubles, as the heads do, from stage to stage
@@ -97,7 +93,8 @@ class HieraConfig:
         check_positive(self, "image_size", "width", "heads", "patch_kernel", "patch_stride")
         if len(self.depths) != len(self.windows) or len(self.depths) < 3:
             raise UserError(
-                f"architecture: {len(self.depths)} depths, {len(self.windows)} windows; give one per stage"
+                f"architecture: {len(self.depths)} depths, {len(self.windows)} windows; "
+                f"give one per stage"
             )
         if self.width % self.heads:
             raise UserError(
@@ -163,7 +160,8 @@ class PromptedConfig:
     def __post_init__(self):
         if self.encoder.neck_dim != self.decoder.width:
             raise UserError(
-                f"architecture: neck_dim {self.encoder.neck_dim} is not decoder.width {self.decoder.width}"
+                f"architecture: neck_dim {self.encoder.neck_dim} is not "
+                f"decoder.width {self.decoder.width}"
             )
 
     @property

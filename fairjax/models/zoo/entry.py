@@ -58,9 +58,9 @@ class FoundationModel:
       published_file: the name of the file, in words.
       licence: the licence of the weights.
       citation: authors, title, venue.
-      tokenizer: how its prompts become token ids; None for a model of images alone.
+      tokenizer: the tokenizer of its prompts; None for a model of images alone.
       zero_shot: how zero-shot logits are made of cosines, in words.
-      lora_targets: linear layers of the image tower, by the ends of their paths; convnets have none.
+      lora_targets: linear layers of the image tower, by the ends of their paths; empty for convnets.
     """
 
     name: str
@@ -81,12 +81,12 @@ class FoundationModel:
 
     @property
     def context_length(self) -> int | None:
-        """The most tokens of a prompt; None for a model of images alone."""
+        """The maximum number of tokens of a prompt; None for a model of images alone."""
         text = getattr(self.architecture, "text", None)
         return text.context_length if self.tokenizer is not None and text is not None else None
 
     def preprocess_for(self, architecture: Architecture) -> Preprocess:
-        """The preprocessing for a variant of the architecture, perhaps with images of another size."""
+        """The preprocessing for a variant, which may take images of another size."""
         if self.preprocess.size == self.architecture.image_size:
             return self.preprocess.replace(size=architecture.image_size)
         return self.preprocess
