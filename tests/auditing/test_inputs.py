@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import needs
 from scipy import special
 
 from fairjax.auditing import groups, inputs, tables
@@ -38,7 +39,7 @@ def test_labels_of_every_form_are_zero_and_one(labels, pos_label):
 
 
 def test_labels_and_scores_may_be_tensors():
-    torch = pytest.importorskip("torch", reason="reads tensors")
+    torch = needs.torch()
     np.testing.assert_array_equal(binary_labels(torch.tensor(LABELS), None)[0], LABELS)
     for options in ({"requires_grad": True}, {"dtype": torch.bfloat16}):
         found, _ = positive_scores(torch.tensor(SCORES, **options))
@@ -216,7 +217,7 @@ def test_groups_of_every_form(form):
 
 
 def tensor(matrix):
-    return pytest.importorskip("torch", reason="reads tensors").tensor(matrix)
+    return needs.torch().tensor(matrix)
 
 
 @pytest.mark.parametrize("convert", [np.array, tensor])

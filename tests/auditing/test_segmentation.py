@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fairmedfm._inputs import dice_scores
+from helpers import needs
 from PIL import Image
 
 import fairjax
@@ -48,7 +49,7 @@ def test_dice_of_masks_equals_that_of_fairmedfm_in_every_form(tmp_path):
 
 
 def test_masks_may_be_tensors():
-    torch = pytest.importorskip("torch", reason="reads tensors")
+    torch = needs.torch()
     pred, true, _ = make(6)
     found = measure(torch.tensor(pred), torch.tensor(true))["dice"]
     np.testing.assert_allclose(found, dice_scores(pred, true), atol=1e-6)

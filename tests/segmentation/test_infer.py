@@ -7,6 +7,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import needs
 
 from fairjax import models
 from fairjax.auditing.masks import measure
@@ -92,7 +93,7 @@ def test_small_objects_are_left_out(data):
 
 def interpolate(pixels, size):
     """PyTorch's bilinear interpolation of (..., H, W)."""
-    torch = pytest.importorskip("torch", reason="compares with PyTorch's interpolation")
+    torch = needs.torch()
     tensor = torch.tensor(np.asarray(pixels, np.float32))
     return torch.nn.functional.interpolate(tensor, size, mode="bilinear").numpy()
 
