@@ -1,5 +1,4 @@
-"""`python -m fairjax.audit PREDICTIONS.{csv,tsv,parquet} --label=COL --score=COL --group=COL
-[--group=COL …] …`.
+"""`fairjax audit PREDICTIONS.{csv,tsv,parquet} --label=COL --score=COL --group=COL …`.
 
 A fairness report with confidence intervals from a table with one row per image: labels, scores,
 groups and patients. Of segmentations the table has a column with each image's Dice (--dice), or
@@ -224,8 +223,3 @@ def _score(table, name: str):
 
 def _paths(column, table: Path) -> list[Path]:
     return [table.parent / str(path) for path in column]
-
-
-def run() -> None:
-    """Runs the command line."""
-    cli.run(main, cli.parse)

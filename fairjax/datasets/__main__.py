@@ -1,6 +1,4 @@
-"""`python -m fairjax.datasets`: the list of datasets; `check NAME --root=DIR`, `split NAME
---root=DIR`, `docs`.
-"""
+"""`fairjax datasets [list | check NAME --root=DIR | split NAME --root=DIR --out=CSV | docs]`."""
 
 from __future__ import annotations
 
@@ -94,7 +92,7 @@ def _loaded(names: list[str]) -> tuple[Any, Any]:
 
     if len(names) != 1:
         raise UserError(
-            f"name one dataset, not {len(names)}: python -m fairjax.datasets check NAME --root=DIR"
+            f"name one dataset, not {len(names)}: fairjax datasets check NAME --root=DIR"
         )
     dataset = datasets.load(names[0], ROOT.value, **_options())
     try:
@@ -126,4 +124,4 @@ def _options() -> dict[str, Any]:
 VERBS = {"list": _list, "check": _check, "split": _split, "docs": _docs}
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse)
+    cli.run(main)
