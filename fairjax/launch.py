@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from fairjax.utils import plugins
 from fairjax.utils.cli import cache_dir, mistake, run, set_up_jax
 from fairjax.utils.distributed import initialize_from_environment, is_first
 from fairjax.utils.errors import UserError, did_you_mean, lookup
@@ -54,6 +55,7 @@ def main(argv: list[str]) -> None:
         raise UserError(
             f"give an experiment: --config=NAME, one of {', '.join(packaged_configs())}, or a file"
         )
+    plugins.load()
     config = CONFIG.value.to_dict()
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config)
     command = "python -m fairjax.launch " + shlex.join(sys.argv[1:])

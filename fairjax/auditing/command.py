@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from fairjax.utils import cli
+from fairjax.utils import cli, plugins
 from fairjax.utils.errors import UserError
 
 _TEXT, _LIST = flags.DEFINE_string, flags.DEFINE_multi_string
@@ -115,6 +115,7 @@ def main(argv: list[str]) -> None:
             f"say whose groups to compare, with --group; the columns are {', '.join(map(str, table))}"
         )
     cli.set_up_jax(cli.cache_dir())
+    plugins.load()
     report = _audit(table, Path(argv[1]), facts | _hashes(argv[1]))
     paths = [report.to_html(out / "report.html"), report.to_json(out / "audit.json")]
     paths += [report.to_csv(out / "results.csv"), *report.write_tables(out)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from fairjax.utils import cli
+from fairjax.utils import cli, plugins
 from fairjax.utils.errors import UserError, lookup
 
 _TEXT = flags.DEFINE_string
@@ -47,6 +47,7 @@ EXIT_NOT_READY = 1
 def main(argv: list[str]) -> None:
     """Lists, checks or splits datasets, or writes their page."""
     verb, *names = argv[1:] or ["list"]
+    plugins.load()
     lookup("command", verb, VERBS)(names)
 
 

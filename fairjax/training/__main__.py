@@ -17,7 +17,7 @@ def main(argv: list[str]) -> None:
 
 
 def tables() -> str:
-    """Methods with the meaning of their strength, wrappers, and post-processors, as aligned text."""
+    """Methods and their strengths, wrappers, and post-processors, as aligned text."""
     from fairjax.training.objectives import METHODS, WRAPPERS
     from fairjax.training.objectives.base import describe
     from fairjax.training.postprocessing.table import POSTPROCESSORS
