@@ -25,10 +25,12 @@ from flax import nnx
 from jax.sharding import Sharding
 
 import fairjax
+from fairjax.models import functions
 from fairjax.models.architectures import from_dict, override
 from fairjax.models.preprocess import Preprocess
 from fairjax.models.stack import EVERY, layer_names, stacked, unrolled
 from fairjax.models.zoo import FAMILIES, MODELS
+from fairjax.utils import plugins
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.storage import hash_arrays, hash_file, read_json, write_json
 
@@ -222,6 +224,8 @@ def load_card(directory: str | os.PathLike) -> Card:
     Raises:
       UserError: if it is none, or was written by a later version.
     """
+    if function := functions.registered(Path(directory)):
+        return function[1]
     path = Path(directory) / "card.json"
     if not path.is_file():
         raise UserError(
@@ -266,6 +270,8 @@ def load(
       UserError: if the directory is missing, incomplete, damaged, or of another version.
     """
     directory = Path(directory)
+    if function := functions.registered(directory):
+        return function[0]
     card = load_card(directory)
     row = lookup("model", card["model"], MODELS)
     damaged = UserError(
@@ -307,7 +313,10 @@ def load(
 
 
 def bundled(name: str) -> Path:
-    """The directory of a model whose weights ship with the package."""
+    """The directory of a model whose weights ship with the package, or that is registered."""
+    plugins.load()
+    if name in functions.FUNCTIONS:
+        return functions.directory_of(name)
     path = Path(str(files("fairjax.models"))) / "weights" / name
     if not path.is_dir():
         raise UserError(

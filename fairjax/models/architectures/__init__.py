@@ -4,6 +4,7 @@ jax.
 
 from fairjax.models.architectures.convolutional import ConvNetConfig, DenseNetConfig, ResNetConfig
 from fairjax.models.architectures.fields import from_dict, override
+from fairjax.models.architectures.function import FunctionConfig
 from fairjax.models.architectures.image_text import (
     BiomedCLIPConfig,
     BLIPConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "CLIPTextConfig",
     "ConvNetConfig",
     "DenseNetConfig",
+    "FunctionConfig",
     "HieraConfig",
     "ImageTextConfig",
     "MaskDecoderConfig",

@@ -8,6 +8,7 @@ from typing import Any
 from fairjax.models.architectures import (
     BLIPConfig,
     ConvNetConfig,
+    FunctionConfig,
     ImageTextConfig,
     PromptedConfig,
     SAMViTConfig,
@@ -53,7 +54,13 @@ class FoundationModel:
     family: str  # a key of FAMILIES
     # at the published size
     architecture: (
-        ViTConfig | ImageTextConfig | BLIPConfig | ConvNetConfig | SAMViTConfig | PromptedConfig
+        ViTConfig
+        | ImageTextConfig
+        | BLIPConfig
+        | ConvNetConfig
+        | SAMViTConfig
+        | PromptedConfig
+        | FunctionConfig
     )
     preprocess: Preprocess  # the model's own
     usages: tuple[str, ...]  # of "linear_probe", "zero_shot", "prompted_segmentation"
