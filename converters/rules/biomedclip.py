@@ -37,3 +37,5 @@ BIOMEDCLIP = Layout(
     },
     ignored=UNSIZED,
 )
+
+LAYOUTS = (BIOMEDCLIP,)

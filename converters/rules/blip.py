@@ -74,3 +74,5 @@ LAVIS = Layout(
     aliases={**_ALIASES, "v_width": mlp_of("vision")},
     ignored=UNSIZED,
 )
+
+LAYOUTS = (HF, LAVIS)

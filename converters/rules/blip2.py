@@ -86,3 +86,5 @@ LAVIS = Layout(
     aliases={**_ALIASES, "v_width": mlp_of("vision", 4.3637)},
     ignored=UNSIZED | {"mlp_ratio"},
 )
+
+LAYOUTS = (HF, LAVIS)

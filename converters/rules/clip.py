@@ -101,3 +101,5 @@ HF = Layout(
     },
     ignored=frozenset({"seed", "logit_scale", "pad"}),
 )
+
+LAYOUTS = (OPENAI, HF)

@@ -128,3 +128,5 @@ MOCO = tuple(
     )
     for mlp in (True, False)
 )
+
+LAYOUTS = (RESNET, C2L, *MOCO)

@@ -71,3 +71,5 @@ HF = Layout(
     aliases=_ALIASES,
     ignored=_IGNORED,
 )
+
+LAYOUTS = (HUB, HF)

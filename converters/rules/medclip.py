@@ -67,3 +67,5 @@ MEDCLIP = Layout(
     },
     ignored=UNSIZED,
 )
+
+LAYOUTS = (MEDCLIP,)

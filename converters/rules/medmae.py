@@ -26,3 +26,5 @@ MEDMAE = Layout(
         {"seed", "dec_width", "dec_depth", "dec_heads", "decoder_in_file", "mlp_ratio"}
     ),
 )
+
+LAYOUTS = (MEDMAE,)

@@ -217,3 +217,5 @@ MOBILE_SAM = Layout(
     },
     ignored=frozenset({"seed", "patch_size", "num_classes"}),
 )
+
+LAYOUTS = (SAM, LVM_MED, MOBILE_SAM)

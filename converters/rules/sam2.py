@@ -94,3 +94,5 @@ SAM2 = Layout(
         }
     ),
 )
+
+LAYOUTS = (SAM2,)

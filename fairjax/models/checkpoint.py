@@ -26,7 +26,7 @@ from jax.sharding import Sharding
 
 import fairjax
 from fairjax.models import functions
-from fairjax.models.architectures import from_dict, override
+from fairjax.models.architectures import Architecture, from_dict, override
 from fairjax.models.preprocess import Preprocess
 from fairjax.models.stack import EVERY, layer_names, stacked, unrolled
 from fairjax.models.zoo import FAMILIES, MODELS
@@ -59,7 +59,7 @@ def build(name: str, *, dtype=None, rngs: nnx.Rngs | None = None, **changes) -> 
     return _construct(row.family, override(row.architecture, changes), dtype, rngs)
 
 
-def build_abstract(family: str, architecture, dtype=None) -> nnx.Module:
+def build_abstract(family: str, architecture: Architecture, dtype=None) -> nnx.Module:
     """The same module with shapes in place of arrays: nothing is computed or allocated."""
     return nnx.eval_shape(lambda: _construct(family, architecture, dtype, _SameKey()))
 
@@ -73,11 +73,18 @@ class _SameKey:
         return jax.random.key(0)
 
 
-def _construct(family: str, architecture, dtype, rngs: nnx.Rngs | _SameKey | None) -> nnx.Module:
-    module, _, name = lookup("model family", family, FAMILIES).partition(":")
-    return getattr(import_module(module), name)(
-        architecture, dtype=dtype, rngs=nnx.Rngs(0) if rngs is None else rngs
-    )
+def family_class(family: str) -> type[nnx.Module]:
+    """Returns the class of a family: a key of `FAMILIES`, or "module:Class" itself."""
+    path = family if ":" in family else lookup("model family", family, FAMILIES)
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _construct(
+    family: str, architecture: Architecture, dtype, rngs: nnx.Rngs | _SameKey | None
+) -> nnx.Module:
+    rngs = nnx.Rngs(0) if rngs is None else rngs
+    return family_class(family)(architecture, dtype=dtype, rngs=rngs)
 
 
 def state_dict(module: nnx.Module) -> dict[str, Any]:
@@ -113,7 +120,7 @@ def _filled(module: nnx.Module, take: Callable[[str], Any]) -> nnx.Module:
 
 def make_card(
     name: str,
-    architecture=None,
+    architecture: Architecture | None = None,
     *,
     preprocess: Preprocess | None = None,
     source: Mapping[str, str] | None = None,
@@ -233,11 +240,7 @@ def load_card(directory: str | os.PathLike) -> Card:
             "`python -m converters --model=NAME --checkpoint=FILE --out=DIR`"
         )
     card = read_json(path)
-    if (
-        not isinstance(card, dict)
-        or card.get("format") != FORMAT
-        or card.get("family") not in FAMILIES
-    ):
+    if not isinstance(card, dict) or card.get("format") != FORMAT or "family" not in card:
         raise UserError(
             f"{path} is no model card of this version of fairjax; convert the checkpoint again"
         )
@@ -274,6 +277,11 @@ def load(
         return function[0]
     card = load_card(directory)
     row = lookup("model", card["model"], MODELS)
+    if card["family"] != row.family:
+        raise UserError(
+            f"{directory} holds a model of family {card['family']}, but {row.name} is of family "
+            f"{row.family}: convert the checkpoint again"
+        )
     damaged = UserError(
         f"the weights in {directory} are incomplete or damaged: convert the checkpoint again"
     )
@@ -288,7 +296,7 @@ def load(
             f"a converted model's {', '.join(other)} cannot be changed, only {', '.join(HOW_COMPUTED)}"
         )
     architecture = override(from_dict(type(row.architecture), card["architecture"]), changes)
-    module = build_abstract(card["family"], architecture, dtype)
+    module = build_abstract(row.family, architecture, dtype)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     place = sharding if callable(sharding) else lambda name, shape: sharding
     wanted = {

@@ -131,26 +131,20 @@ class Preprocess:
         )
 
 
-# FairMedFM normalises every model's images by constants of the dataset: these, for all others
-# CLIP's.
-COMPAT_GREY = {
-    **dict.fromkeys(("adni", "chexpert", "covid_ct_md", "mimic_cxr"), (0.5056, 0.252)),
-    "gf3300": (0.2756, 0.1708),
-}
-COMPAT_COLOUR = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
+FAIRMEDFM = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
 
 
-def compat(dataset: str) -> Preprocess:
-    """FairMedFM's preprocessing, the same for every model: shorter side to 224 pixels, bicubic, and
-    a centre crop.
+def compat(grey: tuple[float, float] | None) -> Preprocess:
+    """FairMedFM's preprocessing, the same for every model: shorter side to 224, centre crop.
 
     Args:
-      dataset: its name, which decides on mean and standard deviation.
+      grey: mean and standard deviation by which it normalises a dataset of grey images; None for
+        all others, which it normalises as CLIP does.
 
     Returns:
       The preprocessing of `get_transform` in FairMedFM's datasets/utils.py (Jin et al. 2024).
     """
-    if dataset not in COMPAT_GREY:
-        return COMPAT_COLOUR
-    mean, std = COMPAT_GREY[dataset]
-    return COMPAT_COLOUR.replace(mean=(mean,) * 3, std=(std,) * 3)
+    if grey is None:
+        return FAIRMEDFM
+    mean, std = grey
+    return FAIRMEDFM.replace(mean=(mean,) * 3, std=(std,) * 3)

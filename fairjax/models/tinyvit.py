@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from fairjax.models.architectures import TinyViTConfig
 from fairjax.models.convolution import KERNEL_INIT, Neck, conv
 from fairjax.models.layers import MLP, Attention, gelu, layer_norm
+from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 from fairjax.utils.errors import lookup
 
 
@@ -100,18 +101,12 @@ class WindowAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Mixes the tokens of each window."""
-        b, h, w, c = x.shape
+        _, h, w, c = x.shape
         n = self.window
-        rows, columns = -(-h // n), -(-w // n)
-        x = jnp.pad(x, ((0, 0), (0, rows * n - h), (0, columns * n - w), (0, 0)))
-        windows = x.reshape(b, rows, n, columns, n, c).swapaxes(2, 3).reshape(-1, n * n, c)
-        windows = self.attn(self.norm(windows), bias=self.biases[...][None, :, offset_index(n)])
-        x = (
-            windows.reshape(b, rows, columns, n, n, c)
-            .swapaxes(2, 3)
-            .reshape(b, rows * n, columns * n, c)
-        )
-        return x[:, :h, :w]
+        windows = to_windows(pad_to_multiple(x, n), n)
+        tokens = self.norm(windows.reshape(-1, n * n, c))
+        attended = self.attn(tokens, bias=self.biases[...][None, :, offset_index(n)])
+        return from_windows(attended.reshape(windows.shape), h, w)
 
 
 class Block(nnx.Module):

@@ -15,6 +15,7 @@ from flax import nnx
 
 from fairjax import datasets, models
 from fairjax.datasets.dataset import SPLITS, Dataset, require_both_classes
+from fairjax.datasets import catalog
 from fairjax.datasets.splits import METHODS, split
 from fairjax.datasets.volumes import POOLS
 from fairjax.embeddings import Embeddings, Encoder
@@ -161,7 +162,7 @@ def load_encoder(config: Config) -> tuple[Encoder, dict[str, Any]]:
     preprocess = (
         models.load_preprocess(card)
         if words["preprocess"] == "own"
-        else compat(config["dataset"]["name"])
+        else compat(catalog.compat_grey(config["dataset"]["name"]))
     )
     if words["image_size"]:
         preprocess = preprocess.replace(size=words["image_size"])

@@ -13,8 +13,8 @@ from helpers.pages import Reader
 from helpers.report_data import SEX, make_report_data
 
 from fairjax.report import console_methods, console_table, summary_table
-from fairjax.report.cells import decimal, signed
 from fairjax.report.compared import Compared, Method, Runs
+from fairjax.report.format import decimal, signed
 from fairjax.report.page import render
 from fairjax.report.sections import SECTIONS, methods
 from fairjax.report.sections.common import Page
@@ -121,7 +121,7 @@ def test_a_star_marks_exactly_the_differences_whose_interval_excludes_zero(two):
 
 def test_bold_is_the_best_of_a_column_whichever_end_that_is(many):
     rows = methods._table(
-        Compared(many.methods), Compared(many.methods).told("linear_probe", "sex"), "sex", "auc"
+        Compared(many.methods), Compared(many.methods).methods_for("linear_probe", "sex"), "sex", "auc"
     )
     for column, best in enumerate((max, max, min)):
         values = [cells[column][0].value for _, _, cells in rows]

@@ -132,6 +132,7 @@ ROWS = (
     FoundationModel(
         name="mobile_sam",
         title="MobileSAM (TinyViT encoder)",
+        probe_image_size=256,
         published_file="mobile_sam.pt",
         **_MOBILE
         | {

@@ -94,7 +94,7 @@ def worst_cases(
                 "groups": {
                     name: group for name, group in groups.items() if name in config["attributes"]
                 },
-                "picture": cases.data_uri(cases.overlay(case)),
+                "data_uri": cases.data_uri(cases.overlay(case)),
             }
         )
     return shown
