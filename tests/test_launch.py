@@ -169,7 +169,10 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
         (["--config.model.image_size=7"], "phantom_vit takes no images of 7 pixels"),
         (["--config.dataset.cuts=sex=3"], "'sex', no continuous attribute; there are: age"),
         (["--config.training.order=random"], "training.order must be one of"),
-        (["--config=configs/nothing.py"], "there is no configuration file configs/nothing.py"),
+        (
+            ["--config=configs/nothing.py"],
+            "there is no configuration file configs/nothing.py, nor a packaged one",
+        ),
         (
             ["--config=configs/linear_probe.py:datset=x"],
             "unknown config argument 'datset'; did you mean 'dataset'?",
@@ -179,7 +182,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
             "image root nowhere does not exist",
         ),
         (["--config.model.checkpoint=nowhere"], "nowhere holds no converted model"),
-        (["--workdri=x"], "Did you mean: workdir"),
+        (["--workdri=x"], "unknown flag --workdri; did you mean 'workdir'?"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )

@@ -24,10 +24,12 @@ from flax import nnx
 from jax.sharding import Sharding
 
 import fairjax
+from fairjax.models import functions
 from fairjax.models.architectures import Architecture, from_dict, override
 from fairjax.models.preprocess import Preprocess
 from fairjax.models.stack import EVERY, layer_names, stacked, unrolled
 from fairjax.models.zoo import FAMILIES, MODELS
+from fairjax.utils import plugins
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.storage import hash_arrays, hash_file, read_json, write_json
 
@@ -224,6 +226,8 @@ def load_card(model_dir: str | os.PathLike) -> Card:
     Raises:
       UserError: it is not one, or was written by a later version.
     """
+    if function := functions.registered(Path(model_dir)):
+        return function[1]
     path = Path(model_dir) / "card.json"
     if not path.is_file():
         raise UserError(
@@ -264,6 +268,8 @@ def load(
       UserError: the folder is missing, incomplete, damaged, or of another version.
     """
     model_dir = Path(model_dir)
+    if function := functions.registered(model_dir):
+        return function[0]
     card = load_card(model_dir)
     row = lookup("model", card["model"], MODELS)
     if card["family"] != row.family:
@@ -310,7 +316,10 @@ def load(
 
 
 def bundled(name: str) -> Path:
-    """The directory of a model whose weights ship with the package."""
+    """The directory of a model whose weights ship with the package, or that is registered."""
+    plugins.load()
+    if name in functions.FUNCTIONS:
+        return functions.directory_of(name)
     path = Path(str(files("fairjax.models"))) / "weights" / name
     if not path.is_dir():
         raise UserError(

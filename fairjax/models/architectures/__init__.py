@@ -2,6 +2,7 @@
 
 from fairjax.models.architectures.convolutional import ConvNetConfig, DenseNetConfig, ResNetConfig
 from fairjax.models.architectures.fields import Architecture, from_dict, override
+from fairjax.models.architectures.function import FunctionConfig
 from fairjax.models.architectures.image_text import (
     BiomedCLIPConfig,
     BLIPConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "CLIPTextConfig",
     "ConvNetConfig",
     "DenseNetConfig",
+    "FunctionConfig",
     "HieraConfig",
     "ImageTextConfig",
     "MaskDecoderConfig",

@@ -18,7 +18,7 @@ from fairjax.statistics.selection import GROUP_AUC
 from fairjax.tasks.tables import COLUMNS, write_parquet
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
-from fairjax.utils import progress
+from fairjax.utils import plugins, progress
 from fairjax.utils.storage import hash_arrays, hash_json
 
 RUN_COLUMNS = ["run", "seed", "learning_rate", "weight_decay", "strength", "run_id"]
@@ -68,6 +68,7 @@ def evaluate(
     names = {key: group_names for key, (_, group_names) in groups.items()}
     identity = [
         __version__,
+        plugins.codes("metric", "postprocessor", "usage"),
         sweep.folder.name,
         sweep.pool,
         dict(facts),
