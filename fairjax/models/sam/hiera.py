@@ -1,4 +1,4 @@
-"""Hiera (Ryali et al. 2023) with a feature pyramid: the image encoder of SAM 2 (Ravi et al. 2024)."""
+"""Hiera (Ryali et al. 2023) with a feature pyramid: the encoder of SAM 2 (Ravi et al. 2024)."""
 
 from __future__ import annotations
 

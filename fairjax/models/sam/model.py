@@ -137,7 +137,7 @@ def stability(masks: Float[Array, "*s h w"], delta: float) -> Float[Array, "*s"]
 def stable_or_best(
     masks: Float[Array, "*s m h w"], iou: Float[Array, "*s m"], delta: float, threshold: float
 ) -> tuple[Float[Array, "*s 1 h w"], Float[Array, "*s 1"]]:
-    """Mask 0 where it is stable, else the one of the others with the highest predicted IoU (SAM 2)."""
+    """Mask 0 where it is stable, else the other with the highest predicted IoU (SAM 2)."""
     best = 1 + jnp.argmax(iou[..., 1:], axis=-1, keepdims=True)
     stable: Bool[Array, "*s 1"] = stability(masks[..., :1, :, :], delta) >= threshold
     chosen = jnp.where(stable, 0, best)
