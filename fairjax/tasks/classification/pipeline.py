@@ -87,8 +87,8 @@ def run(
                 encoder,
                 cache / "embeddings",
                 **config["embedding"],
-                share=share,
-                show_progress=show_progress,
+                shard=share,
+                progress=show_progress,
             )
             said.update(
                 model=card["model"],
@@ -245,7 +245,7 @@ def describe(config: Config, path: Path, cache: Path) -> str:
         + ", ".join(f"{name} {count}" for name, count in counts.items()),
         "attributes": ", ".join(attributes),
         "model": f"{card['model']}: {card['probe_width']} features",
-        "embeddings": f"{missing} images to embed, {len(dataset) - missing} in the cache {store.folder}",
+        "embeddings": f"{missing} images to embed, {len(dataset) - missing} in the cache {store.directory}",
         "cells": f"{len(plan)}, {len({forecast.program for forecast in planned.values()})} programs, "
         f"{sum(len(cell.runs) for cell in plan):,} runs, {sum(of.flops for of in planned.values()) / 1e9:,.1f} GFLOP",
         **{f"  {name}": forecast.text for name, forecast in planned.items()},

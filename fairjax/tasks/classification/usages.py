@@ -101,8 +101,8 @@ class Subject:
             self.cache / "embeddings",
             **self.config["embedding"],
             keep=keep,
-            share=self.share,
-            show_progress=self.show_progress,
+            shard=self.share,
+            progress=self.show_progress,
         )
         return split_features(self.dataset, embedded, self.side)
 

@@ -102,7 +102,7 @@ def embed(
     if plan.config.lora_rank:
         return pixels_of(targets, segmenter.frame)
     source, valid = embed_images(
-        targets, segmenter, cache / "image_embeddings", **config["embedding"], show_progress=show
+        targets, segmenter, cache / "image_embeddings", **config["embedding"], progress=show
     )
     if not valid.all():
         first = targets.table["image"][~valid].iloc[0]

@@ -210,7 +210,7 @@ def describe(config: Config, path: Path, cache: Path) -> str:
         "model": f"{card['model']} at {segmenter.frame.preprocess.size} pixels",
         "prompts": f"{len(plan.instances)} for each object: {', '.join(plan.kinds)}; random ones {plan.draws} times",
         **more,
-        "masks": f"{missing} images to segment, {len(targets) - missing} in the cache {store.folder}",
+        "masks": f"{missing} images to segment, {len(targets) - missing} in the cache {store.directory}",
         "metrics": f"{config['n_boot']} bootstrap replicates over units",
         "work directory": str(path),
     }
