@@ -6,8 +6,9 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import needs
 from helpers.commands import call
-from helpers.golden import recording_of, recordings
+from helpers.golden import recording_of
 from safetensors.numpy import save_file
 
 from fairjax import models
@@ -17,8 +18,6 @@ from fairjax.converters.convert import convert
 from fairjax.converters.rules import LAYOUTS
 from fairjax.models.zoo import MODELS
 from fairjax.utils.errors import UserError
-
-pytestmark = pytest.mark.skipif(not recordings(), reason="there are no recordings")
 
 
 @pytest.fixture
@@ -267,7 +266,7 @@ class TestPyTorchFiles:
 
     @pytest.fixture(autouse=True)
     def torch(self):
-        return pytest.importorskip("torch", reason="writes PyTorch files")
+        return needs.torch()
 
     def test_flat_nested_and_prefixed_files_equal_safetensors(
         self, clip, tmp_path, torch, reference

@@ -118,7 +118,6 @@ def test_medclip_pads_grey_images_to_a_square(height, width):
     )
 
 
-@pytest.mark.skipif(not recordings(), reason="there are no recordings")
 def test_compat_is_the_recorded_preprocessing_of_fairmedfm():
     (published,) = {
         json.dumps(r.config["preprocess_fairmedfm"])
