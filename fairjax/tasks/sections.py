@@ -223,5 +223,4 @@ def strengths_of(
         found += lookup(key, value, named) if isinstance(value, str) else (float(value),)
     if min(found) < 0:
         raise UserError(f"{key} must be at least 0, not {asked}")
-    require_distinct(key, found if strength else asked)
-    return list(found) if strength else [None]
+    return list(dict.fromkeys(found)) if strength else [None]
