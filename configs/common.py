@@ -51,7 +51,9 @@ def _swept(text: str) -> tuple[str, dict]:
     return name, values | values.pop("options")
 
 
-def _defaults(cls: type[ClassificationConfig | SegmentationConfig], dataset: str, model: str) -> ConfigDict:
+def _defaults(
+    cls: type[ClassificationConfig | SegmentationConfig], dataset: str, model: str
+) -> ConfigDict:
     of_dataset = DatasetConfig(name=dataset, options=options_of(dataset)())
     return ConfigDict(cls(dataset=of_dataset, model=ModelConfig(name=model)).to_dict())
 

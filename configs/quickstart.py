@@ -1,4 +1,4 @@
-"""The whole pipeline on phantoms with a planted disparity; needs no data, no network and no accelerator.
+"""The whole pipeline on phantoms with a planted disparity, without data or network.
 
 python -m fairjax.launch --config=configs/quickstart.py
 

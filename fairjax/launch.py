@@ -81,7 +81,7 @@ def main(argv: list[str]) -> None:
     if DRY_RUN.value and first:
         print(task.describe(config, workdir, cache))
     elif not DRY_RUN.value:
-        task.run(config, workdir, cache, command=command, show_progress=first)
+        task.run(config, workdir, cache, command=command, progress=first)
 
 
 def _parse(argv: list[str]) -> list[str]:

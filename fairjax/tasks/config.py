@@ -1,7 +1,4 @@
-"""The configuration of an experiment: sections of `sections.py`, checked when they are made.
-
-python -m fairjax.tasks.config > docs/config.md
-"""
+"""The configuration of each task: its sections, checked when they are made."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, get_type_hints
 
 from fairjax.tasks.classification.sections import PromptsConfig, ScoresConfig, TrainingConfig
-from fairjax.tasks.options import build, check_options, meanings, names_of, option
+from fairjax.tasks.options import build, check_options, option
 from fairjax.tasks.sections import (
     DatasetConfig,
     EmbeddingConfig,
@@ -203,7 +200,7 @@ TASKS: dict[str, type[Config]] = {
 
 
 def from_dict(values: Mapping[str, Any]) -> Any:
-    """Builds the configuration of a task from plain nested values, as a configuration file has them.
+    """Builds the configuration of a task from plain nested values.
 
     Raises:
       UserError: a key is unknown, or a value of a wrong type or one that cannot be.

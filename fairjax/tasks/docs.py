@@ -1,4 +1,4 @@
-"""`docs/config.md`, made of the fields of the sections: `python -m fairjax.tasks.docs > docs/config.md`."""
+"""`docs/config.md`, made of the fields: `python -m fairjax.tasks.docs > docs/config.md`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fairjax.tasks.sections import CatalogOptions, TableOptions
 
 HEAD = """# Every key of a configuration
 
-Made by `python -m fairjax.tasks.docs > docs/config.md`. A key is set by `--config.KEY=VALUE`. A list is written
-`a,b`, `('a','b')` or as one value; one whose items hold commas as `('a, b',)`.
+Made by `python -m fairjax.tasks.docs > docs/config.md`. A key is set by `--config.KEY=VALUE`. A
+list is written `a,b`, `('a','b')` or as one value; one whose items hold commas as `('a, b',)`.
 
-*grows*: may change in a work directory that holds results, because runs are only added or left out. *evaluation*: may
-change there too; nothing is trained again, and the evaluation is made anew. Every other change needs another work
-directory.
+*grows*: may change in a work directory that holds results, because runs are only added or left out.
+*evaluation*: may change there too; nothing is trained again, and the evaluation is made anew. Every
+other change needs another work directory.
 """
 _OF_DATASET = "Further keys of `dataset` (in a sweep: of `datasets.NAME`), "
 OPTIONS = (

@@ -53,8 +53,8 @@ class Failures:
         if self.found:
             name, error = next(iter(self.found.items()))
             raise UserError(
-                f"{len(self.found)} {self.what}(s) failed, {name} first ({self._line(error)}); all others are done; "
-                f"see {self.path}; the same command tries the failed ones again"
+                f"{len(self.found)} {self.what}(s) failed, {name} first ({self._line(error)}); "
+                f"all others are done; see {self.path}; the same command tries the failed again"
             )
 
     def _facts(self, error: Exception) -> dict[str, str]:

@@ -12,7 +12,7 @@ from fairjax.datasets.catalog import canonical_name
 from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.datasets.splits import METHODS as SPLITTERS
 from fairjax.datasets.volumes import POOLS
-from fairjax.tasks.options import check_options, option, require_distinct
+from fairjax.tasks.options import check_options, option
 from fairjax.training.objectives import Strength
 from fairjax.utils.errors import UserError, lookup
 

@@ -70,7 +70,8 @@ def opened(path: Path, config: Config, command: str) -> Iterator[WorkDir]:
         raise UserError(f"the work directory {path} is a file; choose another --workdir")
     with locked(
         path / ".lock",
-        f"the work directory {path} is in use by another run; wait for it, or choose another --workdir",
+        f"the work directory {path} is in use by another run; wait for it, or choose another "
+        "--workdir",
     ):
         changed = _changed(path, config)
         write_json(path / "config.json", config.to_dict())

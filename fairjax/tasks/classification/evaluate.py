@@ -121,7 +121,7 @@ class Evaluator:
         runs: Sequence[Run],
         arrays: Mapping[str, np.ndarray],
     ) -> pd.DataFrame:
-        """One row per run: hyper-parameters, threshold, and what the validation split says of it."""
+        """One row per run: hyper-parameters, threshold, and what validation says of it."""
         scores, facts = arrays["validation_scores"], condition.facts
         rule = "0.5" if condition.decides else self.config.evaluation.threshold
         strengths = [np.nan if run.strength is None else run.strength for run in runs]

@@ -1,6 +1,4 @@
-"""Mitigation for prompted segmentation: decoders tuned on train, selected on validation, measured on
-test.
-"""
+"""Mitigation: decoders tuned on train, selected on validation, measured on test."""
 
 from __future__ import annotations
 
@@ -23,8 +21,8 @@ from fairjax.segmentation.tuning.sweep import Tuned, tune
 from fairjax.tasks import setup
 from fairjax.tasks.config import SegmentationConfig
 from fairjax.tasks.options import require_distinct
-from fairjax.tasks.segmentation.setup import subset
 from fairjax.tasks.sections import EmbeddingConfig, strengths_of
+from fairjax.tasks.segmentation.setup import subset
 from fairjax.utils.errors import UserError, lookup
 
 BASELINES = ("frozen", "erm")  # what every method is compared with, where it was run

@@ -218,6 +218,7 @@ def describe(config: SegmentationConfig, path: Path, cache: Path) -> str:
         shard_batches=embedding.shard_batches,
     )
     missing = sum(map(len, store.missing()))
+    cached = f"{len(targets) - missing} in the cache {store.folder}"
     rows = {
         "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} patients",
         "objects": objects,
@@ -226,7 +227,7 @@ def describe(config: SegmentationConfig, path: Path, cache: Path) -> str:
         "prompts": f"{len(plan.instances)} for each object: {', '.join(plan.kinds)}; random ones "
         f"{plan.draws} times",
         **more,
-        "masks": f"{missing} images to segment, {len(targets) - missing} in the cache {store.folder}",
+        "masks": f"{missing} images to segment, {cached}",
         "metrics": f"{config.n_boot} bootstrap replicates over patients",
         "work directory": str(path),
     }

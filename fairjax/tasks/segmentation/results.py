@@ -131,14 +131,15 @@ def notes(
 ) -> list[str]:
     """What a reader of the report must know besides the numbers."""
     lines = [
-        f"The run shown is {cfg.primary} ({prompts.KINDS[cfg.primary].title}), and of the candidate "
-        "masks the one that the model rates best. All prompts, and an oracle that knows which "
-        "candidate is best, are under Prompts and in results.parquet.",
+        f"The run shown is {cfg.primary} ({prompts.KINDS[cfg.primary].title}), and of the "
+        "candidate masks the one that the model rates best. All prompts, and an oracle that knows "
+        "which candidate is best, are under Prompts and in results.parquet.",
         f"An object is this: {objects.MODES[cfg.objects]}. Prompts are made from the true masks.",
     ]
     if any(draw for _, draw in plan.instances):
         lines.append(
-            f"Random prompts are drawn {plan.draws} times; an object's value is the mean over draws."
+            f"Random prompts are drawn {plan.draws} times; an object's value is the mean over "
+            "draws."
         )
     left = {"images have no true mask": found.without_mask, "masks are empty": found.empty}
     lines += [f"{count} {what}, and are left out." for what, count in left.items() if count]

@@ -114,7 +114,8 @@ def load_segmenter(cfg: ModelConfig, policy: str) -> tuple[Segmenter, dict[str, 
     resized = size != preprocess.size
     if size % module.stride or (resized and card["family"] != "sam") or size < 2 * module.stride:
         raise UserError(
-            f"{card['model']} takes no images of {size} pixels; leave --config.model.image_size at 0"
+            f"{card['model']} takes no images of {size} pixels; "
+            "leave --config.model.image_size at 0"
         )
     preprocess, cut = preprocess.replace(size=size), None
     if policy == "compat":
