@@ -73,6 +73,7 @@ def train_alone(run, config, data, seed=0):
     return np.asarray(jax.nn.sigmoid(HEADS["linear"].logits(best, data.x["test"])))[0]
 
 
+@pytest.mark.row("method", "erm")
 @pytest.mark.parametrize(
     "change",
     [

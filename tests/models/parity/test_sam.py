@@ -326,6 +326,7 @@ def test_the_encoder_alone_equals_the_original_at_every_recorded_size(recording,
             )
 
 
+@pytest.mark.row("model", "sam_l", "sam_h")
 @pytest.mark.parametrize(("name", "n_encoder"), [("sam_l", 308_278_272), ("sam_h", 637_026_048)])
 def test_the_larger_presets_have_the_published_size(name, n_encoder):
     row = zoo.MODELS[name]
