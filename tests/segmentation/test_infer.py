@@ -102,9 +102,9 @@ def original(segmenter, pixels, codes, drawn):
     embedding = module.embed(jnp.asarray(preprocess(pixels))[None])
     scaled = drawn.reshape(-1, 2) * [w / width, h / height]
     if drawn.ndim == 1:
-        tokens = module.prompts.tokens(boxes=scaled.reshape(1, 1, 4))
+        tokens = module.prompt_format.tokens(boxes=scaled.reshape(1, 1, 4))
     else:
-        tokens = module.prompts.tokens(scaled[None, None], np.ones((1, 1, len(scaled)), int))
+        tokens = module.prompt_format.tokens(scaled[None, None], np.ones((1, 1, len(scaled)), int))
     decoded = module.decode(embedding, tokens)
     low = torch.tensor(np.asarray(decoded["masks"][0, :, 1:]))
     big = interpolate(low, (preprocess.size, preprocess.size), mode="bilinear")[..., :h, :w]
