@@ -17,7 +17,7 @@ from fairjax.training import store
 from fairjax.training.engine import Engine, Plan, Trainer, plan
 from fairjax.training.heads import HEADS
 from fairjax.training.objectives import parse
-from fairjax.training.program import ProbeConfig, ProbeData, Program, sample_weights
+from fairjax.training.program import ProbeConfig, ProbeData, TrainSpec, sample_weights
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
 from fairjax.utils import distributed, progress
@@ -85,7 +85,7 @@ class Groups:
 
 def make_program(
     config: ProbeConfig, method: str = "erm", head: str = "linear", groups: Groups | None = None
-) -> Program:
+) -> TrainSpec:
     """What is to be compiled.
 
     Raises:
@@ -94,7 +94,9 @@ def make_program(
     parsed, row = parse(method), lookup("head", head, HEADS)
     if parsed.objective.grouped and groups is None:
         raise UserError(f"method {method!r} needs an attribute whose groups it is told of")
-    return Program(config, row, parsed, groups.count if groups and parsed.objective.grouped else 0)
+    return TrainSpec(
+        config, row, parsed, groups.count if groups and parsed.objective.grouped else 0
+    )
 
 
 def sweep(
@@ -138,15 +140,15 @@ def sweep(
       UserError: a chunk does not fit into memory, or the method and what it is given do not go
         together.
     """
-    program = make_program(config, method, head, groups)
-    cut = plan_of(features, runs, program, memory_bytes)
-    identity = identity_of(features, program, groups, seed)
+    spec = make_program(config, method, head, groups)
+    cut = plan_of(features, runs, spec, memory_bytes)
+    identity = identity_of(features, spec, groups, seed)
     return fill(
         folder,
         identity,
         runs,
         cut,
-        lambda: make_engine(features, program, groups, seed),
+        lambda: make_engine(features, spec, groups, seed),
         what=f"training {method}",
         share=share,
         show_progress=show_progress,
@@ -154,16 +156,16 @@ def sweep(
 
 
 def identity_of(
-    features: Features, program: Program, groups: Groups | None, seed: int
+    features: Features, spec: TrainSpec, groups: Groups | None, seed: int
 ) -> dict[str, Any]:
     """All that the result of a run depends on, besides its seed and hyper-parameters."""
     return {
         "fairjax": __version__,
         "features": features.key,
-        "config": dataclasses.asdict(program.config),
-        "method": program.method.name,
-        "head": program.head.name,
-        "groups": hash_arrays({"codes": groups.codes}) if groups and program.groups else "",
+        "config": dataclasses.asdict(spec.config),
+        "method": spec.method.name,
+        "head": spec.head.name,
+        "groups": hash_arrays({"codes": groups.codes}) if groups and spec.groups else "",
         "seed": seed,
     }
 
@@ -215,44 +217,44 @@ def fill(
     return store.gather(folder, runs)
 
 
-def plan_of(features: Features, runs: Sequence[Run], program: Program, memory_bytes: float) -> Plan:
+def plan_of(features: Features, runs: Sequence[Run], spec: TrainSpec, memory_bytes: float) -> Plan:
     """How runs on these features are cut."""
     sizes = {split: len(y) for split, y in features.y.items()}
-    return plan(runs, program, sizes, features.x["train"].shape[1], memory_bytes)
+    return plan(runs, spec, sizes, features.x["train"].shape[1], memory_bytes)
 
 
-def make_engine(features: Features, program: Program, groups: Groups | None, seed: int) -> Engine:
+def make_engine(features: Features, spec: TrainSpec, groups: Groups | None, seed: int) -> Engine:
     """The engine of a program, with features as its head wants them."""
-    features = prepared(features, program)
+    features = prepared(features, spec)
     return Engine(
-        program, probe_data(features, program, groups), features.x["test"], jax.random.key(seed)
+        spec, probe_data(features, spec, groups), features.x["test"], jax.random.key(seed)
     )
 
 
-def prepared(features: Features, program: Program) -> Features:
+def prepared(features: Features, spec: TrainSpec) -> Features:
     """Features of length 1 for heads that are made for those, else z-scored where the settings say
     so.
     """
-    if program.head.unit:
+    if spec.head.unit:
         return features.unit()
-    return features.standardized() if program.config.standardize else features
+    return features.standardized() if spec.config.standardize else features
 
 
-def probe_data(features: Features, program: Program, groups: Groups | None) -> ProbeData:
+def probe_data(features: Features, spec: TrainSpec, groups: Groups | None) -> ProbeData:
     """What the program takes."""
     y = {split: np.asarray(labels, np.float32) for split, labels in features.y.items()}
     n = len(y["train"])
     return ProbeData(
         jnp.asarray(features.x["train"]),
         jnp.asarray(y["train"]),
-        jnp.asarray(sample_weights(y["train"], program.config.class_weight)),
+        jnp.asarray(sample_weights(y["train"], spec.config.class_weight)),
         jnp.asarray(np.unique(features.patients, return_inverse=True)[1], jnp.int32),
         jnp.asarray(
-            groups.membership() if program.groups and groups else np.zeros((n, 0), np.float32)
+            groups.membership() if spec.groups and groups else np.zeros((n, 0), np.float32)
         ),
         jnp.asarray(features.x["validation"]),
         jnp.asarray(y["validation"]),
         {name: jnp.asarray(value) for name, value in features.constants.items()}
-        if program.head.prototypes
+        if spec.head.prototypes
         else {},
     )

@@ -122,7 +122,8 @@ def probe_of(config: Config) -> ProbeConfig:
     if words["keep"] not in ("auto", *KEEPS):
         raise UserError(f"training.keep must be one of {('auto', *KEEPS)}, not {words['keep']!r}")
     if words["keep"] == "auto":
-        words["keep"] = "best" if set(config["training"]["methods"]) == {"erm"} else "last"
+        lowers = [parse(method).lowers_mean_loss for method in config["training"]["methods"]]
+        words["keep"] = "best" if all(lowers) else "last"
     return ProbeConfig(**words)
 
 
