@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -74,6 +75,13 @@ class MaskFormat:
     space: str = "logits"
     threshold: float = 0.0
     through_input: bool = False
+
+    @property
+    def logit_threshold(self) -> float:
+        """The threshold as a logit."""
+        if self.space == "logits":
+            return self.threshold
+        return math.log(self.threshold) - math.log1p(-self.threshold)
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,15 @@ from jaxtyping import Float, Int, Shaped
 
 from fairjax import __version__
 from fairjax.training import store
-from fairjax.training.engine import Engine, Plan, Trainer, plan
+from fairjax.training.engine import Engine, Plan, plan
 from fairjax.training.heads import HEADS
 from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig, ProbeData, TrainSpec, sample_weights
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
-from fairjax.utils import distributed, progress
+from fairjax.utils import distributed
 from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.progress import advance, bar
 from fairjax.utils.storage import hash_arrays, hash_json, write_json
 
 
@@ -83,6 +84,15 @@ class Groups:
         return (self.codes[:, None] == np.arange(self.count)).astype(np.float32)
 
 
+class ChunkTrainer(Protocol):
+    """What trains the chunks of a sweep."""
+
+    def train(
+        self, runs: list[Run], width: int, advance: Callable[[float], Any]
+    ) -> dict[str, np.ndarray]:
+        """Trains one chunk; see `fairjax.training.engine.Trainer`."""
+
+
 def make_program(
     config: ProbeConfig, method: str = "erm", head: str = "linear", groups: Groups | None = None
 ) -> TrainSpec:
@@ -110,8 +120,8 @@ def sweep(
     groups: Groups | None = None,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    share: tuple[int, int] = (0, 1),
-    show_progress: bool = True,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool = True,
 ) -> Sweep:
     """Trains every run that is not on disk yet.
 
@@ -130,8 +140,8 @@ def sweep(
       groups: of the training samples, for methods that are told of them.
       seed: of the experiment, from which every run's streams are folded.
       memory_bytes: budget per device.
-      share: (index, count) of the process: it trains the chunks index, index + count, …
-      show_progress: whether to show a bar with runs/s and the time left.
+      shard: (index, count) of the process: it trains the chunks index, index + count, …
+      progress: whether to show a bar with runs/s and the time left.
 
     Returns:
       A `Sweep`.
@@ -150,8 +160,8 @@ def sweep(
         cut,
         lambda: make_engine(features, spec, groups, seed),
         what=f"training {method}",
-        share=share,
-        show_progress=show_progress,
+        shard=shard,
+        progress=progress,
     )
 
 
@@ -175,11 +185,11 @@ def fill(
     identity: dict[str, Any],
     runs: Sequence[Run],
     cut: Plan,
-    make: Callable[[], Trainer],
+    make: Callable[[], ChunkTrainer],
     *,
     what: str,
-    share: tuple[int, int],
-    show_progress: bool,
+    shard: tuple[int, int],
+    progress: bool,
     unit: str = "run",
     per_run: int = 1,
 ) -> Sweep:
@@ -192,28 +202,28 @@ def fill(
       cut: how.
       make: makes the trainer, if there is something to train.
       what: names the work on the bar.
-      share, show_progress: as in `sweep`.
+      shard, progress: as in `sweep`.
       unit, per_run: what the bar counts, and how many of them a run is.
     """
     folder = folder / hash_json(identity)[:12]
     write_json(folder / "sweep.json", identity)
     done = {name for chunk in store.read(folder) for name in chunk.names}
     missing = [run for run in runs if run.name not in done]
-    mine = cut.cut(missing)[share[0] :: share[1]]
-    distributed.barrier("to train")  # nobody adds a chunk before everybody has seen what is missing
+    mine = cut.cut(missing)[shard[0] :: shard[1]]
+    distributed.barrier("to train")  # no one adds a chunk before all have seen what is missing
     try:
         if mine:
             trainer = make()
-            with progress.bar(what, unit, sum(map(len, mine)) * per_run, show=show_progress) as bar:
+            with bar(what, unit, sum(map(len, mine)) * per_run, show=progress) as shown:
                 for part in mine:
                     arrays = trainer.train(
-                        part, cut.width, lambda runs: progress.advance(bar, runs * per_run)
+                        part, cut.width, lambda runs: advance(shown, runs * per_run)
                     )
                     store.write(store.chunk_of(folder, part), arrays)
     finally:
         distributed.barrier(
             "trained"
-        )  # also where this process failed: the others do not wait for ever
+        )  # also if this process failed: the others do not wait for ever
     return store.gather(folder, runs)
 
 

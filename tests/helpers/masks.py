@@ -3,11 +3,10 @@
 import numpy as np
 
 from fairjax import models
-from fairjax.segmentation.frame import Frame
-from fairjax.segmentation.image_embeddings import Source
-from fairjax.segmentation.loader import as_tokens
-from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.image_embeddings import EmbeddingSource
+from fairjax.segmentation.prompts import PromptPlan
 from fairjax.segmentation.segmenter import Segmenter
+from fairjax.segmentation.transform import InputTransform
 from fairjax.segmentation.tuning.examples import Examples
 
 CHANGES = {
@@ -39,7 +38,7 @@ def segmenter(changes=SMALL):
     preprocess = models.load_preprocess(models.make_card("mobile_sam", module.config)).replace(
         size=SIZE
     )
-    return Segmenter(module, Frame(preprocess, module.config.decoder), {"weights": "made up"})
+    return Segmenter(module, InputTransform.of(module, preprocess), {"weights": "made up"})
 
 
 def cells(image):
@@ -60,14 +59,14 @@ def embedding(image):
     return noise.astype(np.float32).ravel()
 
 
-SOURCE = Source(embedding, (CELLS * CELLS * 16,), {"image": (CELLS, CELLS, 16)})
+SOURCE = EmbeddingSource(embedding, (CELLS * CELLS * 16,), {"image": (CELLS, CELLS, 16)})
 
 
 def examples(images, model, kinds=("rand", "bbox"), draws=2):
-    plan = Plan(kinds, draws)
+    plan = PromptPlan(kinds, draws)
     masks = [np.kron(cells(image)[0], np.ones((4, 4), bool)) for image in images]
     tokens = [
-        [as_tokens(drawn, model.frame, 2, SIZE, SIZE) for drawn in plan.draw(mask, image, "1#0")]
+        [model.transform.tokens(drawn, 2, SIZE, SIZE) for drawn in plan.draw(mask, image, "1#0")]
         for image, mask in zip(images, masks)
     ]
     return Examples(

@@ -15,15 +15,15 @@ from fairjax.auditing.masks import measure
 from fairjax.models import zoo
 from fairjax.segmentation import objects
 from fairjax.segmentation.evaluate import runs
-from fairjax.segmentation.frame import Frame
+from fairjax.segmentation.transform import InputTransform
 from fairjax.segmentation.infer import segment
 from fairjax.segmentation.loader import loader, nearest
-from fairjax.segmentation.objects import Rule, scan
-from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.objects import ObjectRule, scan
+from fairjax.segmentation.prompts import PromptPlan
 from fairjax.segmentation.segmenter import Scoring, Segmenter
 from fairjax.utils.errors import UserError
 
-RULE, PLAN = Rule("component", most=2), Plan(("interior", "rands", "bbox"), draws=2)
+RULE, PLAN = ObjectRule("component", most=2), PromptPlan(("interior", "rands", "bbox"), draws=2)
 OPTIONS = {"batch_size": 2, "shard_batches": 2, "show_progress": False}
 MEASURES = ("dice", "iou", "nsd", "hd95")
 
@@ -55,7 +55,7 @@ def measured(found, segmenter, tmp_path_factory):
 
 
 def test_objects_are_found_and_what_is_empty_is_counted(data):
-    by_mode = {mode: scan(data, Rule(mode), show_progress=False) for mode in objects.MODES}
+    by_mode = {mode: scan(data, ObjectRule(mode), show_progress=False) for mode in objects.MODES}
     assert {found.without_mask for found in by_mode.values()} == {1}
     # Nine masks × two classes: image 3 is empty, and the even images lack the second class.
     assert {found.empty for found in by_mode.values()} == {2 + 4}
@@ -82,21 +82,21 @@ def test_the_leftmost_of_two_lungs_is_found():
     lungs = np.zeros((20, 30), np.uint8)
     lungs[2:15, 18:27] = lungs[2:14, 2:10] = lungs[17:19, 0:2] = 1
     for mode, n in (("left", 12 * 8), ("right", 13 * 9), ("largest", 13 * 9)):
-        assert [mask.sum() for *_, mask in Rule(mode).find(lungs, 1)] == [n]
+        assert [mask.sum() for *_, mask in ObjectRule(mode).find(lungs, 1)] == [n]
 
 
 def test_small_objects_are_left_out(data):
-    found = scan(data, Rule("component", min_pixels=30), show_progress=False)
+    found = scan(data, ObjectRule("component", min_pixels=30), show_progress=False)
     assert found.table["pixels"].min() >= 30
     with pytest.raises(UserError, match="nothing to segment"):
-        scan(data, Rule(min_pixels=10_000), show_progress=False)
+        scan(data, ObjectRule(min_pixels=10_000), show_progress=False)
 
 
 def original(segmenter, pixels, codes, drawn):
     """SAM's own way: preprocess, embed, decode one prompt, enlarge to the input, cut, enlarge to
     the image.
     """
-    module, preprocess = segmenter.module, segmenter.frame.preprocess
+    module, preprocess = segmenter.module, segmenter.transform.preprocess
     height, width = codes.shape
     h, w = preprocess.resized_shape(height, width)
     embedding = module.embed(jnp.asarray(preprocess(pixels))[None])
@@ -180,7 +180,7 @@ def test_an_unreadable_image_is_quarantined(found, segmenter, tmp_path):
     broken = dataclasses.replace(targets, read=read, fingerprint="other")
     options = OPTIONS | {"max_unreadable": 0.5}
     result = segment(
-        broken, segmenter, table, RULE, Plan(("bbox",)), Scoring(("dice",)), tmp_path, **options
+        broken, segmenter, table, RULE, PromptPlan(("bbox",)), Scoring(("dice",)), tmp_path, **options
     )
     assert [entry["image"] for entry in result.quarantined] == ["2.png"]
     assert "2.png" not in set(result.table["image"])
@@ -202,13 +202,13 @@ def test_compat_compares_in_the_squashed_frame_as_fairmedfm(found, segmenter):
     table, targets = found
     own = zoo.MODELS["mobile_sam"].preprocess
     preprocess = own.replace(size=64, resize="squash", interpolation="bilinear_plain", bgr=True)
-    frame = Frame(preprocess, segmenter.frame.decoder, 0.5)
+    frame = Frame(preprocess, segmenter.transform.decoder, 0.5)
     load = loader(
         targets,
         Segmenter(segmenter.module, frame, {}),
         table,
         RULE,
-        Plan(("bbox", "rand")),
+        PromptPlan(("bbox", "rand")),
         Scoring(in_frame=True, skip_first_column=True),
     )
     _, arrays, reason = load.map(1)

@@ -113,8 +113,8 @@ class Subject:
             "groups": cell.groups(self.dataset, self.rows["train"]),
             "seed": self.config["seed"],
             "memory_bytes": self.config["memory_gib"] * 2**30,
-            "share": self.share,
-            "show_progress": self.show_progress,
+            "shard": self.share,
+            "progress": self.show_progress,
         }
 
 

@@ -4,6 +4,7 @@ scores → report.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from fairjax.datasets import splits
 from fairjax.models import zoo
 from fairjax.segmentation import evaluate, infer
 from fairjax.segmentation.segmenter import Measured
+from fairjax.segmentation.task import PromptedTask
 from fairjax.tasks import setup, tables, workdir
 from fairjax.tasks.segmentation import mitigation
 from fairjax.tasks.segmentation.results import (
@@ -71,42 +73,32 @@ def run(
         # -------------------------------------------------------------------------------------------
         # mitigation
         segmenter, card = load_segmenter(config)
-        source = tuned = None
+        task = PromptedTask(targets, found, segmenter, rule, plan, scoring)
+        tuned = None
         if tuning:
             with work.stage("mitigation") as said:
-                sides, side = mitigation.sides(config, targets, found)
-                splits.export(targets, side, path / "split.csv")
-                source = mitigation.embed(targets, segmenter, tuning, cache, config, show)
-                tuned = mitigation.train(
-                    segmenter, source, sides, rule, tuning, path / "decoders", config, show
-                )
+                source = mitigation.embed(task, tuning, cache, config, show)
+                task = dataclasses.replace(task, source=source)
+                of_split, split = mitigation.splits(config, task)
+                splits.export(targets, split, path / "split.csv")
+                tuned = mitigation.train(of_split, tuning, path / "decoders", config, show)
                 tables.write_parquet(path / "runs.parquet", tuned.table())
                 said.update(
                     decoders=len(tuned.runs), methods=len({run.method for run in tuned.runs})
                 )
-                test, targets, found = sides["test"], sides["test"].dataset, sides["test"].found
+                task = of_split["test"]
+        targets = task.dataset
 
         # ------------------------------------------------------------------------------------------------
         # masks
         with work.stage("masks") as said:
             measured = infer.segment(
-                targets,
-                segmenter,
-                found,
-                rule,
-                plan,
-                scoring,
-                cache / "segmentations",
-                source=source,
-                **config["embedding"],
-                show_progress=show,
+                task, cache / "segmentations", **config["embedding"], progress=show
             )
             of_methods: dict[str, dict[int, Measured]] = {}
-            if tuned and source:
-                of_methods = mitigation.measure(
-                    segmenter, source, tuned, test, rule, plan, scoring, cache, config, show
-                )
-            cases_table = evaluate.per_object(measured, plan, scoring.measures)
+            if tuned:
+                of_methods = mitigation.measure(task, tuned, cache, config, show)
+            cases_table = evaluate.per_object(measured, plan, scoring.metrics)
             tables.write_parquet(path / "scores" / "objects.parquet", cases_table)
             said.update(
                 model=card["model"],
@@ -127,11 +119,11 @@ def run(
             attributes, patients = cohort(targets, scored, names, words["intersections"])
             options = {name: config["evaluation"][name] for name in ("confidence", "min_group")}
             options |= {"n_boot": config["n_boot"], "seed": config["seed"]}
-            ran = list(evaluate.runs(scored, plan, scoring.measures))
+            ran = list(evaluate.runs(scored, plan, scoring.metrics))
             for method, of_seeds in of_methods.items():
-                ran += evaluate.tuned_runs(method, of_seeds, plan, scoring.measures)
+                ran += evaluate.tuned_runs(method, of_seeds, plan, scoring.metrics)
             tidy = evaluate.evaluate(
-                ran, scoring.measures, attributes, patients, show_progress=show, **options
+                ran, scoring.metrics, attributes, patients, progress=show, **options
             )
             facts = {"dataset": dataset.name, "model": card["model"], "usage": USAGE}
             tidy = tidy.assign(**facts, policy=config["evaluation"]["policy"])
@@ -139,7 +131,7 @@ def run(
             compared = []
             if tuned and tuning:
                 pairs = evaluate.differences(
-                    ran, scoring.measures, attributes, patients, mitigation.BASELINES, **options
+                    ran, scoring.metrics, attributes, patients, mitigation.BASELINES, **options
                 )
                 tables.write_csv(path / "differences.csv", pairs)
                 compared = mitigation.notes(tuning, tuned.table(), pairs, words["shown"], SELECTION)
@@ -155,28 +147,24 @@ def run(
                 command=command,
                 config=dict(config),
                 environment=work.environment,
-                dataset=dataset_facts(targets, scored, found),
+                dataset=dataset_facts(task, scored),
                 model=setup.model_facts(card),
                 cohort=pd.DataFrame(),
                 results=tidy,
                 run=shown,
                 curves={},
                 thresholds={},
-                notes=notes(dataset, found, measured, plan, rule, config) + compared,
+                notes=notes(dataset, task, measured, config) + compared,
                 sample="volume" if "volume" in targets.table else "object",
-                values=by_group(attributes, shown_values(scored, plan, scoring, shown)),
-                cases=worst_cases(
-                    targets, segmenter, found, rule, plan, scoring, measured, of_objects, config
-                ),
+                values=by_group(attributes, shown_values(task, scored, shown)),
+                cases=worst_cases(task, measured, of_objects, config),
             )
             tables.write_csv(path / "summary.csv", summary(tidy))
             if config["evaluation"]["policy"] == "compat":
-                tables.write_csv(
-                    path / "compat.csv", compat_summary(scored, plan, scoring, attributes)
-                )
+                tables.write_csv(path / "compat.csv", compat_summary(task, scored, attributes))
             page = report.write(path / "report", data)
             said.update(page=str(page))
-    print(report.console_table(data, metrics=scoring.measures))
+    print(report.console_table(data, metrics=scoring.metrics))
     print(f"report: {page}")
     return page
 
@@ -189,25 +177,21 @@ def describe(config: Config, path: Path, cache: Path) -> str:
     dataset = sample(dataset, config["prompting"]["most_images"], config["seed"])
     found, targets = find(dataset, rule, config, False)
     segmenter, card = load_segmenter(config)
+    task = PromptedTask(targets, found, segmenter, rule, plan, scoring)
     tuning, more = mitigation.settings(config), {}
     if tuning:
-        sides, _ = mitigation.sides(config, targets, found)
-        more, targets, found = (
-            mitigation.describe(tuning, sides),
-            sides["test"].dataset,
-            sides["test"].found,
-        )
+        of_split, _ = mitigation.splits(config, task)
+        more, task = mitigation.describe(tuning, of_split), of_split["test"]
+    targets, found = task.dataset, task.objects
     options = {name: config["embedding"][name] for name in ("batch_size", "shard_batches")}
-    store = infer.open_cache(
-        targets, segmenter, found, rule, plan, scoring, cache / "segmentations", **options
-    )
+    store = infer.open_cache(task, cache / "segmentations", **options)
     missing = sum(map(len, store.missing()))
     lines = {
         "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} units",
         "objects": f"{len(found.table)} in {len(targets)} images; {found.without_mask} images have no mask, "
         f"{found.empty} masks are empty",
         "attributes": ", ".join(names),
-        "model": f"{card['model']} at {segmenter.frame.preprocess.size} pixels",
+        "model": f"{card['model']} at {segmenter.transform.preprocess.size} pixels",
         "prompts": f"{len(plan.instances)} for each object: {', '.join(plan.kinds)}; random ones {plan.draws} times",
         **more,
         "masks": f"{missing} images to segment, {len(targets) - missing} in the cache {store.folder}",

@@ -9,20 +9,20 @@ import pandas as pd
 
 from fairjax.auditing import audit_segmentation
 from fairjax.datasets.dataset import Dataset
-from fairjax.segmentation import cases, evaluate, loader, objects, prompts
-from fairjax.segmentation.objects import Objects, Rule
-from fairjax.segmentation.segmenter import Measured, Scoring, Segmenter
+from fairjax.segmentation import cases, evaluate, objects, prompts
+from fairjax.segmentation.segmenter import Measured
+from fairjax.segmentation.task import PromptedTask
 from fairjax.statistics.rows import Attribute
 from fairjax.tasks.setup import Config
 
 SELECTION = "predicted"  # the masks that the report speaks of: a user has no oracle
 
 
-def shown_values(measured: Measured, plan: prompts.Plan, scoring: Scoring, run: str) -> np.ndarray:
+def shown_values(task: PromptedTask, measured: Measured, run: str) -> np.ndarray:
     """The Dice of every object in one run."""
     return next(
         values["dice"]
-        for facts, values in evaluate.runs(measured, plan, scoring.measures)
+        for facts, values in evaluate.runs(measured, task.plan, task.scoring.metrics)
         if facts["run"] == run
     )
 
@@ -45,11 +45,11 @@ def summary(tidy: pd.DataFrame) -> pd.DataFrame:
 
 
 def compat_summary(
-    measured: Measured, plan: prompts.Plan, scoring: Scoring, attributes: dict[str, Attribute]
+    task: PromptedTask, measured: Measured, attributes: dict[str, Attribute]
 ) -> pd.DataFrame:
     """FairMedFM's summary of Dice: one row per prompt, draw and attribute."""
     frames = []
-    for facts, values in evaluate.runs(measured, plan, scoring.measures):
+    for facts, values in evaluate.runs(measured, task.plan, task.scoring.metrics):
         if facts["selection"] != SELECTION:
             continue
         for attribute, (codes, names) in attributes.items():
@@ -61,25 +61,19 @@ def compat_summary(
 
 
 def worst_cases(
-    targets: Dataset,
-    segmenter: Segmenter,
-    found: Objects,
-    rule: Rule,
-    plan: prompts.Plan,
-    scoring: Scoring,
+    task: PromptedTask,
     measured: Measured,
     attributes: dict[str, Attribute],
     config: Config,
 ) -> list[dict[str, Any]]:
-    """The objects (of volumes, in their slices) with the lowest Dice, as pictures."""
+    """Renders the objects (of volumes, in their slices) with the lowest Dice."""
     words = config["prompting"]
-    number = next(i for i, (kind, _) in enumerate(plan.instances) if kind == words["shown"])
+    number = next(i for i, (kind, _) in enumerate(task.plan.instances) if kind == words["shown"])
     one = measured.values[:, number, 0, 0]
     worst = np.argsort(one, kind="stable")[: words["cases"]]
     place = measured.table.groupby("row").cumcount().to_numpy()
     wanted = [(int(measured.table["row"].iloc[k]), int(place[k]), number) for k in worst]
-    load = loader.loader(targets, segmenter, found, rule, plan, scoring)
-    drawn = cases.look(targets, segmenter, load, wanted, SELECTION) if len(wanted) else []
+    drawn = cases.render(task, wanted, SELECTION) if len(wanted) else []
     shown = []
     for k, case in zip(worst, drawn, strict=True):
         groups = {
@@ -110,9 +104,10 @@ def by_group(
     }
 
 
-def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[str, Any]:
+def dataset_facts(task: PromptedTask, measured: Measured) -> dict[str, Any]:
     """What the report says of the data."""
-    quarantined = [*measured.quarantined, *found.unreadable]
+    targets = task.dataset
+    quarantined = [*measured.quarantined, *task.objects.unreadable]
     return {
         "name": targets.name,
         "modality": targets.info.get("modality", ""),
@@ -128,16 +123,9 @@ def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[
     }
 
 
-def notes(
-    dataset: Dataset,
-    found: Objects,
-    measured: Measured,
-    plan: prompts.Plan,
-    rule: Rule,
-    config: Config,
-) -> list[str]:
+def notes(dataset: Dataset, task: PromptedTask, measured: Measured, config: Config) -> list[str]:
     """What a reader of the report must know besides the numbers."""
-    words = config["prompting"]
+    words, found, plan, rule = config["prompting"], task.objects, task.plan, task.rule
     shown = prompts.KINDS[words["shown"]].title
     said = [
         f"The run shown is {words['shown']} ({shown}), and of the candidate masks the one that the model rates "
@@ -168,7 +156,7 @@ def _of_volumes(dataset: Dataset, measured: Measured) -> list[str]:
     ]
 
 
-def _of_spacing(found: Objects, config: Config) -> list[str]:
+def _of_spacing(found: objects.Objects, config: Config) -> list[str]:
     """In what distances are measured, where any are."""
     if not {"nsd", "hd95"} & set(config["prompting"]["measures"]):
         return []

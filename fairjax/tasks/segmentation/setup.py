@@ -6,19 +6,18 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from fairjax import models
 from fairjax.auditing.groups import encode
 from fairjax.datasets.dataset import Dataset
 from fairjax.metrics.overlap import MEASURES
 from fairjax.models import zoo
-from fairjax.models.architectures import override
+from fairjax.models.protocols import MaskFormat
 from fairjax.models.zoo import segmentation as sam_zoo
 from fairjax.segmentation import evaluate, objects, prompts
-from fairjax.segmentation.frame import Frame
-from fairjax.segmentation.objects import Objects, Rule
+from fairjax.segmentation.objects import ObjectRule, Objects
 from fairjax.segmentation.segmenter import Measured, Scoring, Segmenter
+from fairjax.segmentation.transform import InputTransform
 from fairjax.statistics.rows import Attribute
 from fairjax.tasks import setup
 from fairjax.tasks.setup import Config
@@ -34,7 +33,8 @@ COMPAT_INPUT = {
     "bgr": True,
     "stretch": False,
 }
-COMPAT_CUT = 0.5  # torchmetrics cuts at 0.5 what are logits
+# torchmetrics cuts at 0.5 what are logits, upsampled through the input
+COMPAT_MASKS = MaskFormat("logits", 0.5, through_input=True)
 
 
 def check(config: Config) -> None:
@@ -72,17 +72,17 @@ def check(config: Config) -> None:
         raise UserError(f"{row.name} cannot be prompted; these can: {able}")
 
 
-def settings(config: Config) -> tuple[Rule, prompts.Plan, Scoring]:
+def settings(config: Config) -> tuple[ObjectRule, prompts.PromptPlan, Scoring]:
     """What is segmented, how it is prompted, and how masks are compared."""
     words, compat = config["prompting"], config["evaluation"]["policy"] == "compat"
-    rule = Rule(words["objects"], words["min_pixels"], words["most_objects"])
-    plan = prompts.Plan(
+    rule = ObjectRule(words["objects"], words["min_pixels"], words["most_objects"])
+    plan = prompts.PromptPlan(
         prompts.parse(words["prompts"]), words["draws"], words["jitter"], config["seed"]
     )
     own = (
-        {"in_frame": True, "skip_first_column": True, "empty": 0.0}
+        {"in_input": True, "skip_first_column": True, "empty": 0.0}
         if compat
-        else {"size": words["mask_size"]}
+        else {"max_side": words["mask_size"]}
     )
     return (
         rule,
@@ -104,11 +104,11 @@ def sample(dataset: Dataset, most: int, seed: int) -> Dataset:
 
 
 def find(
-    dataset: Dataset, rule: Rule, config: Config, show_progress: bool
+    dataset: Dataset, rule: ObjectRule, config: Config, show_progress: bool
 ) -> tuple[Objects, Dataset]:
     """The objects, and the images that hold any, by whose rows they are numbered."""
     found = objects.scan(
-        dataset, rule, threads=config["embedding"]["threads"], show_progress=show_progress
+        dataset, rule, threads=config["embedding"]["threads"], progress=show_progress
     )
     share = config["embedding"]["max_unreadable"]
     if len(found.unreadable) > share * len(dataset):
@@ -120,23 +120,11 @@ def find(
         )
     holds = np.zeros(len(dataset), bool)
     holds[found.table["row"]] = True
-    targets, found = subset(dataset, found, holds)
-    return found, targets
-
-
-def subset(
-    dataset: Dataset, found: Objects, keep: Bool[np.ndarray, " n"]
-) -> tuple[Dataset, Objects]:
-    """The images that are kept, and the objects in them, numbered by their rows."""
-    table = found.table[keep[found.table["row"]]].reset_index(drop=True)
-    rows = np.cumsum(keep) - 1
-    return dataset.take(keep), dataclasses.replace(
-        found, table=table.assign(row=rows[table["row"]])
-    )
+    return found.take(holds), dataset.take(holds)
 
 
 def load_segmenter(config: Config) -> tuple[Segmenter, dict[str, Any]]:
-    """The frozen model with its frame, and its card.
+    """The frozen model with its transform, and its card.
 
     Raises:
       UserError: an unknown model, no checkpoint, one of another model, a damaged one, or a size it
@@ -146,25 +134,19 @@ def load_segmenter(config: Config) -> tuple[Segmenter, dict[str, Any]]:
     module: Any = models.load(folder, dtype=config["model"]["dtype"])
     preprocess = models.load_preprocess(card)
     size = config["model"]["image_size"] or preprocess.size
-    if (
-        size % module.stride
-        or (size != preprocess.size and card["family"] != "sam")
-        or size < 2 * module.stride
-    ):
+    if not module.accepts(size):
         raise UserError(
             f"{card['model']} takes no images of {size} pixels; leave --config.model.image_size at 0"
         )
-    preprocess, cut = preprocess.replace(size=size), None
+    preprocess = preprocess.replace(size=size)
+    masks: MaskFormat | None = None
     if config["evaluation"]["policy"] == "compat":
         own = sam_zoo.SAM_PREPROCESS
         preprocess = preprocess.replace(mean=own.mean, std=own.std, scale=own.scale, **COMPAT_INPUT)
-        module.config = override(
-            module.config, {"decoder.multimask": True, "decoder.upscale": "input"}
-        )
-        cut = COMPAT_CUT
+        module, masks = module.with_all_candidates(), COMPAT_MASKS
     card = {**card, "preprocess": dataclasses.asdict(preprocess)}
-    frame = Frame(preprocess, module.config.decoder, cut)
-    return Segmenter(module, frame, setup.model_key(config, card)), card
+    transform = InputTransform.of(module, preprocess, masks)
+    return Segmenter(module, transform, setup.model_key(config, card)), card
 
 
 def cohort(

@@ -46,8 +46,8 @@ def sweep(
     groups: Groups | None = None,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    share: tuple[int, int] = (0, 1),
-    show_progress: bool = True,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool = True,
 ) -> Sweep:
     """Fits every run that is not on disk yet.
 
@@ -56,7 +56,7 @@ def sweep(
     does where `config.resample` is "patients".
 
     Args:
-      features, runs, folder, groups, seed, memory_bytes, share, show_progress: as of
+      features, runs, folder, groups, seed, memory_bytes, shard, progress: as of
         `fairjax.training.sweep.sweep`.
       config: of which `standardize`, `class_weight` and `resample` count.
       method: a convex one of `objectives.METHODS`, without wrappers.
@@ -73,8 +73,8 @@ def sweep(
         Plan(runs, WIDTH, 0, 0.0),
         lambda: ConvexTrainer(features, spec, groups, seed, memory_bytes),
         what=f"fitting {method}",
-        share=share,
-        show_progress=show_progress,
+        shard=shard,
+        progress=progress,
     )
 
 

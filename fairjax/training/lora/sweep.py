@@ -220,10 +220,10 @@ def sweep_lora(
     groups: Groups | None = None,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    share: tuple[int, int] = (0, 1),
+    shard: tuple[int, int] = (0, 1),
     threads: int = 4,
     processes: int = 0,
-    show_progress: bool = True,
+    progress: bool = True,
 ) -> Sweep:
     """Trains adapters and heads of every run that is not on disk yet.
 
@@ -238,11 +238,11 @@ def sweep_lora(
         the head's.
       model: the zoo's name of the tower, for its targets.
       settings: of the adapters.
-      method, head, groups, seed, share: as in `sweep.sweep`.
+      method, head, groups, seed, shard: as in `sweep.sweep`.
       memory_bytes: budget per device; on the host, images may take half as much besides, to be read
         only once.
       threads, processes: as in `fairjax.embeddings.embed`.
-      show_progress: whether to show a bar with images/s, each counted once for every run.
+      progress: whether to show a bar with images/s, each counted once for every run.
 
     Returns:
       A `Sweep`.
@@ -289,8 +289,8 @@ def sweep_lora(
         cut,
         make,
         what=f"training LoRA, {method}",
-        share=share,
-        show_progress=show_progress,
+        shard=shard,
+        progress=progress,
         unit="image",
         per_run=config.epochs * (len(rows["train"]) + len(rows["validation"])),
     )
