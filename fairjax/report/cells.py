@@ -61,7 +61,6 @@ SAID = {
     "auprc": ("AUPRC", "the mean precision over recall; its chance level is the prevalence"),
     "brier": ("Brier", "the mean squared error of the predicted probabilities"),
 }
-_CHANCE = {"auc": 0.5}
 
 
 def metric(name: str) -> Display:
@@ -69,7 +68,8 @@ def metric(name: str) -> Display:
     row = METRICS.get(name)
     label = row.label if row else name.replace("_", " ")
     short, meaning = SAID.get(name, (label, row.source if row else ""))
-    return Display(short, label, meaning, row.higher_is_better if row else True, _CHANCE.get(name))
+    better, chance = (row.higher_is_better, row.chance) if row else (True, None)
+    return Display(short, label, meaning, better, chance)
 
 
 def finite(value: float) -> bool:

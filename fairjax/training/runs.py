@@ -6,10 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from fairjax.training.objectives.base import Strength
-from fairjax.utils.errors import UserError, lookup
-
-DEFAULT, PATH = "default", "path"
+from fairjax.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -78,23 +75,3 @@ def expand(
         )
         for strength, rate, decay, seed in grid
     ]
-
-
-def strengths_of(
-    strength: Strength | None, asked: Sequence[float | str], key: str
-) -> list[float | None]:
-    """Reads the strengths that are asked of a method.
-
-    Args:
-      strength: what the method is tuned by; None for a method without one.
-      asked: numbers, `default`, or `path` for all values of the method's path.
-      key: key of the configuration, for the message.
-
-    Raises:
-      UserError: a word is neither.
-    """
-    if strength is None:
-        return [None]
-    named = {DEFAULT: (strength.default,), PATH: strength.path}
-    parts = [lookup(key, x, named) if isinstance(x, str) else (x,) for x in asked]
-    return [value for values in parts for value in values]

@@ -15,7 +15,6 @@ from fairjax.auditing.masks import measure
 from fairjax.models import zoo
 from fairjax.segmentation import objects
 from fairjax.segmentation.evaluate import runs
-from fairjax.segmentation.transform import InputTransform
 from fairjax.segmentation.infer import segment
 from fairjax.segmentation.loader import loader, nearest
 from fairjax.segmentation.objects import ObjectRule, scan

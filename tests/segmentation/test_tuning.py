@@ -20,14 +20,26 @@ from fairjax.models.checkpoint import state_dict
 from fairjax.segmentation.image_embeddings import EmbeddingSource, without_encoder
 from fairjax.segmentation.tuning import losses, sweep
 from fairjax.segmentation.tuning.program import Tunable
-from fairjax.segmentation.tuning.runs import TuneConfig, expand, select
+from fairjax.segmentation.tuning.runs import TuneConfig, select
 from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
-from fairjax.training.runs import Run
+from fairjax.training.runs import expand
 from fairjax.utils.errors import UserError
 
 CONFIG = TuneConfig(epochs=3, batch_size=3)
-RUNS = expand(("erm", "febs"), (), (3e-3,), 3)
+
+
+def runs_of(*methods, rate=3e-3, seeds=1):
+    """Runs of methods at their own strengths."""
+    found = []
+    for name in methods:
+        strength = losses.methods()[name].strength
+        strengths = (strength.default,) if strength else (None,)
+        found += expand(seeds, (rate,), (0.01,), strengths, name)
+    return found
+
+
+RUNS = runs_of("erm", "febs", seeds=3)
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +197,9 @@ def test_what_is_on_disk_is_not_trained_again_and_what_is_damaged_is(model, side
 
 
 def test_a_run_that_is_added_is_the_only_one_that_is_trained(model, sides, tuned, trained):
-    more = expand(("erm", "febs", "group_dro"), (), (3e-3,), 1)
-    grown = tune(model, sides, [*RUNS, more[-1]], tuned.sweep.folder.parent)
-    assert trained == [[more[-1]]]
+    (more,) = runs_of("group_dro")
+    grown = tune(model, sides, [*RUNS, more], tuned.sweep.folder.parent)
+    assert trained == [[more]]
     assert grown.table()["method"].tolist() == [*tuned.table()["method"], "group_dro"]
     for name, array in tuned.params(RUNS[0]).items():
         np.testing.assert_array_equal(array, grown.params(RUNS[0])[name], err_msg=name)
@@ -237,27 +249,16 @@ def test_a_method_is_chosen_by_its_mean_over_seeds(tuned):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("settings", "words"),
     [
-        ((("erm", "febz"), (), (1e-4,), 1), "did you mean 'febs'"),
-        ((("erm", "erm"), (), (1e-4,), 1), "must be distinct"),
-        ((("erm",), (), (), 1), "learning_rates must be"),
-        ((("febs",), (-1.0,), (1e-4,), 1), "strengths must be"),
+        ({"select": "best"}, r"mitigation\.select"),
+        ({"lora_alpha": 0.0}, "lora_alpha must be above 0"),
+        ({"epochs": 1}, "warmup_epochs < epochs"),
     ],
 )
-def test_mistakes_are_one_line(arguments, words):
+def test_mistakes_are_one_line(settings, words):
     with pytest.raises(UserError, match=words):
-        expand(*arguments)
-    with pytest.raises(UserError, match=r"mitigation\.select"):
-        TuneConfig(select="best")
-
-
-def test_methods_without_a_strength_are_run_once():
-    assert expand(("erm", "febs"), (0.5, 2.0), (1e-4,), 1) == [
-        Run(0, 1e-4, 0.01, None, "erm"),
-        Run(0, 1e-4, 0.01, 0.5, "febs"),
-        Run(0, 1e-4, 0.01, 2.0, "febs"),
-    ]
+        TuneConfig(**settings)
 
 
 @pytest.mark.slow
@@ -266,10 +267,10 @@ def test_tuning_helps_the_group_that_the_frozen_decoder_fails(tmp_path):
     validation = examples(names(900, 24), model, ("bbox",), 1)
     config = TuneConfig(epochs=12, batch_size=8, weight_decay=0.0)
     first = examples(names(0, 32, groups=(0,)), model), validation
-    known = tune(model, first, expand(("erm",), (), (5e-3,), 1), tmp_path, config)
+    known = tune(model, first, runs_of("erm", rate=5e-3), tmp_path, config)
     frozen = known.segmenter(known.runs[0])
     both = examples(names(100, 32), model), validation
-    tuned = tune(frozen, both, expand(("erm", "group_dro"), (), (3e-3,), 1), tmp_path, config)
+    tuned = tune(frozen, both, runs_of("erm", "group_dro"), tmp_path, config)
     hard = validation.groups == 1
     before = chunks(known)[0]["validation"][0]
     after = np.concatenate([arrays["validation"] for arrays in chunks(tuned)])

@@ -20,8 +20,11 @@ def from_dict(
       UserError: names every field that is unknown, missing or of a wrong type.
     """
     types = get_type_hints(cls)
-    # type: ignore[arg-type]
-    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    required = {
+        field.name
+        for field in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     faults = [
         f"{where}.{name} is unknown{did_you_mean(name, types)}"
         for name in values
@@ -50,6 +53,8 @@ def from_dict(
 
 
 def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping)
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         return isinstance(value, tuple) and all(_fits(item, inner) for item in value)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import pandas as pd
 
-from fairjax.segmentation.tuning.losses import methods
 from fairjax.statistics.selection import best_setting
-from fairjax.training.runs import DEFAULT, Run, strengths_of
-from fairjax.training.runs import expand as expand_method
 from fairjax.utils.errors import UserError, lookup
 
 SELECTS = ("overall", "worst")
@@ -50,38 +46,6 @@ class TuneConfig:
             )
         if self.lora_alpha <= 0:
             raise UserError(f"mitigation.lora_alpha must be above 0, not {self.lora_alpha:g}")
-
-
-def expand(
-    names: Sequence[str],
-    strengths: Sequence[float | str],
-    learning_rates: Sequence[float],
-    seeds: int,
-    weight_decay: float = TuneConfig.weight_decay,
-) -> list[Run]:
-    """All runs of all methods, seeds fastest.
-
-    Args:
-      names: of methods, keys of `methods()`.
-      strengths: for those that have one: numbers, `default` or `path`; () for the default.
-      learning_rates: peaks of the schedule.
-      seeds: how many.
-      weight_decay: of every run.
-
-    Raises:
-      UserError: an unknown method, or one that is there twice; a grid that is invalid.
-    """
-    table = methods()
-    if len(set(names)) < len(names):
-        raise UserError(f"mitigation.methods must be distinct, not {tuple(names)}")
-    if min(learning_rates, default=1) <= 0:
-        raise UserError("mitigation needs learning_rates above 0")
-    runs = []
-    for name in names:
-        strength = lookup("mitigation.methods", name, table).strength
-        values = strengths_of(strength, strengths or (DEFAULT,), "mitigation.strengths")
-        runs += expand_method(seeds, learning_rates, (weight_decay,), values, name)
-    return runs
 
 
 def select(table: pd.DataFrame) -> dict[str, list[str]]:

@@ -151,12 +151,10 @@ class Layout(NamedTuple):
 
     def placed(self, mesh: Mesh) -> tuple[NamedSharding, NamedSharding, NamedSharding]:
         """Where arrays (r, …), images (k, m, …), and all others lie."""
-        runs, images = (
-            (self.axis,) if self.axis == "runs" else (),
-            (None, self.axis) if self.axis == "images" else (),
-        )
-        # type: ignore[return-value]
-        return tuple(NamedSharding(mesh, PartitionSpec(*spec)) for spec in (runs, images, ()))
+        runs = PartitionSpec(self.axis) if self.axis == "runs" else PartitionSpec()
+        images = PartitionSpec(None, self.axis) if self.axis == "images" else PartitionSpec()
+        whole = NamedSharding(mesh, PartitionSpec())
+        return NamedSharding(mesh, runs), NamedSharding(mesh, images), whole
 
 
 def lay_out(
