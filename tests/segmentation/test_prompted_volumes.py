@@ -115,7 +115,7 @@ def test_slices_tell_the_spacing_of_their_volume(volumes):
         (3.0, 0.5)
     )
     assert load(volumes, spacing=(1.0, 2.0, 4.0)).slices().pixel_spacing("0.nii.gz#0") == (2.0, 4.0)
-    table = scan(data, ObjectRule(), show_progress=False).table
+    table = scan(data, ObjectRule(), progress=False).table
     assert table[["mm_y", "mm_x"]].drop_duplicates().to_numpy().tolist() == [
         pytest.approx([0.75, 0.5])
     ]

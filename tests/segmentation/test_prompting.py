@@ -76,7 +76,9 @@ def test_a_draw_depends_on_names_and_not_on_who_else_is_drawn():
     assert not np.array_equal(alone[0], alone[1])
     assert not np.array_equal(alone[0], few.draw(mask, "b.png", "1#0")[0])
     assert not np.array_equal(alone[0], few.draw(mask, "a.png", "1#1")[0])
-    assert not np.array_equal(alone[0], PromptPlan(("rand",), 2, seed=1).draw(mask, "a.png", "1#0")[0])
+    assert not np.array_equal(
+        alone[0], PromptPlan(("rand",), 2, seed=1).draw(mask, "a.png", "1#0")[0]
+    )
 
 
 def test_boxes_are_drawn_repeatedly_only_if_they_differ():
