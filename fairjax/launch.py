@@ -6,18 +6,23 @@ fairness with intervals.
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from fairjax.utils import plugins
 from fairjax.utils.cli import cache_dir, mistake, run, set_up_jax
 from fairjax.utils.distributed import initialize_from_environment, is_first
-from fairjax.utils.errors import UserError, did_you_mean, lookup
+from fairjax.utils.errors import UserError, did_you_mean
+from fairjax.utils.lists import split_list
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment: a packaged one's name or a file; an argument after a colon."
@@ -36,7 +41,7 @@ def config_file() -> str:
     return config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0]
 
 
-def default_workdir(config: dict) -> Path:
+def default_workdir(config: dict[str, Any]) -> Path:
     """`runs/NAME-HASH`: the same settings come back to the same folder, so that a killed run is
     resumed.
     """
@@ -56,32 +61,31 @@ def main(argv: list[str]) -> None:
             f"give an experiment: --config=NAME, one of {', '.join(packaged_configs())}, or a file"
         )
     plugins.load()
-    config = CONFIG.value.to_dict()
-    workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config)
+
+    from fairjax.tasks import config as configs
+
+    config = configs.from_dict(CONFIG.value.to_dict())
+    workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config.to_dict())
     command = "python -m fairjax.launch " + shlex.join(sys.argv[1:])
 
-    cache = cache_dir(config["cache_dir"])
+    cache = cache_dir(config.cache_dir)
     set_up_jax(cache)
-    if initialize_from_environment() and config["task"] == "segmentation":
+    if initialize_from_environment() and config.task == "segmentation":
         raise UserError(
             "prompted segmentation runs in one process, over all devices of one machine"
         )
     first = is_first()
 
-    from fairjax.tasks import sweep as sweep_pipeline
-    from fairjax.tasks.classification import pipeline
-    from fairjax.tasks.segmentation import pipeline as segmentation_pipeline
+    from fairjax.tasks import sweep
+    from fairjax.tasks.classification import pipeline as classification
+    from fairjax.tasks.segmentation import pipeline as segmentation
 
-    ways = {
-        "classification": pipeline,
-        "segmentation": segmentation_pipeline,
-        "sweep": sweep_pipeline,
-    }
-    way = lookup("task", config["task"], ways)
+    pipelines = {"classification": classification, "segmentation": segmentation, "sweep": sweep}
+    task: Any = pipelines[config.task]
     if DRY_RUN.value and first:
-        print(way.describe(config, workdir, cache))
+        print(task.describe(config, workdir, cache))
     elif not DRY_RUN.value:
-        way.run(config, workdir, cache, command=command, show_progress=first)
+        task.run(config, workdir, cache, command=command, progress=first)
 
 
 def packaged_configs() -> dict[str, Path]:
@@ -111,12 +115,35 @@ def parse(argv: list[str]) -> list[str]:
     """Parses flags; what is wrong with them is the user's mistake, in one line."""
     try:
         rest = flags.FLAGS([with_path(argument) for argument in argv])
-        _ = CONFIG.value
+        _set_lists(CONFIG.value, argv)
     except (AttributeError, KeyError) as error:
         raise UserError(_unknown_key(argv, str(error))) from error
     except (flags.Error, TypeError, ValueError) as error:
         raise mistake(error) from error
     return rest
+
+
+def _set_lists(config: ConfigDict | None, argv: list[str]) -> None:
+    """Reads the values of lists anew: `a,b`, which ml_collections takes for one item, is two."""
+    if config is None:
+        return
+    lists = set(_lists(config))
+    for flag, following in pairwise([*argv, ""]):
+        name, equals, value = flag.partition("=")
+        _, _, key = name.lstrip("-").partition("config.")
+        if name.startswith("-") and key in lists:
+            *sections, last = key.split(".")
+            section = functools.reduce(getattr, sections, config)
+            section[last] = split_list(value if equals else following)
+
+
+def _lists(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all lists."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _lists(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple):
+            yield prefix + name
 
 
 def _unknown_key(argv: list[str], text: str) -> str:
@@ -127,9 +154,7 @@ def _unknown_key(argv: list[str], text: str) -> str:
     key = near[2] if near else (re.search(r"\w+", text) or [text])[0]
     flag = next((arg.partition("=")[0] for arg in argv if key in re.split(r"[.=]", arg)), key)
     return f"unknown config key {flag}" + (
-        f"; did you mean {near[1]!r}?"
-        if near
-        else "; see the configuration file and configs/common.py"
+        f"; did you mean {near[1]!r}?" if near else "; docs/config.md lists them"
     )
 
 

@@ -37,6 +37,7 @@ class ReportData:
         split.
       thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value":
         …}.
+      primary: the metric that the report speaks of; "" for the first in order of display.
       notes: what a reader must know: small groups, what could not be computed.
       sample: what a row of the data is called: an image, a row.
       unit: what is resampled: a patient, or a row where the patients are not known.
@@ -64,6 +65,7 @@ class ReportData:
     run: str
     curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
     thresholds: dict[str, Any]
+    primary: str = ""
     notes: list[str] = field(default_factory=list)
     sample: str = "image"
     unit: str = "patient"

@@ -58,7 +58,6 @@ DISPLAYED = {
     "auprc": ("AUPRC", "the mean precision over recall; its chance level is the prevalence"),
     "brier": ("Brier", "the mean squared error of the predicted probabilities"),
 }
-_CHANCE = {"auc": 0.5}
 
 
 def metric(name: str) -> Display:
@@ -66,4 +65,5 @@ def metric(name: str) -> Display:
     row = METRICS.get(name)
     label = row.label if row else name.replace("_", " ")
     short, meaning = DISPLAYED.get(name, (label, row.source if row else ""))
-    return Display(short, label, meaning, row.higher_is_better if row else True, _CHANCE.get(name))
+    better, chance = (row.higher_is_better, row.chance) if row else (True, None)
+    return Display(short, label, meaning, better, chance)

@@ -45,19 +45,20 @@ class Selected:
     Args:
       results: the tidy table of `ReportData`.
       run: a value of its column `run`.
+      primary: the metric to speak of; "" for the first in order of display.
 
     Raises:
       UserError: the table has no such run.
     """
 
-    def __init__(self, results: pd.DataFrame, run: str):
+    def __init__(self, results: pd.DataFrame, run: str, primary: str = ""):
         rows = results[results["run"] == run]
         if rows.empty:
             n_runs = results["run"].nunique()
             raise UserError(
                 f"the results hold no run {run!r}; choose one of the {n_runs} in column `run`"
             )
-        self.name = run
+        self.name, self._primary = run, primary
         self.row = rows.iloc[0]
         self._estimates: dict[tuple[str, str, str], Estimate] = {}
         self._names: dict[str, dict[str, None]] = {}
@@ -85,7 +86,7 @@ class Selected:
     @property
     def primary(self) -> str:
         """The metric that the verdict is about."""
-        return self.metrics[0]
+        return self._primary if self._primary in self.metrics else self.metrics[0]
 
     @property
     def has_all(self) -> bool:

@@ -36,7 +36,11 @@ def from_dict(cls: type[Fields], values: Mapping[str, Any], where: str = "archit
     """
     types = get_type_hints(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    required = {field.name for field in fields if field.default is dataclasses.MISSING}
+    required = {
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     faults = [
         f"{where}.{name} is unknown{did_you_mean(name, types)}"
         for name in values
@@ -65,6 +69,8 @@ def from_dict(cls: type[Fields], values: Mapping[str, Any], where: str = "archit
 
 
 def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping)
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         return isinstance(value, tuple) and all(_fits(item, inner) for item in value)

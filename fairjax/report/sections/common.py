@@ -24,7 +24,7 @@ class Page:
     @cached_property
     def selected(self) -> Selected:
         """The numbers of the selected run."""
-        return Selected(self.data.results, self.data.run)
+        return Selected(self.data.results, self.data.run, self.data.primary)
 
     @cached_property
     def styles(self) -> dict[tuple[str, str], drawing.Style]:

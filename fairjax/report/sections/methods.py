@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from fairjax.metrics.disparity import DISPARITIES
+from fairjax.metrics.table import METRICS
 from fairjax.report import method_figures
 from fairjax.report.compared import SHOWN, Compared, Method, Runs
 from fairjax.report.display import metric
@@ -18,7 +19,6 @@ from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL, WORST
 from fairjax.statistics import methods as statistics
 
-_HARM = ("auc", "bce")
 _MAX_LINES = 25  # of the table of groups that are worse off; the rest is folded
 _TITLES = {OVERALL: "overall", WORST: "of the worst group", GAP: "gap between groups"}
 
@@ -125,12 +125,18 @@ def _track(
     return Track(label, style, (utility, fairness), path, is_baseline)
 
 
+def _shows_harm(name: str) -> bool:
+    """Whether harm is read off a metric: of scores, with a better end, and unbiased by resampling."""
+    row = METRICS[name]
+    return row.of_scores and row.higher_is_better is not None and not row.resampling_biased
+
+
 def harm(page: Page) -> dict[str, Any] | None:
     """Who is worse off than with the baseline, and by how much."""
     compared = page.compared
     if compared is None:
         return None
-    names = [name for name in _HARM if name in page.selected.metrics] or [page.selected.primary]
+    names = [name for name in page.selected.metrics if _shows_harm(name)] or [page.selected.primary]
     rows = statistics.harm(compared.frame, names)
     if rows.empty:
         return None
