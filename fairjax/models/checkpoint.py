@@ -277,15 +277,6 @@ def load(
             f"{model_dir} holds a model of family {card['family']}, but {row.name} is of family "
             f"{row.family}: convert the checkpoint again"
         )
-    damaged = UserError(
-        f"the weights in {model_dir} are incomplete or damaged: convert the checkpoint again"
-    )
-    if not (model_dir / "files.json").is_file():
-        raise damaged
-    # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure
-    # sentence: look first.
-    if _file_sizes(model_dir) != read_json(model_dir / "files.json"):
-        raise damaged
     if other := [name for name in changes if name.split(".")[-1] not in HOW_COMPUTED]:
         raise UserError(
             f"a converted model's {', '.join(other)} cannot be changed, "
@@ -299,20 +290,32 @@ def load(
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding_of(name, x.shape))
         for name, x in state_dict(module).items()
     }
+    arrays = _restore(model_dir, wanted, card["weights_sha256"])
+    return _filled(module, arrays.pop)  # a stack's layers are freed as it is made
+
+
+def _restore(
+    model_dir: Path, wanted: Mapping[str, jax.ShapeDtypeStruct], sha256: str
+) -> dict[str, jax.Array]:
+    """Reads the arrays of a model directory; a `UserError` if they are not what was written."""
+    damaged = UserError(
+        f"the weights in {model_dir} are incomplete or damaged: convert the checkpoint again"
+    )
+    # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure
+    # sentence: look first.
+    sizes = model_dir / "files.json"
+    if not sizes.is_file() or _file_sizes(model_dir) != read_json(sizes):
+        raise damaged
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = checkpointer.restore((model_dir / "weights").absolute(), wanted)
     except (ValueError, KeyError, OSError):
         raise damaged from None
-    # On several hosts, each sees only a part.
-    whole = all(x.is_fully_addressable for x in arrays.values())
-    if (
-        whole
-        and hash_arrays({name: np.asarray(x) for name, x in arrays.items()})
-        != card["weights_sha256"]
-    ):
+    if not all(x.is_fully_addressable for x in arrays.values()):
+        return arrays  # on several hosts, each sees only a part
+    if hash_arrays({name: np.asarray(x) for name, x in arrays.items()}) != sha256:
         raise damaged
-    return _filled(module, arrays.pop)  # a stack's layers are let go as it is made
+    return arrays
 
 
 def bundled(name: str) -> Path:
