@@ -1,4 +1,4 @@
-"""`python -m fairjax.training`: the tables of methods, of their wrappers, and of post-processors."""
+"""`python -m fairjax.training`: the tables of methods, wrappers and post-processors."""
 
 from __future__ import annotations
 
