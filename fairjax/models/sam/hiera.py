@@ -99,8 +99,8 @@ class Hiera(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so are
+        the features returned.
       rngs: for the initial weights.
     """
 

@@ -37,8 +37,8 @@ class SAM(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so is what
-        is returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so is
+        what is returned.
       rngs: for the initial weights.
     """
 
@@ -96,14 +96,14 @@ class SAM(nnx.Module):
     ) -> dict[str, Array]:
         """Decodes all prompts of a batch of images.
 
-          Args:
-            embedding: embedding of b images, from `embed`.
-            points: p prompts of each image, from `prompt_format`, with the label `ABSENT` where a prompt
-          has fewer tokens than the others.
-        masks: logits that accompany the prompts, four times as fine as the image embedding.
+        Args:
+          embedding: what is known of b images, from `embed`.
+          points: p prompts of each image, from `prompt_format`, with the label `ABSENT` where a
+            prompt has fewer tokens than the others.
+          masks: logits that accompany the prompts, four times as fine as the image embedding.
 
-          Returns:
-            See `MaskDecoder`.
+        Returns:
+          See `MaskDecoder`.
         """
         image = embedding["image"]
         b, h, w, _ = image.shape

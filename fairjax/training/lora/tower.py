@@ -192,8 +192,8 @@ def lay_out(
     if local < 1:
         raise UserError(
             f"LoRA needs {(fixed + per_run + per_image) / 2**30:.1f} GiB for one run and one "
-            f"image, more than --config.memory_gib={memory_bytes / 2**30:g} allows; recomputing blocks "
-            "(remat) needs less"
+            f"image, more than --config.memory_gib={memory_bytes / 2**30:g} allows; "
+            "recomputing blocks (remat) needs less"
         )
     spread = devices if axis == "images" else 1
     room = int((memory_bytes - fixed - local * per_run) // (local * per_image)) * spread
