@@ -81,7 +81,7 @@ def segment(
         threads=threads,
         processes=processes,
         max_unreadable=max_unreadable,
-        show_progress=progress,
+        progress=progress,
         what="segmenting",
     )
     return _measured(filled, task)

@@ -20,7 +20,7 @@ from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig, ProbeData, TrainSpec, sample_weights
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
-from fairjax.utils import distributed
+from fairjax.utils import distributed, plugins
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.progress import advance, bar
 from fairjax.utils.storage import hash_arrays, hash_json, write_json
@@ -174,6 +174,7 @@ def identity_of(
         "features": features.key,
         "config": dataclasses.asdict(spec.config),
         "method": spec.method.name,
+        **plugins.code("objective", spec.method.objective.name),
         "head": spec.head.name,
         "groups": hash_arrays({"codes": groups.codes}) if groups and spec.groups else "",
         "seed": seed,

@@ -7,7 +7,10 @@ from fairjax.segmentation.image_embeddings import EmbeddingSource
 from fairjax.segmentation.prompts import PromptPlan
 from fairjax.segmentation.segmenter import Segmenter
 from fairjax.segmentation.transform import InputTransform
+from fairjax.segmentation.tuning import losses, sweep
 from fairjax.segmentation.tuning.examples import Examples
+from fairjax.segmentation.tuning.runs import TuneConfig
+from fairjax.training.runs import expand
 
 CHANGES = {
     "encoder.image_size": 64,
@@ -26,11 +29,8 @@ CELLS, SIZE = 8, 32  # of the embedding, and of the model's input: a cell is 4 Ã
 GROUPS = ("plain", "inverted")
 
 
-SMALL = {
-    "decoder.depth": 1,
-    "decoder.n_multimask": 1,
-    "decoder.iou_depth": 2,
-}  # a program that is soon compiled
+# A program that is soon compiled.
+SMALL = {"decoder.depth": 1, "decoder.n_multimask": 1, "decoder.iou_depth": 2}
 
 
 def segmenter(changes=SMALL):
@@ -83,3 +83,28 @@ def examples(images, model, kinds=("rand", "bbox"), draws=2):
 
 def names(start, count, groups=(0, 1)):
     return [f"{number}-{groups[number % len(groups)]}" for number in range(start, start + count)]
+
+
+CONFIG = TuneConfig(epochs=3, batch_size=3)
+
+
+def runs_of(*methods, rate=3e-3, seeds=1):
+    """Runs of methods at their own strengths."""
+    found = []
+    for name in methods:
+        strength = losses.methods()[name].strength
+        strengths = (strength.default,) if strength else (None,)
+        found += expand(seeds, (rate,), (0.01,), strengths, name)
+    return found
+
+
+RUNS = runs_of("erm", "febs", seeds=3)
+
+
+def sides(model):
+    """The examples of training, and those of validation."""
+    return examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
+
+
+def tune(model, sides, runs, folder, config=CONFIG):
+    return sweep.tune(model, SOURCE, *sides, GROUPS, runs, config, folder, progress=False)

@@ -98,7 +98,7 @@ def task(data):
 def cached(task, tmp_path_factory):
     """The task on cached embeddings."""
     root = tmp_path_factory.mktemp("embeddings")
-    options = {"threads": 1, "processes": 0, "max_unreadable": 0.0, "show_progress": False}
+    options = {"threads": 1, "processes": 0, "max_unreadable": 0.0, "progress": False}
     source, _ = embed_images(task.dataset, task.segmenter, root, **EMBEDDING, **options)
     return dataclasses.replace(task, source=source)
 

@@ -1,18 +1,13 @@
 """Decoders are tuned as the formulas say, together as alone, and with any number of interruptions."""
 
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import masks
-from helpers.masks import GROUPS, SOURCE, examples, names
+from helpers.masks import RUNS, examples, names, runs_of, tune
+from helpers.processes import devices, kill_when
 from safetensors.numpy import load_file
 
 from fairjax.models import lora
@@ -23,23 +18,7 @@ from fairjax.segmentation.tuning.program import Tunable
 from fairjax.segmentation.tuning.runs import TuneConfig, select
 from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
-from fairjax.training.runs import expand
 from fairjax.utils.errors import UserError
-
-CONFIG = TuneConfig(epochs=3, batch_size=3)
-
-
-def runs_of(*methods, rate=3e-3, seeds=1):
-    """Runs of methods at their own strengths."""
-    found = []
-    for name in methods:
-        strength = losses.methods()[name].strength
-        strengths = (strength.default,) if strength else (None,)
-        found += expand(seeds, (rate,), (0.01,), strengths, name)
-    return found
-
-
-RUNS = runs_of("erm", "febs", seeds=3)
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +28,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def sides(model):
-    return examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
+    return masks.sides(model)
 
 
 @pytest.fixture(scope="module")
 def tuned(model, sides, tmp_path_factory):
     return tune(model, sides, RUNS, tmp_path_factory.mktemp("tuned"))
-
-
-def tune(model, sides, runs, folder, config=CONFIG):
-    return sweep.tune(model, SOURCE, *sides, GROUPS, runs, config, folder, progress=False)
 
 
 def chunks(tuned):
@@ -281,34 +256,22 @@ def test_tuning_helps_the_group_that_the_frozen_decoder_fails(tmp_path):
 
 KILLED = """
 import sys
-sys.path.insert(0, {tests!r})
 from pathlib import Path
-import test_tuning
-from test_tuning import *
+from helpers import masks
 model = masks.segmenter()
-sides = examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
-tune(model, sides, RUNS, Path({out!r}))
+masks.tune(model, masks.sides(model), masks.RUNS, Path(sys.argv[1]))
 """
 
 
 @pytest.mark.slow
 def test_a_killed_sweep_resumes_to_the_same_decoders(model, sides, tuned, tmp_path):
     folder = tmp_path / "killed"
-    script = KILLED.format(tests=os.path.dirname(__file__), out=str(folder))
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
-    )
-    deadline = time.monotonic() + 300
-    while (
-        not list(Path(folder).glob("*/chunk-*.json"))
-        and process.poll() is None
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = list(Path(folder).glob("*/chunk-*.json"))
-    assert 0 < len(done) < len(chunks(tuned))
+
+    def done():
+        return list(folder.glob("*/chunk-*.json"))
+
+    kill_when(done, KILLED, folder, **devices(1))
+    assert 0 < len(done()) < len(chunks(tuned))
     resumed = tune(model, sides, RUNS, folder)
     for run in RUNS:
         for name, array in resumed.params(run).items():

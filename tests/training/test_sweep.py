@@ -1,16 +1,12 @@
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers.probes import RUNS, SHORT, D, features, scores
+from helpers.processes import devices, kill_when, run_python
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -21,38 +17,9 @@ from fairjax.training.objectives.base import weighted_mean
 from fairjax.training.objectives.losses import log_loss
 from fairjax.training.program import ProbeConfig, sample_weights
 from fairjax.training.runs import Run, expand
-from fairjax.training.sweep import Features, make_program
+from fairjax.training.sweep import make_program
 from fairjax.utils.errors import UserError
 from fairjax.utils.random import permutation, stream
-
-D = 12
-SHORT = ProbeConfig(epochs=6, warmup_epochs=2, batch_size=32)
-
-
-def features(n=150, m=60, seed=0):
-    rng = np.random.default_rng(seed)
-    direction = rng.normal(size=D)
-
-    def part(k):
-        x = rng.normal(size=(k, D)).astype(np.float32)
-        return x, (rng.random(k) < 1 / (1 + np.exp(-x @ direction))).astype(np.int32)
-
-    parts = {"train": part(n), "validation": part(m), "test": part(m)}
-    return Features(
-        {k: v[0] for k, v in parts.items()},
-        {k: v[1] for k, v in parts.items()},
-        np.arange(n) // 2,
-        {"data": seed},
-    )
-
-
-def scores(swept):
-    return {
-        run.name: row for runs, arrays in swept for run, row in zip(runs, arrays["test_scores"])
-    }
-
-
-RUNS = expand(10, (1e-2, 3e-2), (0.0, 0.05))
 
 
 def train_alone(run, config, data, seed=0):
@@ -106,6 +73,7 @@ def train_alone(run, config, data, seed=0):
     return np.asarray(jax.nn.sigmoid(HEADS["linear"].logits(best, data.x["test"])))[0]
 
 
+@pytest.mark.row("method", "erm")
 @pytest.mark.parametrize(
     "change",
     [
@@ -121,27 +89,27 @@ def train_alone(run, config, data, seed=0):
 )
 def test_a_swept_run_equals_the_same_probe_trained_alone_by_optax_adamw(tmp_path, change):
     config, data = dataclasses.replace(SHORT, **change), features()
-    together = scores(sweep.sweep(data, RUNS, config, tmp_path, show_progress=False))
+    together = scores(sweep.sweep(data, RUNS, config, tmp_path, progress=False))
     for run in (RUNS[0], RUNS[17], RUNS[39]):
         np.testing.assert_allclose(together[run.name], train_alone(run, config, data), rtol=2e-5)
 
 
 def test_a_run_does_not_depend_on_its_company(tmp_path):
     data = features()
-    together = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", show_progress=False))
+    together = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", progress=False))
     reordered = [RUNS[17], *RUNS[::-1][:39]]  # as wide a chunk, other places in it
-    same_width = scores(sweep.sweep(data, reordered, SHORT, tmp_path / "b", show_progress=False))
+    same_width = scores(sweep.sweep(data, reordered, SHORT, tmp_path / "b", progress=False))
     assert all((same_width[name] == together[name]).all() for name in same_width)
-    alone = scores(sweep.sweep(data, [RUNS[17]], SHORT, tmp_path / "c", show_progress=False))
+    alone = scores(sweep.sweep(data, [RUNS[17]], SHORT, tmp_path / "c", progress=False))
     np.testing.assert_allclose(alone[RUNS[17].name], together[RUNS[17].name], rtol=1e-6, atol=1e-7)
 
 
 def test_chunks_change_nothing(tmp_path):
     data = features()
-    whole = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", show_progress=False))
+    whole = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", progress=False))
     sizes = {split: len(y) for split, y in data.y.items()}
     small = next(b for b in range(10_000, 10**7, 1_000) if _fits(data, sizes, b))
-    swept = sweep.sweep(data, RUNS, SHORT, tmp_path / "b", memory_bytes=small, show_progress=False)
+    swept = sweep.sweep(data, RUNS, SHORT, tmp_path / "b", memory_bytes=small, progress=False)
     assert len(swept.chunks) == 3
     for name, row in scores(swept).items():
         np.testing.assert_allclose(row, whole[name], rtol=1e-6, atol=1e-7)
@@ -170,32 +138,32 @@ def test_the_planned_memory_covers_what_is_held(tmp_path):
 
 def test_finished_chunks_are_not_trained_again_and_damaged_ones_are(tmp_path):
     data = features()
-    first = sweep.sweep(data, RUNS, SHORT, tmp_path, show_progress=False)
+    first = sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False)
     path = next(first.folder.glob("chunk-*.safetensors"))
     before, expected = path.stat().st_mtime_ns, scores(first)
-    sweep.sweep(data, RUNS, SHORT, tmp_path, show_progress=False)
+    sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False)
     assert path.stat().st_mtime_ns == before
     path.write_bytes(path.read_bytes()[:-40])
-    again = scores(sweep.sweep(data, RUNS, SHORT, tmp_path, show_progress=False))
+    again = scores(sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False))
     assert all((again[name] == expected[name]).all() for name in expected)
 
 
 @pytest.mark.parametrize("change", [{"epochs": 7}, {"class_weight": "balanced"}])
 def test_other_settings_are_another_sweep(tmp_path, change):
     data = features()
-    first = sweep.sweep(data, RUNS[:2], SHORT, tmp_path, show_progress=False)
+    first = sweep.sweep(data, RUNS[:2], SHORT, tmp_path, progress=False)
     second = sweep.sweep(
-        data, RUNS[:2], dataclasses.replace(SHORT, **change), tmp_path, show_progress=False
+        data, RUNS[:2], dataclasses.replace(SHORT, **change), tmp_path, progress=False
     )
-    third = sweep.sweep(features(seed=1), RUNS[:2], SHORT, tmp_path, show_progress=False)
+    third = sweep.sweep(features(seed=1), RUNS[:2], SHORT, tmp_path, progress=False)
     assert len({first.folder, second.folder, third.folder}) == 3
 
 
 def test_seeds_differ_and_the_same_seed_repeats(tmp_path):
     data = features()
-    a = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "a", show_progress=False))
-    b = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "b", show_progress=False))
-    c = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "c", seed=1, show_progress=False))
+    a = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "a", progress=False))
+    b = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "b", progress=False))
+    c = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "c", seed=1, progress=False))
     names = list(a)
     assert all((a[name] == b[name]).all() for name in names)
     assert not np.allclose(a[names[0]], a[names[1]])
@@ -205,7 +173,7 @@ def test_seeds_differ_and_the_same_seed_repeats(tmp_path):
 def test_training_reaches_what_logistic_regression_reaches(tmp_path):
     data, run = features(n=600, m=300), Run(0, 0.02, 0.0)
     config = ProbeConfig(epochs=30, warmup_epochs=2, batch_size=64)
-    ours = sweep.sweep(data, [run], config, tmp_path, show_progress=False).test_scores(run.name)
+    ours = sweep.sweep(data, [run], config, tmp_path, progress=False).test_scores(run.name)
     reference = LogisticRegression(C=np.inf).fit(data.x["train"], data.y["train"])
     theirs = reference.predict_proba(data.x["test"])[:, 1]
     assert roc_auc_score(data.y["test"], ours) > roc_auc_score(data.y["test"], theirs) - 0.01
@@ -224,25 +192,26 @@ def test_bad_grids_are_refused():
         ProbeConfig(order="random")
 
 
-DEVICES = """
-import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
+EIGHT_DEVICES = """
+import sys
+from pathlib import Path
 import jax, numpy as np
-from test_sweep import *
+from helpers.probes import D, RUNS, SHORT, features, scores
+from fairjax.training import sweep
+from fairjax.training.engine import plan
+from fairjax.training.sweep import make_program
 assert jax.local_device_count() == 8
-swept = sweep.sweep(features(), RUNS, SHORT, Path({out!r}), show_progress=False)
-assert plan(RUNS, make_program(SHORT), {{"train": 150, "validation": 60, "test": 60}}, D, 2**30).width % 8 == 0
-np.save(Path({out!r}) / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
+out = Path(sys.argv[1])
+swept = sweep.sweep(features(), RUNS, SHORT, out, progress=False)
+sizes = {"train": 150, "validation": 60, "test": 60}
+assert plan(RUNS, make_program(SHORT), sizes, D, 2**30).width % 8 == 0
+np.save(out / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
 """
 
 
 def test_eight_devices_give_the_scores_of_one(tmp_path):
-    script = DEVICES.format(tests=os.path.dirname(__file__), out=str(tmp_path))
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-    }
-    subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=300)
-    one = scores(sweep.sweep(features(), RUNS, SHORT, tmp_path / "one", show_progress=False))
+    run_python(EIGHT_DEVICES, tmp_path, **devices(8))
+    one = scores(sweep.sweep(features(), RUNS, SHORT, tmp_path / "one", progress=False))
     np.testing.assert_allclose(
         np.load(tmp_path / "scores.npy"),
         np.stack([one[run.name] for run in RUNS]),
@@ -251,32 +220,28 @@ def test_eight_devices_give_the_scores_of_one(tmp_path):
     )
 
 
+LONG = ProbeConfig(epochs=300, batch_size=16)
 KILLED = """
-import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
-from test_sweep import *
+import sys
+from pathlib import Path
+from helpers.probes import RUNS, features
+from fairjax.training import engine, sweep
+from fairjax.training.program import ProbeConfig
 engine.LARGEST_CHUNK = 16
-sweep.sweep(features(), RUNS, ProbeConfig(epochs=300, batch_size=16), Path({out!r}), show_progress=False)
+config = ProbeConfig(epochs=300, batch_size=16)
+sweep.sweep(features(), RUNS, config, Path(sys.argv[1]), progress=False)
 """
 
 
 def test_a_killed_sweep_resumes_to_the_same_bits(tmp_path, monkeypatch):
-    script = KILLED.format(tests=os.path.dirname(__file__), out=str(tmp_path / "killed"))
-    process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 120
-    while (
-        not list(Path(tmp_path / "killed").glob("*/chunk-*.json")) and time.monotonic() < deadline
-    ):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = len(list(Path(tmp_path / "killed").glob("*/chunk-*.json")))
-    assert 1 <= finished <= 2
+    def chunks():
+        return list((tmp_path / "killed").glob("*/chunk-*.json"))
+
+    kill_when(chunks, KILLED, tmp_path / "killed", seconds=120)
+    assert 1 <= len(chunks()) <= 2
     monkeypatch.setattr(engine, "LARGEST_CHUNK", 16)
-    config = ProbeConfig(epochs=300, batch_size=16)
-    resumed = scores(
-        sweep.sweep(features(), RUNS, config, tmp_path / "killed", show_progress=False)
-    )
-    undisturbed = scores(
-        sweep.sweep(features(), RUNS, config, tmp_path / "whole", show_progress=False)
+    resumed, undisturbed = (
+        scores(sweep.sweep(features(), RUNS, LONG, tmp_path / name, progress=False))
+        for name in ("killed", "whole")
     )
     assert all((resumed[name] == undisturbed[name]).all() for name in undisturbed)

@@ -100,7 +100,7 @@ def embed(
     if plan.config.lora_rank:
         return pixels_of(dataset, segmenter.transform)
     options = dataclasses.asdict(cfg)
-    source, valid = embed_images(dataset, segmenter, directory, **options, show_progress=progress)
+    source, valid = embed_images(dataset, segmenter, directory, **options, progress=progress)
     if not valid.all():
         first = dataset.table["image"][~valid].iloc[0]
         raise UserError(

@@ -203,7 +203,7 @@ def describe(config: SegmentationConfig, path: Path, cache: Path) -> str:
         shard_batches=embedding.shard_batches,
     )
     missing = sum(map(len, store.missing()))
-    cached = f"{len(targets) - missing} in the cache {store.folder}"
+    cached = f"{len(targets) - missing} in the cache {store.directory}"
     rows = {
         "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} patients",
         "objects": objects,
