@@ -53,9 +53,11 @@ def adamw(
     """Takes one step of AdamW, with decoupled weight decay.
 
     Args:
-      gradient, params: arrays whose first axis is the run, or of one run.
+      gradient: arrays whose first axis is the run, or of one run.
       moments: state of `ADAM`.
-      rate, weight_decay: those of each run, (r,), or of the one run, ().
+      params: arrays like those of `gradient`.
+      rate: learning rate of each run, (r,), or of the one run, ().
+      weight_decay: likewise.
 
     Returns:
       The parameters and moments after the step.

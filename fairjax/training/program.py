@@ -81,7 +81,8 @@ class TrainSpec:
     Attributes:
       config, head, method: what and how.
       groups: number of groups of the attribute that the method is told of.
-      second_stage: whether this is the second of two models, to which the errors of the first weigh more.
+      second_stage: whether this is the second of two models, to which the errors of the first weigh
+        more.
     """
 
     config: ProbeConfig
@@ -116,7 +117,7 @@ class ProbeData(NamedTuple):
       patients: (n,) codes of the patients, below n.
       membership: (n, g) 1 where a sample is of a group.
       x_validation, y_validation: (m, d), (m,).
-      constants: of the head.
+      constants: constants of the head.
     """
 
     x: Float[Array, "n d"]

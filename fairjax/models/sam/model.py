@@ -37,8 +37,8 @@ class SAM(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so is what is
-        returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so is
+        what is returned.
       rngs: for the initial weights.
     """
 
@@ -97,9 +97,9 @@ class SAM(nnx.Module):
         """Decodes all prompts of a batch of images.
 
         Args:
-          embedding: of b images, from `embed`.
-          points: of p prompts for each image, from `prompt_format`, with the label `ABSENT` where
-            a prompt has fewer tokens than the others.
+          embedding: what is known of b images, from `embed`.
+          points: p prompts of each image, from `prompt_format`, with the label `ABSENT` where a
+            prompt has fewer tokens than the others.
           masks: logits that accompany the prompts, four times as fine as the image embedding.
 
         Returns:
@@ -181,7 +181,7 @@ def stability(masks: Float[Array, "*s h w"], delta: float) -> Float[Array, "*s"]
 def stable_or_best(
     masks: Float[Array, "*s m h w"], iou: Float[Array, "*s m"], delta: float, threshold: float
 ) -> tuple[Float[Array, "*s 1 h w"], Float[Array, "*s 1"]]:
-    """Mask 0 where it is stable, else the other with the highest predicted IoU (SAM 2)."""
+    """Takes mask 0 if it is stable, else the other with the highest predicted IoU (SAM 2)."""
     best = 1 + jnp.argmax(iou[..., 1:], axis=-1, keepdims=True)
     stable: Bool[Array, "*s 1"] = stability(masks[..., :1, :, :], delta) >= threshold
     chosen = jnp.where(stable, 0, best)

@@ -19,7 +19,7 @@ class PromptEncoder(nnx.Module):
 
     Args:
       config: width, mask_channels, and how points and boxes follow each other.
-      dtype: of the computation; parameters are float32.
+      dtype: precision of the computation; parameters are float32.
       rngs: for the initial weights.
     """
 
@@ -57,7 +57,8 @@ class PromptEncoder(nnx.Module):
 
         Args:
           points: from `tokens`; pixels are meant at their centres, 0.5 from their corner.
-          height, width: of the model's input, in pixels.
+          height: height of the model's input, in pixels.
+          width: its width.
         """
         coords, labels = points
         positions = self.fourier((coords + 0.5) / jnp.array([width, height], jnp.float32))

@@ -35,7 +35,7 @@ def tokens(
     with.
 
     Args:
-      config: of the decoder: which comes first, and what is padded.
+      config: settings of the decoder: which comes first, and what is padded.
       points: (x, y) in pixels of the model's input.
       labels: 1 for the object, 0 for the background, -1 for a padding.
       boxes: (x0, y0, x1, y1), corners that belong to the box.
@@ -63,7 +63,7 @@ class SAMPrompts:
     """SAM's `fairjax.models.protocols.PromptFormat`.
 
     Attributes:
-      config: of the decoder.
+      config: settings of the decoder.
     """
 
     config: MaskDecoderConfig

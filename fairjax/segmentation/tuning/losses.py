@@ -26,7 +26,7 @@ def mask_sums(
     """What the loss of one sample is made of, for each candidate mask.
 
     Args:
-      logits: of m candidates.
+      logits: logits of m candidates.
       truth: the object.
       inside: pixels that the image fills; those of the padding count for nothing.
 

@@ -103,7 +103,8 @@ def tune(
     Args:
       segmenter: the frozen model.
       source: what it is given of an image.
-      train, validation: objects of two splits; of the second, the first prompt of each counts.
+      train: objects that are trained on.
+      validation: objects that select; the first prompt of each counts.
       groups: names of the groups whose codes the examples hold.
       runs: what to train.
       config: how.

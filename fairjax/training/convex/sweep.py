@@ -56,10 +56,16 @@ def sweep(
     does where `config.resample` is "patients".
 
     Args:
-      features, runs, folder, groups, seed, memory_bytes, shard, progress: as of
-        `fairjax.training.sweep.sweep`.
-      config: of which `standardize`, `class_weight` and `resample` count.
+      features: as in `fairjax.training.sweep.sweep`.
+      runs: what to train.
+      config: settings, of which `standardize`, `class_weight` and `resample` count.
+      folder: where chunks are kept.
       method: a convex one of `objectives.METHODS`, without wrappers.
+      groups: groups of the training samples, for methods that use them.
+      seed: seed of the experiment.
+      memory_bytes: budget per device.
+      shard: (index, count) of the process.
+      progress: whether to show a bar.
 
     Raises:
       UserError: the loss of the method is not convex, or not even one run fits into memory.

@@ -50,7 +50,7 @@ class TowerTrainer(Trainer):
       images: reads them.
       rows: split name → rows of the dataset.
       place: how a chunk lies on the devices.
-      key: of the experiment.
+      key: key of the experiment.
     """
 
     def __init__(
@@ -248,11 +248,16 @@ def sweep_lora(
       folder: where chunks are kept, as `sweep.sweep` keeps them, with the adapters' arrays beside
         the head's.
       model: the zoo's name of the tower, for its targets.
-      settings: of the adapters.
-      method, head, groups, seed, shard: as in `sweep.sweep`.
+      settings: settings of the adapters.
+      method: as in `sweep.sweep`.
+      head: as in `sweep.sweep`.
+      groups: groups of the training samples, for methods that use them.
+      seed: seed of the experiment.
       memory_bytes: budget per device; on the host, images may take half as much besides, to be read
         only once.
-      threads, processes: as in `fairjax.embeddings.embed`.
+      shard: (index, count) of the process.
+      threads: number of threads that read images.
+      processes: number of processes that read images, 0 for none besides this.
       progress: whether to show a bar with images/s, each counted once for every run.
 
     Returns:

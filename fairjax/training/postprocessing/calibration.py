@@ -27,10 +27,10 @@ class Calibration(NamedTuple):
     Attributes:
       slope: (r, g + 1), one over the temperature.
       intercept: (r, g + 1), 0 for temperatures.
-      has_own_rule: (r, g + 1) whether this run and group has an optimum of its own. If not (one class
-        alone, classes that a threshold separates, for a temperature also scores no better than
-        chance, a Newton that did not converge), the group has the pooled line; where the pooled
-        line has none either, scores stay as they are.
+      has_own_rule: (r, g + 1) whether this run and group has an optimum of its own. If not (one
+        class alone, classes that a threshold separates, for a temperature also scores no better
+        than chance, a Newton that did not converge), the group has the pooled line; if the
+        pooled line has none either, scores stay as they are.
     """
 
     slope: Float[np.ndarray, "r g+1"]

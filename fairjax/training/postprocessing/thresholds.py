@@ -245,7 +245,8 @@ def _hull(x, y, allowed) -> tuple[Int[np.ndarray, "q h"], Int[np.ndarray, " q"]]
     most 2m turns.
 
     Args:
-      x, y: (q, m) integers, so that the test is exact.
+      x: (q, m) integers, so that the test is exact.
+      y: (q, m), likewise.
       allowed: (q, m) which points exist.
 
     Returns:
