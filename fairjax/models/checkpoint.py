@@ -61,13 +61,17 @@ def build_abstract(family: str, architecture: Architecture, dtype=None) -> nnx.M
     return nnx.eval_shape(lambda: _construct(family, architecture, dtype, _SameKey()))
 
 
-class _SameKey:
+class _SameKey(nnx.Rngs):
     """Stands in for `nnx.Rngs` where only shapes matter.
 
     Under eval_shape, the counters of `nnx.Rngs` cost seconds for a deep tower.
     """
 
+    def __init__(self):
+        pass
+
     def params(self) -> jax.Array:
+        """Returns always the same key."""
         return jax.random.key(0)
 
 
@@ -78,9 +82,7 @@ def family_class(family: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _construct(
-    family: str, architecture: Architecture, dtype, rngs: nnx.Rngs | _SameKey | None
-) -> nnx.Module:
+def _construct(family: str, architecture: Architecture, dtype, rngs: nnx.Rngs | None) -> nnx.Module:
     rngs = nnx.Rngs(0) if rngs is None else rngs
     return family_class(family)(architecture, dtype=dtype, rngs=rngs)
 

@@ -41,11 +41,11 @@ from fairjax.utils.storage import hash_json
 
 Config = Mapping[str, Any]
 State = dict[str, Any]  # params, optimizer, losses (steps,)
-AVERAGED_STEPS = 100  # over which the loss is told
+AVERAGED_STEPS = 100  # over which the loss is logged
 
 
 def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
-    """Trains, probes and saves; a killed run goes on from its last checkpoint in `OUT.training`.
+    """Trains, probes and saves; a killed run continues from its last checkpoint in `OUT.training`.
 
     Args:
       config: as `configs/pretrain_phantom.py` gives it.
@@ -295,7 +295,7 @@ def main() -> None:
                 f"unexpected argument {argv[1]!r}; settings are given as --config.key=value"
             )
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
+            logging.set_verbosity(logging.WARNING)  # orbax logs every file it opens
         measured = pretrain(config.value.to_dict(), Path(out.value))["pretraining"]
         for name in ("probe", "untrained_probe", "pixels_probe"):
             print(

@@ -1,6 +1,6 @@
 """Objectives that teach an encoder from images without labels.
 
-Each is an NNX module that holds the encoder and whatever it needs beside it, with one method:
+Each is an NNX module that holds the encoder and whatever else it needs, with one method:
 `loss(images, partners, key)`, where `partners` are other images of the same patients, row by row.
 """
 

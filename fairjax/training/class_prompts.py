@@ -47,7 +47,7 @@ def class_prompts(
       positive: names of the positive class.
 
     Returns:
-      n prompts, and the class (0 or 1) that each stands for.
+      n prompts, and the class (0 or 1) of each.
 
     Raises:
       UserError: neither the dataset nor the arguments say how the classes are called, or a template
@@ -194,7 +194,7 @@ def require_cosines(module: Any) -> None:
     if getattr(module.config.text, "queries", 0):
         raise UserError(
             f"{type(module).__name__}'s zero-shot logits are the largest of several cosines per "
-            "image, which no prototype stands for: take zero_shot or linear_probe"
+            "image, which no prototype represents: take zero_shot or linear_probe"
         )
 
 

@@ -38,7 +38,7 @@ class ProbeConfig:
         that seeds differ by what was there to learn from and not by the initialisation alone.
       keep: `best`, the parameters of the epoch with the least validation loss, or `last`. The loss
         is the mean cross-entropy, so that `best` is for methods that lower it.
-      patience: epochs without a better validation loss after which a run stands still; 0: never.
+      patience: epochs without a better validation loss after which a run stops; 0: never.
       radius: ρ of sharpness-aware minimisation, where the strength is another thing.
     """
 
@@ -80,7 +80,7 @@ class TrainSpec:
 
     Attributes:
       config, head, method: what and how.
-      groups: number of groups of the attribute that the method is told of.
+      groups: number of groups of the attribute that the method uses.
       second_stage: whether this is the second of two models, to which the errors of the first weigh
         more.
     """

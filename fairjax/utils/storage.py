@@ -20,7 +20,7 @@ from fairjax.utils.errors import UserError
 
 
 def atomic_write(path: str | os.PathLike, write: Callable[[IO[bytes]], Any]) -> None:
-    """Lets `write(file)` fill a temporary file beside `path`, fsyncs and renames: a reader sees all
+    """Lets `write(file)` fill a temporary file next to `path`, fsyncs and renames: a reader sees all
     of it or none.
     """
     path = Path(path)

@@ -51,7 +51,7 @@ class Usage(abc.ABC):
     title: str
 
     def variants(self, cfg: TrainingConfig) -> Iterator[Usage]:
-        """Yields itself, or what it stands for."""
+        """Yields itself, or the usages that it is made of."""
         yield self
 
     def methods(self, cfg: TrainingConfig) -> Sequence[str]:

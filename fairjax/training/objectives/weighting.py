@@ -21,7 +21,7 @@ from fairjax.training.objectives.base import (
 from fairjax.training.objectives.distributions import group_distances
 from fairjax.training.objectives.losses import log_loss
 
-BISECTIONS = 24  # halvings of the range of the losses: what float32 can tell apart
+BISECTIONS = 24  # halvings of the range of the losses: as fine as float32
 
 
 def mean_loss(
