@@ -40,7 +40,7 @@ class TrainingConfig(ProbeConfig):
       warmup_epochs: length of the linear warm-up; -1 is 5, and at most a sixth of `epochs`.
       usages: of `fairjax.tasks.classification.usages.USAGES`.
       methods: of `fairjax.training.objectives.METHODS`, each in its wrappers: `group_dro+swad`.
-      sensitive_attributes: attributes that methods use, each in its own runs; () for all attributes.
+      sensitive_attributes: attributes that methods use, each in its own runs; () for all.
       postprocess: of `fairjax.training.postprocessing.table.POSTPROCESSORS`, each on top of every
         method.
       strengths: of each method: `default`, `path` (its own series), or numbers for all methods.
