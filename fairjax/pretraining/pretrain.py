@@ -127,9 +127,8 @@ def train(
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1, save_interval_steps=config["checkpoint_every"]
     )
-    folder = (
-        state_dir.absolute() / hash_json(thaw(config))[:12]
-    )  # another config does not resume this one
+    # Another config does not resume this one.
+    folder = state_dir.absolute() / hash_json(thaw(config))[:12]
     with ocp.CheckpointManager(folder, options=options) as checkpoints:
         start = checkpoints.latest_step() or 0
         if start:

@@ -130,9 +130,8 @@ class Hiera(nnx.Module):
                 pooled = begins and stage <= c.pooled_stages
                 blocks.append(Block(c, width, n_out, heads, window, pooled, dtype=dtype, rngs=rngs))
         self.blocks = nnx.List(blocks)
-        widths = [
-            c.width << stage for stage in reversed(range(len(c.depths)))
-        ]  # from coarse to fine
+        # From coarse to fine.
+        widths = [c.width << stage for stage in reversed(range(len(c.depths)))]
         self.laterals = nnx.List(
             [PatchEmbed(1, width, c.neck_dim, dtype=dtype, rngs=rngs) for width in widths]
         )

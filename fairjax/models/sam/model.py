@@ -147,9 +147,8 @@ class SAM2(SAM):
 
     def __init__(self, config: PromptedConfig, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(config, dtype=dtype, rngs=rngs)
-        self.no_memory = nnx.Param(
-            jnp.zeros((config.decoder.width,))  # in place of what a memory would add
-        )
+        # In place of what a memory would add.
+        self.no_memory = nnx.Param(jnp.zeros((config.decoder.width,)))
 
     def accepts(self, size: int) -> bool:
         """Says whether this is the size that the encoder's positions are made for."""

@@ -30,9 +30,8 @@ class PromptEncoder(nnx.Module):
         self.frequencies = nnx.Variable(
             nnx.initializers.normal(1.0)(rngs.params(), (2, c.width // 2))
         )
-        self.kinds = nnx.Param(
-            EMBED_INIT(rngs.params(), (4, c.width))
-        )  # by label, from NEGATIVE on
+        # By label, from NEGATIVE on.
+        self.kinds = nnx.Param(EMBED_INIT(rngs.params(), (4, c.width)))
         self.padding = nnx.Param(EMBED_INIT(rngs.params(), (c.width,)))
         self.no_mask = nnx.Param(EMBED_INIT(rngs.params(), (c.width,)))
         half, full = c.mask_channels // 4, c.mask_channels

@@ -19,9 +19,8 @@ from fairjax.models.sam.resize import linear_matrix
 from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 from fairjax.utils.errors import UserError
 
-_MANY_TOKENS = (
-    1024  # from which on images attend one after the other: scores are tokens² × heads numbers
-)
+# From which on images attend one after the other: scores are tokens² × heads numbers.
+_MANY_TOKENS = 1024
 
 
 class RelativeAttention(nnx.Module):

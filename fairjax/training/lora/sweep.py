@@ -120,9 +120,8 @@ class TowerTrainer(Trainer):
                 jax.block_until_ready(step_state.step)  # or batches would queue up on the devices
                 advance(float(present[batch].sum()) / (n + m))
             loss = self._validation_loss(spec, step_state.params["head"])
-            state = state._replace(
-                **step_state._asdict()
-            )  # in place of what was donated to the first step
+            # In place of what was donated to the first step.
+            state = state._replace(**step_state._asdict())
             state = functions.end_epoch(state, step_state, loss, jnp.int32(epoch))
             advance(m / (n + m))
             if config.patience and int(state.stale.min()) >= config.patience:
