@@ -1,3 +1,1 @@
-"""SAM and its descendants: image encoders (`vit`, `hiera`; TinyViT lies beside), prompts, mask
-decoder, the whole.
-"""
+"""SAM and its descendants: image encoders, prompts, mask decoder, and the whole model."""

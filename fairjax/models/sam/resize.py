@@ -1,6 +1,4 @@
-"""PyTorch's `interpolate(mode="linear" | "bilinear", align_corners=False)` as matrices, in numpy
-alone.
-"""
+"""PyTorch's linear `interpolate(align_corners=False)` as matrices, in numpy alone."""
 
 from __future__ import annotations
 
@@ -30,15 +28,14 @@ def mask_matrices(
     resized: tuple[int, int],
     original: tuple[int, int],
 ) -> tuple[Float[np.ndarray, "H h"], Float[np.ndarray, "W w"]]:
-    """The two matrices that enlarge a low-resolution mask to the original image: `rows @ mask @
-    columns.T`.
+    """Returns the matrices that upsample a mask to the original: `rows @ mask @ columns.T`.
 
     Args:
-      low: (h, w) of the mask.
-      frame: sides of the model's input, if the mask is first enlarged to that and its padding cut
+      low: size (h, w) of the mask.
+      frame: size of the model's input, if the mask is first upsampled to that and its padding cut
         off; else None.
       resized: the part of the frame that the image fills, at its top left.
-      original: (H, W) of the image.
+      original: size (H, W) of the image.
     """
 
     def one(n_low: int, n_frame: int, n_resized: int, n_original: int) -> np.ndarray:

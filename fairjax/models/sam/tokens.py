@@ -11,14 +11,16 @@ from jaxtyping import Float, Int
 from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.utils.errors import UserError
 
-# Labels of tokens. An absent token is not attended to: it stands where another prompt of the batch
-# has more tokens.
+# Labels of tokens. An absent token is not attended to: it pads a prompt to the batch's longest.
 ABSENT, PADDING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -2, -1, 0, 1, 2, 3
 
 
 class Points(NamedTuple):
-    """Prompts as tokens: `coords` (b, p, t, 2) are (x, y) in pixels of the model's input, `labels`
-    (b, p, t).
+    """Prompts as tokens.
+
+    Attributes:
+      coords: (b, p, t, 2) positions (x, y) in pixels of the model's input.
+      labels: (b, p, t) what each token is.
     """
 
     coords: Any
@@ -31,8 +33,7 @@ def tokens(
     labels: Int[np.ndarray, "*s k"] | None = None,
     boxes: Float[np.ndarray, "*s 4"] | None = None,
 ) -> Points:
-    """Puts points and boxes in the order, and with the padding token, that a model was trained
-    with.
+    """Returns points and boxes in the order, and with the padding, of the model's training.
 
     Args:
       config: settings of the decoder: which comes first, and what is padded.
