@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 Tree = Any  # of arrays whose first axis is the run
 Average = dict[str, Any]
 
-SWA_FROM = 0.75  # share of the epochs after which SWA begins
+SWA_FROM = 0.75  # fraction of the epochs after which SWA begins
 # SWAD's N_s and N_e: validations that decide where the average begins and ends.
 CONVERGENCE, OVERFITTING = (3, 6)
 TOLERANCE = 1.3  # SWAD's r: the loss that ends the average, over that where it began
