@@ -61,7 +61,7 @@ def test_ids_outside_the_models_vocabulary_are_refused(tmp_path):
     [
         ({}, "tokenizer.json or vocab.txt"),
         ({"tokenizer.json": "{"}, "cannot be read"),
-        ({"tokenizer.json": None}, "says not how to pad"),
+        ({"tokenizer.json": None}, "does not say how to pad"),
     ],
 )
 def test_missing_and_damaged_files_are_refused_in_one_line(tmp_path, files, words):

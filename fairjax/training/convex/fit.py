@@ -82,8 +82,8 @@ class Options:
     Attributes:
       solver: `lbfgs`, `newton` (a Hessian and its Cholesky per run and step, on one device), or
         `auto`: L-BFGS, and Newton for the runs that it leaves unconverged, up to 1,024 features.
-      tolerance: a run has converged where its next step is at most this fraction of its parameters, in
-        2-norm; float32 gets to about 1e-6.
+      tolerance: a run has converged where its next step is at most this fraction of its parameters,
+        in 2-norm; float32 gets to about 1e-6.
       max_iterations: after which a run stops, and `converged` says so.
       memory_bytes: what a chunk of runs may take on each device, the features included.
       show_progress: whether to show a bar.

@@ -82,8 +82,8 @@ def minimise(
       start: (r, d) parameters to begin with.
       newton: Newton with the whole Hessian, else L-BFGS.
       batch: runs whose Hessians are in memory at once; divides r.
-      tolerance: a run stops where the proposed step is at most this fraction of its parameters, both
-        in 2-norm.
+      tolerance: a run stops where the proposed step is at most this fraction of its parameters,
+        both in 2-norm.
       max_iterations: iterations after which it stops anyway.
 
     Returns:
