@@ -47,7 +47,7 @@ def class_prompts(
       positive: names of the positive class.
 
     Returns:
-      n prompts, and the class (0 or 1) that each stands for.
+      n prompts, and the class (0 or 1) that each is of.
 
     Raises:
       UserError: neither the dataset nor the arguments say how the classes are called, or a template
