@@ -15,8 +15,10 @@ Tree = Any  # of arrays whose first axis is the run
 Average = dict[str, Any]
 
 SWA_FROM = 0.75  # fraction of the epochs after which SWA begins
-# SWAD's N_s and N_e: validations that decide where the average begins and ends.
-CONVERGENCE, OVERFITTING = (3, 6)
+CONVERGENCE, OVERFITTING = (
+    3,
+    6,
+)  # SWAD's N_s and N_e: validations that decide where the average begins and ends
 TOLERANCE = 1.3  # SWAD's r: the loss that ends the average, over that where it began
 COPIES = {"": 0, "swa": 1, "swad": OVERFITTING + 4}  # of the parameters that are held
 

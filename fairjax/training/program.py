@@ -27,7 +27,8 @@ class ProbeConfig:
 
     Attributes:
       epochs, warmup_epochs: length of training and of the linear warm-up; then a cosine.
-      final_lr_fraction: where the cosine ends, as a share of the peak (FairMedFM: 2.5e-4 → 1e-5).
+      final_lr_fraction: where the cosine ends, as a fraction of the peak (FairMedFM: 2.5e-4 →
+        1e-5).
       batch_size: samples per step.
       class_weight: `none`, or `balanced`: each class has the same total weight in the loss.
       standardize: whether features are z-scored by the training split's mean and standard

@@ -1,1 +1,3 @@
-"""SAM and its descendants: image encoders, prompts, mask decoder, and the whole model."""
+"""SAM and its descendants: image encoders (`vit`, `hiera`; TinyViT is next to them), prompts, mask
+decoder, the whole.
+"""

@@ -1,4 +1,6 @@
-"""PyTorch's linear `interpolate(align_corners=False)` as matrices, in numpy alone."""
+"""PyTorch's `interpolate(mode="linear" | "bilinear", align_corners=False)` as matrices, in numpy
+alone.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,15 @@ def mask_matrices(
     resized: tuple[int, int],
     original: tuple[int, int],
 ) -> tuple[Float[np.ndarray, "H h"], Float[np.ndarray, "W w"]]:
-    """Returns the matrices that upsample a mask to the original: `rows @ mask @ columns.T`.
+    """The two matrices that upsample a decoded mask to the original image: `rows @ mask @
+    columns.T`.
 
     Args:
-      low: size (h, w) of the mask.
-      frame: size of the model's input, if the mask is first upsampled to that and its padding cut
+      low: (h, w) of the mask.
+      frame: sides of the model's input, if the mask is first upsampled to that and its padding cut
         off; else None.
       resized: the part of the frame that the image fills, at its top left.
-      original: size (H, W) of the image.
+      original: (H, W) of the image.
     """
 
     def one(n_low: int, n_frame: int, n_resized: int, n_original: int) -> np.ndarray:

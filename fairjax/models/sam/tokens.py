@@ -11,16 +11,14 @@ from jaxtyping import Float, Int
 from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.utils.errors import UserError
 
-# Labels of tokens. An absent token is not attended to: it pads a prompt to the batch's longest.
+# Labels of tokens. An absent token is not attended to: it fills a prompt up to the longest of the
+# batch.
 ABSENT, PADDING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -2, -1, 0, 1, 2, 3
 
 
 class Points(NamedTuple):
-    """Prompts as tokens.
-
-    Attributes:
-      coords: (b, p, t, 2) positions (x, y) in pixels of the model's input.
-      labels: (b, p, t) what each token is.
+    """Prompts as tokens: `coords` (b, p, t, 2) are (x, y) in pixels of the model's input, `labels`
+    (b, p, t).
     """
 
     coords: Any
@@ -33,7 +31,8 @@ def tokens(
     labels: Int[np.ndarray, "*s k"] | None = None,
     boxes: Float[np.ndarray, "*s 4"] | None = None,
 ) -> Points:
-    """Returns points and boxes in the order, and with the padding, of the model's training.
+    """Puts points and boxes in the order, and with the padding token, that a model was trained
+    with.
 
     Args:
       config: settings of the decoder: which comes first, and what is padded.
@@ -55,7 +54,7 @@ def tokens(
         parts.append((np.zeros((*shape, 2), np.float32), np.full(shape, PADDING, np.int32)))
     if not parts:
         return Points(np.zeros((1, 1, 0, 2), np.float32), np.zeros((1, 1, 0), np.int32))
-    coords = np.concatenate([place for place, _ in parts], axis=-2)
+    coords = np.concatenate([xy for xy, _ in parts], axis=-2)
     return Points(coords, np.concatenate([kind for _, kind in parts], axis=-1))
 
 
