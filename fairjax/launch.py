@@ -1,5 +1,4 @@
-"""`python -m fairjax.launch --config=configs/NAME.py[:argument] [--config.key=value …]
-[--workdir=DIR] [--dry_run]`.
+"""`fairjax launch --config=NAME[:ARGUMENT] [--config.KEY=VALUE …] [--workdir=DIR] [--dry_run]`.
 
 Embeds a dataset with a foundation model, trains many probes on that, and reports utility and
 fairness with intervals.
@@ -19,13 +18,14 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from fairjax.utils.cli import cache_dir, run, set_up_jax
+from fairjax.utils import plugins
+from fairjax.utils.cli import cache_dir, mistake, run, set_up_jax
 from fairjax.utils.distributed import initialize_from_environment, is_first
-from fairjax.utils.errors import UserError
+from fairjax.utils.errors import UserError, did_you_mean
 from fairjax.utils.lists import split_list
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment: a file of configs/, with an argument after a colon."
+    "config", None, "The experiment: a packaged one's name or a file; an argument after a colon."
 )
 WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -33,6 +33,7 @@ WORKDIR = flags.DEFINE_string(
     "Where results go; by default runs/<name of the config>-<hash of the settings>.",
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be done, and do nothing.")
+NO_EXPERIMENTS = ("__init__", "common", "pretrain_phantom")  # files of configs/
 
 
 def config_file() -> str:
@@ -56,10 +57,13 @@ def main(argv: list[str]) -> None:
             f"unexpected argument {argv[1]!r}; settings are given as --config.key=value"
         )
     if CONFIG.value is None:
-        raise UserError("give an experiment: --config=configs/quickstart.py")
+        raise UserError(
+            f"give an experiment: --config=NAME, one of {', '.join(packaged_configs())}, or a file"
+        )
 
     from fairjax.tasks import config as configs
 
+    plugins.load()
     config = configs.from_dict(CONFIG.value.to_dict())
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config.to_dict())
     command = "python -m fairjax.launch " + shlex.join(sys.argv[1:])
@@ -84,18 +88,38 @@ def main(argv: list[str]) -> None:
         task.run(config, workdir, cache, command=command, progress=first)
 
 
-def _parse(argv: list[str]) -> list[str]:
+def packaged_configs() -> dict[str, Path]:
+    """Name → file of the configurations that are in the package."""
+    files = sorted(Path(__file__).with_name("configs").glob("*.py"))
+    return {path.stem: path for path in files if path.stem not in NO_EXPERIMENTS}
+
+
+def with_path(argument: str) -> str:
+    """A command-line argument, in which `--config=NAME` becomes the path of the packaged file.
+
+    Raises:
+      UserError: there is neither such a file nor such a name.
+    """
+    flag, equals, value = argument.partition("=")
+    if not equals or flag.lstrip("-") != "config" or not flag.startswith("-"):
+        return argument
+    name, colon, rest = value.partition(":")
+    packaged = packaged_configs()
+    if name and not Path(name).is_file() and name not in packaged:
+        near = did_you_mean(Path(name).stem, packaged)
+        raise UserError(f"there is no configuration file {name}, nor a packaged one{near}")
+    return f"{flag}={name if Path(name).is_file() else packaged.get(name, name)}{colon}{rest}"
+
+
+def parse(argv: list[str]) -> list[str]:
     """Parses flags; what is wrong with them is the user's mistake, in one line."""
     try:
-        rest = flags.FLAGS(argv)
-        path = config_file() if flags.FLAGS["config"].present else ""
-        if path and not Path(path).is_file():
-            raise UserError(f"there is no configuration file {path}")
+        rest = flags.FLAGS([with_path(argument) for argument in argv])
         _set_lists(CONFIG.value, argv)
     except (AttributeError, KeyError) as error:
         raise UserError(_unknown_key(argv, str(error))) from error
     except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(f"in the flags: {error}") from error
+        raise mistake(error) from error
     return rest
 
 
@@ -135,4 +159,4 @@ def _unknown_key(argv: list[str], text: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main, _parse)
+    run(main, parse)

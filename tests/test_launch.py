@@ -171,7 +171,10 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
         (["--config.training.order=random"], "training.order must be one of"),
         (["--config.training.methods=erm,erms"], "unknown method 'erms'"),
         (["--config.evaluation.metrics=auc,aucc"], "unknown evaluation.metrics 'aucc'"),
-        (["--config=configs/nothing.py"], "there is no configuration file configs/nothing.py"),
+        (
+            ["--config=configs/nothing.py"],
+            "there is no configuration file configs/nothing.py, nor a packaged one",
+        ),
         (
             ["--config=configs/linear_probe.py:datset=x"],
             "unknown config argument 'datset'; did you mean 'dataset'?",
@@ -181,7 +184,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
             "image root nowhere does not exist",
         ),
         (["--config.model.checkpoint=nowhere"], "nowhere holds no converted model"),
-        (["--workdri=x"], "Did you mean: workdir"),
+        (["--workdri=x"], "unknown flag --workdri; did you mean 'workdir'?"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )

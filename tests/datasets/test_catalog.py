@@ -1,18 +1,16 @@
 """Every spec on a small tree in exactly its published layout."""
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import needs
 from PIL import Image
 
 from fairjax import datasets
 from fairjax.datasets.dataset import require_both_classes
 from fairjax.utils.errors import UserError
-
-DATA = Path(os.environ.get("FAIRJAX_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -138,9 +136,7 @@ def test_isic2017_and_covid_cxr_in_their_layouts(tmp_path):
     [("ham10000", 1800, 337), ("isic2017", 1500, 275), ("covid_cxr", 378, 289)],
 )
 def test_the_real_files_load(name, images, positive):
-    if not DATA.exists():
-        pytest.skip("the real images are not on this machine (FAIRJAX_DATA)")
-    data = datasets.load(name, DATA / name)
+    data = datasets.load(name, needs.data(name))
     assert (len(data), data.labels.sum()) == (images, positive)
     require_both_classes(data, data.attributes)
 

@@ -22,6 +22,7 @@ from fairjax.tasks.config import ClassificationConfig
 from fairjax.tasks.tables import COLUMNS, write_parquet
 from fairjax.training.runs import Run
 from fairjax.training.store import Chunk, Sweep
+from fairjax.utils import plugins
 from fairjax.utils import progress as progress_bars
 from fairjax.utils.storage import hash_arrays, hash_json
 
@@ -85,6 +86,7 @@ class Evaluator:
         cohort |= {"patients": self.test.patients(), "labels": self.test.labels}
         identity = [
             __version__,
+            plugins.codes("metric", "postprocessor", "usage"),
             sweep.folder.name,
             sweep.pool,
             {**self.facts, **condition.facts},

@@ -88,7 +88,7 @@ def worst_cases(
                 name: names[codes[k]] if codes[k] >= 0 else "missing"
                 for name, (codes, names) in attributes.items()
             },
-            "picture": cases.data_uri(cases.overlay(case)),
+            "data_uri": cases.data_uri(cases.overlay(case)),
         }
         for k, case in zip(worst, drawn, strict=True)
     ]
