@@ -60,10 +60,10 @@ def main(argv: list[str]) -> None:
         raise UserError(
             f"give an experiment: --config=NAME, one of {', '.join(packaged_configs())}, or a file"
         )
+    plugins.load()
 
     from fairjax.tasks import config as configs
 
-    plugins.load()
     config = configs.from_dict(CONFIG.value.to_dict())
     workdir = Path(WORKDIR.value) if WORKDIR.value else default_workdir(config.to_dict())
     command = "python -m fairjax.launch " + shlex.join(sys.argv[1:])

@@ -36,8 +36,11 @@ def from_dict(cls: type[Fields], values: Mapping[str, Any], where: str = "archit
     """
     types = get_type_hints(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    missing = dataclasses.MISSING
-    required = {f.name for f in fields if f.default is missing and f.default_factory is missing}
+    required = {
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     faults = [
         f"{where}.{name} is unknown{did_you_mean(name, types)}"
         for name in values

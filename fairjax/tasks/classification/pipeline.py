@@ -209,7 +209,7 @@ def describe(config: ClassificationConfig, path: Path, cache: Path) -> str:
         "attributes": ", ".join(config.attributes),
         "model": f"{card['model']}: {card['probe_width']} features",
         "embeddings": f"{missing} images to embed, {len(dataset) - missing} in the cache "
-        f"{store.folder}",
+        f"{store.directory}",
         "conditions": f"{len(conditions)}, {programs} programs, {runs:,} runs, "
         f"{flops / 1e9:,.1f} GFLOP",
         **{f"  {name}": forecast.text for name, forecast in forecasts.items()},

@@ -111,6 +111,6 @@ class Subject:
             self.cache / "embeddings",
             **dataclasses.asdict(self.config.embedding),
             **options,
-            share=self.shard,
-            show_progress=self.progress,
+            shard=self.shard,
+            progress=self.progress,
         )
