@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from fairjax.datasets.catalog import canonical_name
 from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.datasets.splits import METHODS as SPLITTERS
 from fairjax.datasets.volumes import POOLS
@@ -74,12 +73,8 @@ _OPTIONS: dict[str, type] = {"table": TableOptions, "synthetic": PhantomConfig}
 
 
 def options_of(dataset: str) -> type:
-    """The class of the options that a dataset takes.
-
-    Raises:
-      UserError: there is no such dataset.
-    """
-    return _OPTIONS.get(canonical_name(dataset), CatalogOptions) if dataset else CatalogOptions
+    """The class of the options that a dataset takes."""
+    return _OPTIONS.get(dataset.lower(), CatalogOptions)
 
 
 @dataclasses.dataclass(frozen=True)
