@@ -116,7 +116,9 @@ embed(data, make_encoder(slow), root / "cache", threads=1, **OPTIONS)
 
 def test_a_killed_extraction_resumes_to_the_same_bits(data, encoder, tmp_path):
     store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
-    kill_when(lambda: len(list(store.directory.glob("rows-*.npy"))) >= 2, SLOW, tmp_path, seconds=60)
+    kill_when(
+        lambda: len(list(store.directory.glob("rows-*.npy"))) >= 2, SLOW, tmp_path, seconds=60
+    )
     done = 37 - sum(map(len, store.missing()))
     assert 0 < done < 37
     resumed = embed(data, encoder, tmp_path / "cache", **OPTIONS)
