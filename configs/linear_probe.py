@@ -15,16 +15,15 @@ Measured on two CPU cores with mobile_sam at 256 pixels (AUC on the test split, 
 from ml_collections import ConfigDict
 
 from fairjax.configs import common
-
-# where the model's own size is made for segmentation, not for one vector per image
-IMAGE_SIZES = {"mobile_sam": 256}
+from fairjax.models.zoo import MODELS
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
     """Returns FairMedFM's protocol (the defaults), with 64 seeds × 4 learning rates."""
     chosen = common.parse_argument(argument, dataset="isic2017", model="mobile_sam")
     config = common.base(chosen["dataset"], chosen["model"])
-    config.model.image_size = IMAGE_SIZES.get(chosen["model"], 0)
+    row = MODELS.get(chosen["model"])
+    config.model.image_size = row.probe_image_size if row else 0
     config.seeds = 64
     config.training.learning_rates = (2.5e-4, 1e-3, 4e-3, 1.6e-2)
     return config

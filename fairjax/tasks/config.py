@@ -250,7 +250,8 @@ def changes(cls: type[Config], old: Any, new: Any) -> tuple[list[str], list[str]
     """
     free = {key for key, field in keys(cls) if field.metadata.get("grows") or _evaluates(field)}
     refused, allowed = [], []
-    for key, before, after in _differences(old, json.loads(json.dumps(new))):
+    old, new = json.loads(json.dumps(old)), json.loads(json.dumps(new))
+    for key, before, after in _differences(old, new):
         if key in free:
             allowed.append(key)
         else:

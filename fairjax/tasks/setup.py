@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from fairjax import datasets, models
+from fairjax.datasets import catalog
 from fairjax.datasets.dataset import SPLITS, Dataset, require_both_classes
 from fairjax.datasets.splits import split
 from fairjax.embeddings import Embeddings, Encoder
@@ -95,7 +96,7 @@ def load_encoder(cfg: ModelConfig, dataset: str) -> tuple[Encoder, dict[str, Any
     """
     directory, card = find_model(cfg)
     own = cfg.preprocess == "own"
-    preprocess = models.load_preprocess(card) if own else compat(dataset)
+    preprocess = models.load_preprocess(card) if own else compat(catalog.compat_grey(dataset))
     if cfg.image_size:
         preprocess = preprocess.replace(size=cfg.image_size)
     module = models.load(directory, dtype=cfg.dtype)

@@ -44,6 +44,7 @@ def ham(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "ham10000")
 def test_ham10000_in_its_published_layout(ham):
     data = datasets.load("ham10000", ham)
     assert data.labels.tolist() == [1, 1, 0, 1, 0]
@@ -90,6 +91,7 @@ def test_wrong_names_and_folders_get_one_clear_line(tmp_path):
         datasets.load("isic2017", tmp_path)
 
 
+@pytest.mark.row("dataset", "isic2017", "covid_cxr")
 def test_isic2017_and_covid_cxr_in_their_layouts(tmp_path):
     isic = [
         {

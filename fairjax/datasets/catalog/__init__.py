@@ -51,6 +51,12 @@ def canonical_name(name: str) -> str:
     )
 
 
+def compat_grey(name: str) -> tuple[float, float] | None:
+    """FairMedFM's mean and standard deviation of a dataset's grey images; None where it has none."""
+    spec = SPECS.get(canonical_name(name))
+    return spec.compat_grey if spec else None
+
+
 def load(name: str, root: str | None = None, **options: Any) -> Dataset:
     """See `fairjax.datasets.load`."""
     plugins.load()

@@ -1,4 +1,4 @@
-"""Hiera (Ryali et al. 2023) with a feature pyramid: the image encoder of SAM 2 (Ravi et al. 2024)."""
+"""Hiera (Ryali et al. 2023) with a feature pyramid: SAM 2's image encoder (Ravi et al. 2024)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fairjax.models.layers import (
     linear,
     resize_bicubic,
 )
-from fairjax.models.sam.vit import from_windows, to_windows
+from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 
 IMAGE_LEVEL = 2  # of the pyramid, the one that is the image embedding
 
@@ -55,9 +55,10 @@ class Block(nnx.Module):
     grid.
 
     Args:
-      config: of the encoder.
-      width, n_out: channels before and after.
-      heads: of the attention.
+      config: settings of the encoder.
+      width: channels before.
+      n_out: channels after.
+      heads: number of heads of the attention.
       window: side of the windows before pooling, 0 for none.
       pooled: whether the grid is halved.
     """
@@ -88,7 +89,9 @@ class Block(nnx.Module):
             x = self.shortcut(y)
             x = halve(x) if self.pooled else x
         _, h, w, _ = x.shape
-        y = self.attn(to_windows(y, self.window) if self.window else y)
+        if self.window:
+            y = to_windows(pad_to_multiple(y, self.window), self.window)
+        y = self.attn(y)
         x = x + (from_windows(y, h, w) if self.window else y)
         return x + self.mlp(self.norm2(x))
 
@@ -98,8 +101,8 @@ class Hiera(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so are
+        the features returned.
       rngs: for the initial weights.
     """
 

@@ -54,6 +54,7 @@ def test_resnet_equals_the_original_at_every_recorded_size(recording, loaded):
         )
 
 
+@pytest.mark.row("model", "moco_cxr_densenet121")
 @pytest.mark.parametrize("mlp", [True, False], ids=["two layers", "one layer"])
 def test_densenet_equals_pytorch(mlp, tmp_path):
     torch = needs.torch()
