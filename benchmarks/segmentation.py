@@ -26,7 +26,7 @@ from torch_mobile_sam import MobileSAM
 from fairjax import models
 from fairjax.converters.convert import convert
 from fairjax.models.sam.tokens import Points, padded, tokens
-from fairjax.segmentation.decode import AT_ONCE, enlarge
+from fairjax.segmentation.decode import AT_ONCE, upsample
 from fairjax.segmentation.transform import InputTransform
 from fairjax.utils.devices import one_cpu_device_per_core
 
@@ -78,7 +78,7 @@ def main(argv):
                 decoded = module.decode(
                     embedding, Points(points[0][None, None], points[1][None, None])
                 )
-                return enlarge(decoded["masks"][0, 0, 1:], rows, columns) > 0, decoded["iou"][
+                return upsample(decoded["masks"][0, 0, 1:], rows, columns) > 0, decoded["iou"][
                     0, 0, 1:
                 ]
 

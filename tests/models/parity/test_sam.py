@@ -21,7 +21,7 @@ from fairjax.models.checkpoint import build_abstract, make_card
 from fairjax.models.protocols import MaskFormat
 from fairjax.models.sam.model import stability, stable_or_best
 from fairjax.models.sam.tokens import Points, padded
-from fairjax.segmentation.decode import enlarge
+from fairjax.segmentation.decode import upsample
 from fairjax.segmentation.transform import InputTransform
 
 PROMPTED = recordings_of("sam", "sam2")
@@ -227,13 +227,13 @@ def test_masks_at_the_original_size_equal_the_original(recording, loaded):
         if ".masks_multimask." in name:
             rows, columns = shared.matrices(*theirs.shape[1:])
             assert_close(
-                enlarge(found[kind.rpartition(".")[0]]["masks"][int(i), 0, 1:], rows, columns),
+                upsample(found[kind.rpartition(".")[0]]["masks"][int(i), 0, 1:], rows, columns),
                 theirs,
                 name,
             )
         elif name.startswith("medsam_inference."):
             rows, columns = published.matrices(*theirs.shape)
-            ours = enlarge(
+            ours = upsample(
                 found["case.box"]["masks"][int(i), 0, 0],
                 rows,
                 columns,
@@ -272,7 +272,7 @@ def test_the_predictor_of_sam_2_equals_the_original(recording, loaded):
             masks, iou = ours["masks"][0, p, 1:], ours["iou"][0, p, 1:]
             assert_close(iou, io[f"predictor.{kind}.ious.{i}"], kind)
             assert_close(jnp.clip(masks, -32, 32), io[f"predictor.{kind}.low_res.{i}"], kind)
-            assert_close(enlarge(masks, rows, columns), io[f"predictor.{kind}.masks.{i}"], kind)
+            assert_close(upsample(masks, rows, columns), io[f"predictor.{kind}.masks.{i}"], kind)
 
 
 @pytest.mark.parametrize("recording", recordings_of("sam2"), ids=name_of)
