@@ -6,8 +6,10 @@ A field's meaning is its line under `Attributes:`; `docs/config.md` is made of t
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 
+from fairjax.datasets.catalog import LOADERS, canonical_name
 from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.datasets.splits import METHODS as SPLITTERS
 from fairjax.datasets.volumes import POOLS
@@ -68,13 +70,33 @@ class CatalogOptions:
     spacing: tuple[float, ...] = option((), unit="mm")
 
 
-Options = TableOptions | CatalogOptions | PhantomConfig
+@dataclasses.dataclass(frozen=True)
+class LoaderOptions:
+    """Options of a loader that a user has registered: those of its arguments with plain defaults."""
+
+
+Options = TableOptions | CatalogOptions | PhantomConfig | LoaderOptions
 _OPTIONS: dict[str, type] = {"table": TableOptions, "synthetic": PhantomConfig}
 
 
 def options_of(dataset: str) -> type:
-    """The class of the options that a dataset takes."""
-    return _OPTIONS.get(dataset.lower(), CatalogOptions)
+    """The class of the options that a dataset takes.
+
+    Raises:
+      UserError: there is no such dataset.
+    """
+    name = canonical_name(dataset) if dataset else ""
+    return _OPTIONS.get(name) or _options_of_loader(name) or CatalogOptions
+
+
+def _options_of_loader(name: str) -> type | None:
+    """The options of a registered loader, as a class; None if the dataset is a declaration."""
+    if name not in LOADERS:
+        return None
+    given = list(inspect.signature(LOADERS[name]).parameters.values())[1:]
+    plain = [one for one in given if isinstance(one.default, (bool, int, float, str))]
+    fields = [(one.name, type(one.default), one.default) for one in plain]
+    return dataclasses.make_dataclass("Options", fields, bases=(LoaderOptions,), frozen=True)
 
 
 @dataclasses.dataclass(frozen=True)

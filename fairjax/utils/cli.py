@@ -17,6 +17,7 @@ from fairjax.utils.distributed import failing_at_once
 from fairjax.utils.errors import EXIT_USER_ERROR, UserError, did_you_mean
 
 HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
+REPEATED = ";\n"  # what absl adds to the help of flags that may be repeated
 WIDTH, QUOTES = 100, "'\""
 Main = Callable[[list[str]], None]
 Parse = Callable[[list[str]], list[str]]
@@ -98,7 +99,7 @@ def help_text(module: str) -> str:
             if flag.default in (None, "", [])
             else f" (default: {str(flag.default_as_str).strip(QUOTES)})"
         )
-        text = f"--{flag.name}: {flag.help}{default}"
+        text = f"--{flag.name}: {flag.help.partition(REPEATED)[0]}{default}"
         lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ")
     return "\n".join(lines)
 

@@ -81,7 +81,7 @@ class TextProbe(Probe):
 
     def train(self, condition: Condition, subject: Subject, directory: Path) -> Sweep:
         """Trains heads on the embeddings that are compared with texts."""
-        module: Any = subject.encoder.module
+        module: Any = subject.encoder.module  # `check` has seen that it compares with texts
         constants = class_prompts.prototype_constants(module, subject.classes)
         features = subject.images()
         key = {**features.key, "prompts": dataclasses.asdict(subject.config.prompts)}
@@ -147,7 +147,7 @@ class ZeroShot(Usage):
 
     def train(self, condition: Condition, subject: Subject, directory: Path) -> Sweep:
         """Compares every image with the texts of both classes."""
-        module: Any = subject.encoder.module
+        module: Any = subject.encoder.module  # `check` has seen that it compares with texts
         logits = class_prompts.logits_of(module, subject.classes)
         return class_prompts.zero_shot_sweep(subject.images(logits), subject.classes, directory)
 
