@@ -150,11 +150,7 @@ class Dataset:
         table.insert(1, "volume", table["image"])
         table["image"] = table["image"] + FRAGMENT + pd.Series(np.concatenate(chosen)).astype(str)
         key = hash_json([self.fingerprint, table["image"].tolist()])
-        masks = (
-            SliceMasks(self.masks.read, self.masks.files, self.masks.values, reader.axis)
-            if self.masks
-            else None
-        )
+        masks = SliceMasks(**vars(self.masks), axis=reader.axis) if self.masks else None
         return dataclasses.replace(self, table=table, fingerprint=key, masks=masks)
 
     def _depth(self, image: str) -> int:

@@ -24,7 +24,8 @@ values, absent, unreadable and repeated images. Nothing outside the folder is re
 XLSX files need `pip install 'fairjax[medical]'`.
 
 Splits are by patient (or what the table below calls the unit). Ages are cut at 60 years unless a dataset says
-otherwise; `--config.dataset.cuts=age=40,60` cuts elsewhere. Missing values leave an image out of that attribute alone.
+otherwise; `--config.dataset.bins=age=40,60` cuts elsewhere (40 is in the group above it). Missing values leave an image out of that
+attribute alone, and are counted and listed; `--config.dataset.keep_na=True` keeps them as a group.
 A value that the catalog does not name is an error. Volumes are turned to RAS; of a 2.5D dataset each slice is embedded,
 and the score of a volume is that of its slice with the highest positive probability (`--config.dataset.pool=mean`:
 their mean).
@@ -90,7 +91,7 @@ def groups(rule: Rule) -> str:
     if isinstance(rule, Groups):
         rare = [f"{group} (or missing)" for group in rule.rare.values()]
         return f"{', '.join([*dict.fromkeys(rule.groups.values()), *rare])} (`{rule.column}`)"
-    return f"{', '.join(rule.names) if isinstance(rule, Bins) else 'as recorded'} (`{rule.column}`)"
+    return f"{', '.join(rule.group_names) if isinstance(rule, Bins) else 'as recorded'} (`{rule.column}`)"
 
 
 def values(classes: Mapping[str, tuple[int, ...]]) -> str:

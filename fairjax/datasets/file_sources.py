@@ -15,7 +15,7 @@ import pandas as pd
 
 from fairjax.datasets.files import OutsideRootError, find, inside, matches
 from fairjax.datasets.readers import arrays
-from fairjax.datasets.rules import canonical
+from fairjax.datasets.values import canonical
 from fairjax.datasets.sources import Rows, Source, absent_error
 from fairjax.utils.errors import UserError
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from fairjax.datasets.files import find
-from fairjax.datasets.frames import read_table
-from fairjax.datasets.rules import listed
+from fairjax.datasets.tables import read_table
+from fairjax.datasets.values import listed
 from fairjax.utils.errors import UserError
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from fairjax.datasets.dataset import SPLITS, Dataset
-from fairjax.datasets.frames import read_table
+from fairjax.datasets.tables import read_table
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.storage import write_text
 

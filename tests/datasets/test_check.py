@@ -193,12 +193,12 @@ def test_the_command_line_checks_splits_and_says_what_is_wrong(ham, tmp_path):
         "ham10000",
         f"--root={ham}",
         f"--out={tmp_path / 'split.csv'}",
-        "--set=cuts={'age': (50,)}",
+        "--set=bins={'age': (50,)}",
     )
     assert done.returncode == 0, done.stderr
     data = datasets.load("ham10000", ham)
     side = split(data, method="file", file=str(tmp_path / "split.csv"))
-    assert (side == split(datasets.load("ham10000", ham, cuts={"age": (50,)}))).all()
+    assert (side == split(datasets.load("ham10000", ham, bins={"age": (50,)}))).all()
 
 
 @pytest.mark.parametrize(

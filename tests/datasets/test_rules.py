@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairjax.datasets.catalog import SPECS
-from fairjax.datasets.rules import Bins, Groups, Label, Values, canonical
+from fairjax.datasets.rules import Bins, Groups, Label, Values
+from fairjax.datasets.values import canonical
 from fairjax.utils.errors import UserError
 
 

@@ -31,7 +31,7 @@ COLUMNS = {"image": "path", "label": "y", "patient": "pid"}
 @pytest.mark.parametrize("table", ["t.csv", "t.parquet"])
 def test_csv_and_parquet_give_the_same_dataset(folder, table):
     data = datasets.load(
-        "table", folder, table=table, attributes=("sex", "age"), cuts={"age": (60,)}, **COLUMNS
+        "table", folder, table=table, attributes=("sex", "age"), bins={"age": (60,)}, **COLUMNS
     )
     assert data.labels.tolist() == [0, 1] * 4
     assert data.patients().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -135,6 +135,14 @@ def _read_npy(member: Any, what: str) -> Shaped[np.ndarray, "*s"]:
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
+def read_npy(path: str) -> Shaped[np.ndarray, "*s"]:
+    """Reads an NPY file; raises OSError or ValueError where it is damaged, too large, or needs
+    pickle.
+    """
+    with open(path, "rb") as file:
+        return _read_npy(file, path)
+
+
 def member_names(path: str) -> list[str]:
     """Names of the arrays in an NPZ file."""
     try:

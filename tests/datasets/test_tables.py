@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers.trees import write_json, write_xlsx
 
-from fairjax.datasets.frames import read_table
+from fairjax.datasets.tables import read_table
 from fairjax.utils.errors import UserError
 
 
@@ -108,7 +108,7 @@ def test_a_million_columns_are_refused_in_bounded_memory(tmp_path):
     script = """
 import json, resource, sys
 from pathlib import Path
-from fairjax.datasets.frames import read_table
+from fairjax.datasets.tables import read_table
 from fairjax.utils.errors import UserError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 said = []
