@@ -40,7 +40,7 @@ def dataset_options(dataset: str) -> dict[str, object]:
     """What a sweep over datasets says of each: where it is, its attributes (() for the sweep's),
     its own options.
     """
-    return {"root": "", "cuts": "", "attributes": (), **OPTIONS.get(dataset, DECLARED)}
+    return {"root": "", "bins": "", "attributes": (), **OPTIONS.get(dataset, DECLARED)}
 
 
 def base(dataset: str) -> ConfigDict:
@@ -68,7 +68,7 @@ def base(dataset: str) -> ConfigDict:
                 "hold_out": "",
                 # of `file`: a CSV with the columns patient and split, as a run writes it
                 "split_file": "",
-                "cuts": "",  # group boundaries of continuous attributes: "age=40,60"
+                "bins": "",  # group boundaries of continuous attributes: "age=40,60"
                 "slices": 0,  # of each volume, evenly spaced; 0: all
                 "middle": 1.0,  # share of the depth that they are taken from, about its middle
                 "pool": "max",  # or "mean": the score of a volume from those of its slices

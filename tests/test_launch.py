@@ -167,7 +167,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
         (["--config.evaluation.policy=compat2"], "unknown evaluation.policy 'compat2'"),
         (["--config.embedding.batch_size=0"], "embedding.batch_size must be at least 1, not 0"),
         (["--config.model.image_size=7"], "phantom_vit takes no images of 7 pixels"),
-        (["--config.dataset.cuts=sex=3"], "'sex', no continuous attribute; there are: age"),
+        (["--config.dataset.bins=sex=3"], "'sex', no continuous attribute; there are: age"),
         (["--config.training.order=random"], "training.order must be one of"),
         (["--config=configs/nothing.py"], "there is no configuration file configs/nothing.py"),
         (
@@ -227,7 +227,7 @@ def table_run(folder, rows, checkpoint, *more):
         f"--config.dataset.root={folder}",
         "--config.dataset.table=mine.csv",
         "--config.dataset.patient=patient",
-        "--config.dataset.cuts=age=50",
+        "--config.dataset.bins=age=50",
         f"--config.model.checkpoint={checkpoint}",
         "--config.seeds=2",
         "--config.n_boot=20",

@@ -97,13 +97,12 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
     options = {
         key: value
         for key, value in config["dataset"].items()
-        if key not in ("name", "root", "cuts", *SPLIT_KEYS, *SLICE_KEYS)
+        if key not in ("name", "root", "bins", *SPLIT_KEYS, *SLICE_KEYS)
     }
     attributes = attribute_names(config)
     if config["dataset"]["name"] == "table":
         options["attributes"] = attributes
-    if config["dataset"]["cuts"]:
-        options["cuts"] = parse_cuts(config["dataset"]["cuts"])
+    options["bins"] = config["dataset"]["bins"]
     dataset = datasets.load(config["dataset"]["name"], config["dataset"]["root"], **options)
     if dataset.volumetric:
         dataset = dataset.slices(config["dataset"]["slices"], config["dataset"]["middle"])
@@ -121,18 +120,6 @@ def load_dataset(config: Config) -> tuple[Dataset, list[str]]:
 def attribute_names(config: Config) -> list[str]:
     """The attributes to compare."""
     return [name.strip() for part in config["attributes"] for name in part.split(",")]
-
-
-def parse_cuts(text: str) -> dict[str, tuple[float, ...]]:
-    """Reads `age=40,60;bmi=25` into cut points per attribute."""
-    cuts = {}
-    for part in text.split(";"):
-        attribute, _, values = part.partition("=")
-        try:
-            cuts[attribute.strip()] = tuple(float(value) for value in values.split(","))
-        except ValueError:
-            raise UserError(f"cannot read cut points {part!r}; write them as age=40,60") from None
-    return cuts
 
 
 def split_dataset(config: Config, dataset: Dataset) -> np.ndarray:

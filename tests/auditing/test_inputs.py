@@ -11,7 +11,9 @@ import pytest
 import torch
 from scipy import special
 
-from fairjax.auditing import groups, inputs, tables
+from fairjax.auditing import inputs, tables
+from fairjax.datasets import bins as bin_rules
+from fairjax.datasets import groups
 from fairjax.auditing.inputs import binary_labels, collect, positive_scores
 from fairjax.utils.errors import UserError
 

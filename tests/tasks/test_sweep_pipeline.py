@@ -60,7 +60,7 @@ def swept(checkpoint, tmp_path_factory):
         usages=("linear_probe", "convex_probe"),
         postprocess=("equalized_odds", "temperature"),
     )
-    config["datasets"] |= {"isic2017": {"root": "nowhere", "cuts": "", "attributes": ("sex",)}}
+    config["datasets"] |= {"isic2017": {"root": "nowhere", "bins": "", "attributes": ("sex",)}}
     with pytest.raises(UserError) as raised:
         sweep_pipeline.run(config, folder / "work", folder / "cache", show_progress=False)
     return folder / "work", folder / "cache", config, str(raised.value)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from fairjax import models
-from fairjax.auditing.groups import encode
+from fairjax.datasets.groups import encode
 from fairjax.datasets.dataset import Dataset
 from fairjax.metrics.overlap import MEASURES
 from fairjax.models import zoo
