@@ -226,6 +226,7 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
         if data.masks
         else []
     )
+    lines += [f"note: {note}" for note in info.get("notes", ())]
     lines += ["", _counts(findings.counts, unit), ""]
     n = len(data)
     gaps = ", ".join(

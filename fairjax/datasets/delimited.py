@@ -125,7 +125,7 @@ def _separator(lines: list[str], default: str) -> str:
     best = (0, 0)
     chosen = default
     for separator in sorted(SEPARATORS, key=lambda mark: mark != default):
-        if separator == " " and best[0]:
+        if separator == " " and 2 * best[0] > len(lines):
             continue  # blanks are in texts, too
         try:
             widths = [len(row) for row in csv.reader(lines, delimiter=separator) if any(row)]

@@ -31,6 +31,8 @@ def image_values(image: Image.Image, where: str) -> Shaped[np.ndarray, "h w"]:
       ValueError: it is in colours that are no values.
     """
     values = np.asarray(image)
+    if image.mode == "1":  # Pillow's booleans are bytes of 0 and 255
+        return values.view(np.uint8) != 0
     if image.mode != "P":
         return channel_values(values, where)
     used = np.unique(values)
@@ -101,7 +103,7 @@ def foreground(
         return values
     found = _distinct(values)
     if np.isnan(found[-1:]).any():
-        raise ValueError(f"mask {where} holds NaN")
+        raise ValueError(f"{where} holds NaN")
     others = found[found != 0]
     if len(others) == 0 or (len(others) == 1 and float(others[0]).is_integer()):
         return values != 0
@@ -110,7 +112,7 @@ def foreground(
     if threshold is not None and low >= 0 and high <= top:
         return values >= threshold * top
     raise ValueError(
-        f"mask {where} holds {len(found)} values from {low:g} to {high:g}: a soft mask is cut by a "
+        f"{where} holds {len(found)} values from {low:g} to {high:g}: a soft mask is cut by a "
         "mask_threshold, as 0.5; of class codes say which one is the foreground (mask_label of an "
         "audit, mask_classes of a dataset)"
     )
@@ -177,7 +179,9 @@ class Masks:
             for values in classes.values():
                 code += 1
                 inside = (
-                    np.isin(part, values) if values else foreground(part, path, self.threshold)
+                    np.isin(part, values)
+                    if values
+                    else foreground(part, f"mask {path}", self.threshold)
                 )
                 codes[inside] = code
                 known |= inside | (not values)

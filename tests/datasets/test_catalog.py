@@ -58,7 +58,7 @@ def test_ham10000_in_its_published_layout(ham):
 
 def test_cut_points_can_be_chosen(ham):
     data = datasets.load("ham10000", ham, bins={"age": (30, 60)})
-    assert data.groups("age")[1] == ["<30", "30-60", "≥60"]
+    assert data.groups("age")[1] == ["<30", "30-<60", "≥60"]
     with pytest.raises(UserError, match=r"'sex', no continuous attribute.*age"):
         datasets.load("ham10000", ham, bins={"sex": (30,)})
 

@@ -1,5 +1,7 @@
 """Tables as they come: marks, title lines, ragged rows, and files that are no tables."""
 
+import csv
+import gzip
 import json
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 from helpers.trees import write_json, write_xlsx
 
+from fairjax.datasets import table_files
 from fairjax.datasets.tables import read_table
 from fairjax.utils.errors import UserError
 
@@ -55,11 +58,11 @@ def test_quotes_blank_lines_and_lines_within_a_cell(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "has no column 'a'"),
+        ("", "is empty"),
         ("b\n1\n", "has no column 'a'; there are: b"),
         ("a\n", "has no rows"),
         ("a,a\n1,2\n", "has 2 columns 'a'; rename all but one"),
-        ("a,b\n1,2\n1,2,3\n", "row 2 has 3 columns, not 2"),
+        ("a,b\n1,2\n1,2,3\n", "row 2 has 3 cells, the header 2"),
         ("a,b\n" + "x" * 2**24 + ",1\n", "has a row of more than"),
     ],
 )
@@ -68,9 +71,128 @@ def test_what_is_no_table_gets_one_line(tmp_path, text, says):
         read_table(table(tmp_path, text), ("a",))
 
 
-def test_other_encodings_are_named(tmp_path):
-    with pytest.raises(UserError, match="not in UTF-8; save it as such"):
-        read_table(table(tmp_path, "a\nMünchen\n", encoding="latin-1"), ("a",))
+FRAME = pd.DataFrame(
+    {
+        "patient": ["007", "7", "8.50"],
+        "sex": ["F", "M ", "NA"],
+        "city": ["Köln", "a, b", "x;y"],
+        "score": [0.35, 0.5, 0.25],
+        "age": [40, 50, 1060],
+    }
+)
+CELLS = {
+    "patient": ["007", "7", "8.50"],
+    "sex": ["F", "M", "NA"],
+    "city": ["Köln", "a, b", "x;y"],
+    "score": ["0.35", "0.5", "0.25"],
+    "age": ["40", "50", "1060"],
+}
+WRITTEN = {
+    "comma.csv": lambda f, p: f.to_csv(p, index=False),
+    "european.csv": lambda f, p: f.to_csv(p, index=False, sep=";", decimal=","),
+    "quoted.csv": lambda f, p: f.to_csv(p, index=False, decimal=","),
+    "pipe.txt": lambda f, p: f.to_csv(p, index=False, sep="|"),
+    "tab.tsv": lambda f, p: f.to_csv(p, index=False, sep="\t"),
+    "tabs.csv": lambda f, p: f.to_csv(p, index=False, sep="\t"),
+    "excel.csv": lambda f, p: p.write_text("sep=;\n" + f.to_csv(index=False, sep=";")),
+    "mark.csv": lambda f, p: f.to_csv(p, index=False, encoding="utf-8-sig"),
+    "utf16.csv": lambda f, p: f.to_csv(p, index=False, encoding="utf-16", sep="\t"),
+    "utf16be.csv": lambda f, p: f.to_csv(p, index=False, encoding="utf-16-be"),
+    "latin.csv": lambda f, p: f.to_csv(p, index=False, encoding="latin-1", sep=";"),
+    "index.csv": lambda f, p: f.to_csv(p),
+    "names.csv": lambda f, p: f.to_csv(p, index_label=False),
+    "r.csv": lambda f, p: f.to_csv(p, index_label=False, sep=" ", quoting=csv.QUOTE_NONNUMERIC),
+    "t.csv.gz": lambda f, p: f.to_csv(p, index=False),
+    "t.csv.zip": lambda f, p: f.to_csv(p, index=False),
+    "t.zip": lambda f, p: f.to_csv(p, index=False),
+    "t.xlsx": lambda f, p: f.to_excel(p, index=False),
+    "t_index.xlsx": lambda f, p: f.to_excel(p),
+    "t.parquet": lambda f, p: f.to_parquet(p),
+    "by.parquet": lambda f, p: f.set_index("patient").to_parquet(p),
+    "two.parquet": lambda f, p: f.set_index(["sex", "patient"]).to_parquet(p),
+    "t.feather": lambda f, p: f.to_feather(p),
+    "records.json": lambda f, p: f.to_json(p, orient="records"),
+    "columns.json": lambda f, p: f.to_json(p),
+    "split.json": lambda f, p: f.to_json(p, orient="split"),
+    "rows.json": lambda f, p: f.to_json(p, orient="index"),
+    "schema.json": lambda f, p: f.to_json(p, orient="table", index=False),
+    "lists.json": lambda f, p: p.write_text(json.dumps(f.to_dict("list"))),
+    "t.jsonl": lambda f, p: f.to_json(p, orient="records", lines=True),
+    "lines.json": lambda f, p: f.to_json(p, orient="records", lines=True),
+    "t.json.gz": lambda f, p: f.to_json(p),
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_table_is_the_same_however_it_was_written(tmp_path, name):
+    WRITTEN[name](FRAME, tmp_path / name)
+    assert read_table(tmp_path / name, tuple(CELLS)).to_dict("list") == CELLS
+    frame = read_table(tmp_path / name, text=False)
+    assert set(CELLS) == set(frame.columns)
+    assert pd.to_numeric(frame["score"]).tolist() == FRAME["score"].tolist()
+
+
+def test_an_index_that_pandas_writes_as_a_range_is_a_column(tmp_path):
+    FRAME.rename_axis("row").to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet", ("row", "age"))["row"].tolist() == ["0", "1", "2"]
+
+
+def test_what_was_chosen_in_reading_is_noted(tmp_path):
+    def notes(name):
+        WRITTEN[name](FRAME, tmp_path / name)
+        return read_table(tmp_path / name, ("score", "age")).attrs["notes"]
+
+    assert notes("comma.csv") == notes("t.xlsx") == []
+    assert notes("latin.csv") == ["latin.csv: not in UTF-8, read as Latin-1; look at names with accents"]
+    assert notes("european.csv") == ["european.csv: ',' is read as the decimal sign of score"]
+    assert "the first is read as the index" in notes("names.csv")[0]
+
+
+def test_grouped_and_decimal_digits_are_told_apart(tmp_path):
+    european = table(tmp_path, "a;b\n1.234,5;1\n12,25;2\nNA;3\n")
+    assert read_table(european, ("a",))["a"].tolist() == ["1234.5", "12.25", "NA"]
+    american = table(tmp_path, 'a,b\n"1,234",1\n"12,250",2\n', "us.csv")
+    assert read_table(american, ("a",))["a"].tolist() == ["1,234", "12,250"]
+    texts = table(tmp_path, "a;b\n1,2;x, y\nno;3\n", "texts.csv")
+    assert read_table(texts, ("a", "b")).to_dict("list") == {"a": ["1,2", "no"], "b": ["x, y", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a,b\n1,2,\n3,4,\n", "every row has 3 cells, the last of them blank, and the header 2"),
+        ("a,b\nx,1,2\ny,1\nz,3,4\n", "row 1 has 3 cells, the header 2"),
+        ("a,b\n1,2\n" * 60 + "x,1,2\n", "row 120 has 3 cells, the header 2"),
+        ("a,b,a\n1,2,3\n", "has 2 columns 'a'; rename all but one"),
+    ],
+)
+def test_columns_are_never_shifted(tmp_path, text, says):
+    with pytest.raises(UserError, match=says):
+        read_table(table(tmp_path, text))
+
+
+def test_an_archive_holds_one_table(tmp_path):
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        archive.writestr("t.csv", "a\n1\n")
+        archive.writestr("__MACOSX/._t.csv", "x")
+    assert read_table(tmp_path / "mac.zip", ("a",))["a"].tolist() == ["1"]
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("t.csv", "a\n1\n")
+        archive.writestr("u.csv", "a\n1\n")
+    with pytest.raises(UserError, match=r"holds 2 files \(t.csv, u.csv\); give an archive of one"):
+        read_table(tmp_path / "two.zip")
+
+
+def test_a_compressed_table_is_inflated_in_bounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_files, "MAX_INFLATED", 1000)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 1000))
+    with pytest.raises(UserError, match="inflates to more than the 1000 bytes"):
+        read_table(tmp_path / "t.csv.gz", ("a",))
+
+
+def test_a_row_of_zeros_in_a_spreadsheet_is_a_row(tmp_path):
+    pd.DataFrame({"label": [0, 1], "score": [0, 0.5]}).to_excel(tmp_path / "t.xlsx", index=False)
+    assert read_table(tmp_path / "t.xlsx", ("label",))["label"].tolist() == ["0", "1"]
 
 
 def test_damaged_files_of_every_kind_get_one_line(tmp_path):
@@ -83,7 +205,11 @@ def test_damaged_files_of_every_kind_get_one_line(tmp_path):
     with pytest.raises(UserError, match="holds no list of records"):
         read_table(table(tmp_path, '{"a": 1}', "t.json"), ("a",))
     with pytest.raises(UserError, match="cannot read table"):
+        read_table(table(tmp_path, "not gzip", "t.csv.gz"), ("a",))
+    with pytest.raises(UserError, match="there is no table"):
         read_table(tmp_path / "absent.csv", ("a",))
+    with pytest.raises(UserError, match=r"cannot read this kind of table; give one of \.csv"):
+        read_table(table(tmp_path, "", "t.xls"), ("a",))
 
 
 def test_a_spreadsheet_that_would_inflate_to_more_than_is_read_is_refused(tmp_path):
