@@ -140,9 +140,7 @@ def _add_gap_tests(
     number = {name: m for m, name in enumerate(evaluation.metrics)}
     for attribute in evaluation.attributes:
         total = (settings.n_permutations + 1) * evaluation.n_usable(attribute) * len(scores)
-        with progress.bar(
-            f"permuting {attribute}", "group", total, show=settings.progress
-        ) as bar:
+        with progress.bar(f"permuting {attribute}", "group", total, show=settings.progress) as bar:
             arguments = attribute, scores, thresholds, settings.n_permutations, bar.update
             p_values = evaluation.gap_p_values(*arguments)
         gaps = results[(results["group"] == GAP) & (results["attribute"] == attribute)]

@@ -285,9 +285,7 @@ def assemble(
             raise UserError(
                 f"{name!r} has {len(values)} values, but {next(iter(columns))!r} has {n}"
             )
-    table = encode(
-        groups, n, bins, intersections, missing=names(missing_values), keep_na=keep_na
-    )
+    table = encode(groups, n, bins, intersections, missing=names(missing_values), keep_na=keep_na)
     unknown = {f"no {name}": np.isnan(values) for name, values in columns.items()}
     keep = ~np.any(list(unknown.values()), axis=0)
     left_out = {reason: int(rows.sum()) for reason, rows in unknown.items() if rows.any()}

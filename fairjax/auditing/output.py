@@ -52,7 +52,9 @@ def require_own(out_dir: Path, table: str, table_hash: str) -> None:
         found = json.loads(path.read_text())["data"]
         same = found.get(TABLE_HASH) == table_hash
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} cannot be read as that of an audit; choose another --out") from None
+        raise UserError(
+            f"{path} cannot be read as that of an audit; choose another --out"
+        ) from None
     if not same:
         raise UserError(
             f"{out_dir} holds the audit of another table ({found.get('name', 'of no file')}, with "

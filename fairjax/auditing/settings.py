@@ -81,6 +81,9 @@ class Settings:
 
     def facts(self) -> dict[str, Any]:
         """Returns the choices as reports show them."""
-        facts = dataclasses.asdict(self) | {"min_group": self.min_patients, "metrics": list(self.metrics)}
+        facts = dataclasses.asdict(self) | {
+            "min_group": self.min_patients,
+            "metrics": list(self.metrics),
+        }
         del facts["progress"]
         return facts

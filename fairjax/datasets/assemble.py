@@ -12,8 +12,8 @@ import pandas as pd
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.files import existing_root, fill, fingerprint, locate, require_some
 from fairjax.datasets.masks import Masks
-from fairjax.datasets.readers.images import ImageFiles
 from fairjax.datasets.options import SpecOptions
+from fairjax.datasets.readers.images import ImageFiles
 from fairjax.datasets.rules import RARE, Groups, with_bins
 from fairjax.datasets.spec import MaskFile, Spec
 from fairjax.datasets.values import is_missing

@@ -194,9 +194,7 @@ def _with_points(table: pa.Table, separator: str) -> tuple[pa.Table, list[str]]:
             continue
         if separator == "," and pc.all(_matches(with_comma, THOUSANDS)).as_py():
             continue
-        grouped = pc.if_else(
-            _matches(cells, GROUPED), pc.replace_substring(cells, ".", ""), cells
-        )
+        grouped = pc.if_else(_matches(cells, GROUPED), pc.replace_substring(cells, ".", ""), cells)
         points = pc.replace_substring(grouped, ",", ".")
         table = table.set_column(place, name, points)
         changed.append(name)

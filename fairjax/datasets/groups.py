@@ -17,7 +17,7 @@ from fairjax.datasets.values import to_numpy
 from fairjax.utils.errors import UserError, did_you_mean
 
 CROSS = " × "
-Attribute = tuple[Int[np.ndarray, " n"], list[str]]  # codes, −1 where missing; names
+Attribute = tuple[Int[np.ndarray, " n"], Sequence[str]]  # codes, −1 where missing; names
 
 
 @dataclass(frozen=True)

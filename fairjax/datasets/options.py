@@ -122,7 +122,9 @@ class TableOptions(Options):
 
     table: str = option("", text, "path of the table, absolute or relative to the root")
     image: str = option("image", text, "column of the image paths, relative to the root")
-    label: str = option("label", text, "column of the labels; '' where there is nothing to classify")
+    label: str = option(
+        "label", text, "column of the labels; '' where there is nothing to classify"
+    )
     patient: str = option("", text, "column of the patients; '' where every image is its own unit")
     attributes: tuple[str, ...] = option(
         (), names, "columns of the attributes; by default all that can be groups"
@@ -135,7 +137,9 @@ class TableOptions(Options):
         (), names, "values of attributes that mean 'not recorded', besides NA, None, unknown, -, …"
     )
     mask: str = option(
-        "", text, "column of the paths of the masks, relative to the root, blank where there is none"
+        "",
+        text,
+        "column of the paths of the masks, relative to the root, blank where there is none",
     )
     mask_classes: tuple[str, ...] = option(
         ("foreground",),

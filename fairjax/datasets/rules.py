@@ -154,9 +154,7 @@ class Rule(abc.ABC):
         return False
 
     @abc.abstractmethod
-    def _of_distinct(
-        self, found: Distinct, blank: Bool[np.ndarray, " k"], where: str
-    ) -> Grouping:
+    def _of_distinct(self, found: Distinct, blank: Bool[np.ndarray, " k"], where: str) -> Grouping:
         """Returns the group of each of the k distinct values, −1 where blank."""
 
 
@@ -377,5 +375,7 @@ def _merged_notes(
         longer = [title[other] for other in title if len(other) > 2 and other.startswith(key)]
         if len(key) == 1 and key.isalpha() and longer:
             alike = ", ".join(map(repr, [name, *longer]))
-            notes.append(f"{column}: {alike} are different groups; if they are one, write them alike")
+            notes.append(
+                f"{column}: {alike} are different groups; if they are one, write them alike"
+            )
     return notes

@@ -12,9 +12,9 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from fairjax.datasets import phantoms
+from fairjax.datasets.bins import parse_bins
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.files import fingerprint
-from fairjax.datasets.bins import parse_bins
 from fairjax.datasets.rules import Bins, Groups, Rule, with_bins
 from fairjax.utils.errors import lookup
 

@@ -14,6 +14,7 @@ from fairjax.utils.errors import UserError, did_you_mean
 
 MAX_COLUMNS = 4096
 MAX_WHOLE = 2**28  # bytes of a file that cannot be read in parts, once it is inflated
+READ = 2**16  # bytes that are inflated at a time
 MAX_INFLATED = 2**32  # bytes that a compressed text may become
 
 Header = Sequence[Sequence[Any]]
@@ -61,13 +62,16 @@ def open_table(path: Path) -> TableFile:
     """Finds out what is in a file: `t.csv`, `t.csv.gz`, or a zip archive of one table."""
     suffix = path.suffix.lower()
     if suffix == ".gz":
-        inflate = lambda: _Bounded(gzip.open(path), path)  # noqa: E731
-        return TableFile(path, path.stem, inflate, plain=False)
+        return TableFile(path, path.stem, lambda: _bounded(gzip.open(path), path), plain=False)
     if suffix == ".zip":
         member = _member(path)
-        inflate = lambda: _Bounded(zipfile.ZipFile(path).open(member), path)  # noqa: E731
+        inflate = lambda: _bounded(zipfile.ZipFile(path).open(member), path)  # noqa: E731
         return TableFile(path, member, inflate, plain=False)
     return TableFile(path, path.name, lambda: open(path, "rb"))
+
+
+def _bounded(file: IO[bytes], path: Path) -> IO[bytes]:
+    return io.BufferedReader(_Bounded(file, path), READ)
 
 
 def _member(path: Path) -> str:
@@ -76,7 +80,8 @@ def _member(path: Path) -> str:
         names = [
             name
             for name in archive.namelist()
-            if not name.endswith("/") and not name.startswith("__MACOSX/")
+            if not name.endswith("/")
+            and not name.startswith("__MACOSX/")
             and not Path(name).name.startswith(".")
         ]
     if len(names) != 1:
@@ -93,17 +98,22 @@ class _Bounded(io.RawIOBase):
         self.file, self.path, self.n = file, path, 0
 
     def readable(self) -> bool:
+        """See `io.RawIOBase`."""
         return True
 
     def readinto(self, buffer) -> int:
+        """See `io.RawIOBase`; raises a `UserError` where there is too much."""
         data = self.file.read(len(buffer))
         self.n += len(data)
         if self.n > MAX_INFLATED:
-            raise UserError(f"{self.path} inflates to more than the {MAX_INFLATED} bytes that are read")
+            raise UserError(
+                f"{self.path} inflates to more than the {MAX_INFLATED} bytes that are read"
+            )
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
+        """See `io.RawIOBase`."""
         self.file.close()
         super().close()
 
@@ -137,7 +147,9 @@ def positions(
     for number, row in enumerate(names, start=1):
         for name in [name for name in wanted if name not in found]:
             if row.count(name) > 1:
-                raise UserError(f"{path} has {row.count(name)} columns {name!r}; rename all but one")
+                raise UserError(
+                    f"{path} has {row.count(name)} columns {name!r}; rename all but one"
+                )
             if name in row:
                 found[name], ends = row.index(name), number
     for name in columns or ():

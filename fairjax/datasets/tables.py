@@ -84,9 +84,7 @@ def read_table(
     return frame
 
 
-Read = Callable[
-    [TableFile, Positions, int, "str | None", bool], tuple[pd.DataFrame, list[str]]
-]
+Read = Callable[[TableFile, Positions, int, "str | None", bool], tuple[pd.DataFrame, list[str]]]
 
 
 def _finished(frame: pd.DataFrame, text: bool) -> tuple[pd.DataFrame, list[str]]:

@@ -112,8 +112,10 @@ def codes_of(values: pd.Series) -> Int[np.ndarray, " n"]:
 
 def listed(values: pd.Series | Mapping[str, int], limit: int = 5) -> str:
     """Returns `'x' (12 rows), 'y' (1 row)`: values with their counts, the most frequent first."""
-    counts = pd.Series(dict(values), dtype=int) if isinstance(values, Mapping) else None
-    counts = values.value_counts() if counts is None else counts.sort_values(ascending=False)
+    if isinstance(values, Mapping):
+        counts = pd.Series(dict(values), dtype=int).sort_values(ascending=False, kind="stable")
+    else:
+        counts = values.value_counts()
     shown = ", ".join(
         f"{value!r} ({count} row{'s' * (count != 1)})"
         for value, count in counts.head(limit).items()

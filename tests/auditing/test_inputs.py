@@ -10,9 +10,9 @@ import torch
 from scipy import special
 
 from fairjax.auditing import inputs, tables
+from fairjax.auditing.inputs import binary_labels, collect, positive_scores
 from fairjax.datasets import groups
 from fairjax.datasets.bins import parse_bins
-from fairjax.auditing.inputs import binary_labels, collect, positive_scores
 from fairjax.utils.errors import UserError
 
 LABELS, SCORES, SEX = [0, 1, 1, 0], [0.1, 0.8, 0.6, 0.3], ["F", "M", "M", "F"]
@@ -159,7 +159,14 @@ def test_groups_are_in_their_natural_order_and_missing_words_are_missing(values,
 
 def test_numbers_are_cut_at_points_or_quantiles_or_not_at_all():
     ages = [20, 40, 59.9, 60, None, 90]
-    assert names_of(ages, bins={"a": (40, 60)})[0] == ["<40", "40-<60", "40-<60", "≥60", None, "≥60"]
+    assert names_of(ages, bins={"a": (40, 60)})[0] == [
+        "<40",
+        "40-<60",
+        "40-<60",
+        "≥60",
+        None,
+        "≥60",
+    ]
     rng = np.random.default_rng(0)
     codes, names = groups.encode({"a": rng.random(1000)}, bins={"a": 4}).attributes["a"]
     assert len(names) == 4
@@ -170,7 +177,11 @@ def test_numbers_are_cut_at_points_or_quantiles_or_not_at_all():
 @pytest.mark.parametrize(
     ("values", "bins", "message"),
     [
-        (range(30), {}, "30 distinct numbers; give bins: a=40,60 cuts at these points, a=q4 in quartiles"),
+        (
+            range(30),
+            {},
+            "30 distinct numbers; give bins: a=40,60 cuts at these points, a=q4 in quartiles",
+        ),
         (["x", "2"], {"a": (1,)}, "no number in 'x'"),
         ([1.0, np.inf], {"a": (1,)}, "no number in 'inf'"),
         ([1, 2], {"a": (5, 2)}, "must increase"),

@@ -143,7 +143,9 @@ def test_what_was_chosen_in_reading_is_noted(tmp_path):
         return read_table(tmp_path / name, ("score", "age")).attrs["notes"]
 
     assert notes("comma.csv") == notes("t.xlsx") == []
-    assert notes("latin.csv") == ["latin.csv: not in UTF-8, read as Latin-1; look at names with accents"]
+    assert notes("latin.csv") == [
+        "latin.csv: not in UTF-8, read as Latin-1; look at names with accents"
+    ]
     assert notes("european.csv") == ["european.csv: ',' is read as the decimal sign of score"]
     assert "the first is read as the index" in notes("names.csv")[0]
 

@@ -54,4 +54,3 @@ def read_mask(path: str, where: str = "") -> Shaped[np.ndarray, "*s"]:
         return np.squeeze(read_volume(path).values)
     kinds = ", ".join((*IMAGES, ".npy", ".npz", *VOLUMES))
     raise ValueError(f"mask {where} is of no kind that can be read: give {kinds}")
-
