@@ -1,11 +1,10 @@
-"""What all tests share: compiled programs, and a cache of embeddings of their own, so that nobody's
-is touched.
-"""
+"""What all tests share: compiled programs, and a cache of embeddings of their own."""
 
 import os
 from pathlib import Path
 
 import pytest
+from helpers import needs
 
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax")
@@ -17,9 +16,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def pytest_configure(config):
-    """Most of the time of small tests goes to compilation: it may be quick. Slow tests are those
-    that compute.
-    """
+    """Compiles quickly and badly, which is most of the time of small tests; slow tests compute."""
     if config.option.markexpr != "slow":
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
@@ -32,11 +29,11 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Where everything must run (`FAIRJAX_NO_SKIPS=1`, as in CI), a test that skips has failed."""
-    outcome = yield
-    report = outcome.get_result()
-    if os.environ.get("FAIRJAX_NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
+    """Where torch and ../shared are at hand (`FAIRJAX_NO_SKIPS=1`, as in CI), a test that skips for
+    want of them has failed.
+    """
+    report = (yield).get_result()
+    wanting = any(words in str(report.longrepr) for words in (needs.LACKS, "empty parameter set"))
+    if os.environ.get("FAIRJAX_NO_SKIPS") and report.skipped and wanting:
         report.outcome = "failed"
-        report.longrepr = (
-            f"{item.nodeid} skipped, and FAIRJAX_NO_SKIPS forbids that: {report.longrepr}"
-        )
+        report.longrepr = f"{item.nodeid}: FAIRJAX_NO_SKIPS forbids to skip: {report.longrepr}"

@@ -1,4 +1,4 @@
-"""`python -m fairjax.audit TABLE --label=COL --score=COL --group=COL [--group=COL …] …`.
+"""`fairjax audit TABLE --label=COL --score=COL --group=COL [--group=COL …] …`.
 
 A fairness report with confidence intervals from a table with one row per image: labels, scores,
 groups and patients. Of segmentations the table has a column with each image's Dice (--dice), or
@@ -14,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from fairjax.utils import cli
+from fairjax.utils import cli, plugins
 from fairjax.utils.errors import UserError
 
 _TEXT, _LIST = flags.DEFINE_string, flags.DEFINE_multi_string
@@ -118,6 +118,7 @@ def main(argv: list[str]) -> None:
             + ", ".join(map(str, table))
         )
     cli.set_up_jax(cli.cache_dir())
+    plugins.load()
     report = _audit(table, path, facts)
     paths = output.write(report, out_dir)
     print("\n".join([str(report), *notes]))
@@ -265,8 +266,3 @@ def _score(table: Any, name: str) -> Any:
             "them"
         )
     return pd.DataFrame(columns, index=table.index).rename(columns=classes)
-
-
-def run() -> None:
-    """Runs the command line."""
-    cli.run(main, cli.parse)

@@ -13,7 +13,7 @@ from scipy import special
 
 from fairjax.auditing import arrays
 from fairjax.datasets.groups import encode
-from fairjax.datasets.options import names
+from fairjax.datasets.options import as_names
 from fairjax.datasets.values import (
     canonical,
     codes_of,
@@ -285,7 +285,7 @@ def assemble(
             raise UserError(
                 f"{name!r} has {len(values)} values, but {next(iter(columns))!r} has {n}"
             )
-    table = encode(groups, n, bins, intersections, missing=names(missing_values), keep_na=keep_na)
+    table = encode(groups, n, bins, intersections, missing=as_names(missing_values), keep_na=keep_na)
     unknown = {f"no {name}": np.isnan(values) for name, values in columns.items()}
     keep = ~np.any(list(unknown.values()), axis=0)
     left_out = {reason: int(rows.sum()) for reason, rows in unknown.items() if rows.any()}

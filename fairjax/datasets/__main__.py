@@ -1,5 +1,4 @@
-"""`python -m fairjax.datasets`: the list of datasets; `check NAME --root=DIR`, `split NAME
---root=DIR`, `docs`.
+"""`fairjax datasets [list | check NAME --root=DIR | split NAME --root=DIR --out=CSV | docs]`.
 
 The options of a dataset (`fairjax.datasets.options`) are flags.
 """
@@ -12,17 +11,27 @@ from typing import Any
 
 from absl import flags
 
-from fairjax.datasets.options import every_option
-from fairjax.utils import cli
+from fairjax.datasets.options import CatalogOptions, TableOptions
+from fairjax.utils import cli, plugins
 from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.meanings import meanings
 
 _TEXT = flags.DEFINE_string
+MEANINGS = meanings(TableOptions) | {
+    name: text for name, text in meanings(CatalogOptions).items() if name in ("rare", "keep_na")
+}
 ROOT = _TEXT("root", None, "The folder that holds the dataset as published.")
 OPTIONS = {
-    option.name: (flags.DEFINE_bool if option.default is False else _TEXT)(
-        option.name, None, f"Option of the dataset: {option.metadata['help']}."
-    )
-    for option in every_option()
+    "attributes": _TEXT(
+        "attributes", None, "Columns of a table's attributes; by default all that can be groups."
+    ),
+    "bins": _TEXT(
+        "bins",
+        None,
+        "Groups of continuous attributes: age=40,60 (cut points: 40 is in the group above it), "
+        "age=q4 (quartiles) or age=each, with ';' between attributes.",
+    ),
+    **{name: _TEXT(name, None, f"Option of a dataset: {text}") for name, text in MEANINGS.items()},
 }
 SET = flags.DEFINE_multi_string(
     "set", [], "KEY=VALUE: any option of the dataset, as n_patients=90 of `synthetic`."
@@ -58,6 +67,7 @@ EXIT_NOT_READY = 1
 def main(argv: list[str]) -> None:
     """Lists, checks or splits datasets, or writes their page."""
     verb, *names = argv[1:] or ["list"]
+    plugins.load()
     lookup("command", verb, VERBS)(names)
 
 
@@ -103,7 +113,7 @@ def _loaded(names: list[str]) -> tuple[Any, Any]:
 
     if len(names) != 1:
         raise UserError(
-            f"name one dataset, not {len(names)}: python -m fairjax.datasets check NAME --root=DIR"
+            f"name one dataset, not {len(names)}: fairjax datasets check NAME --root=DIR"
         )
     dataset = datasets.load(names[0], ROOT.value, **_options())
     try:
@@ -135,4 +145,4 @@ def _options() -> dict[str, Any]:
 VERBS = {"list": _list, "check": _check, "split": _split, "docs": _docs}
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse)
+    cli.run(main)

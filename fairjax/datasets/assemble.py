@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from fairjax.datasets.bins import parse_bins
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.files import existing_root, fill, fingerprint, locate, require_some
 from fairjax.datasets.masks import Masks
-from fairjax.datasets.options import SpecOptions
+from fairjax.datasets.options import CatalogOptions, as_options
 from fairjax.datasets.readers.images import ImageFiles
 from fairjax.datasets.rules import RARE, Groups, with_bins
 from fairjax.datasets.spec import MaskFile, Spec
@@ -21,14 +22,17 @@ from fairjax.datasets.volumes import check_spacing
 from fairjax.utils.errors import UserError, lookup
 
 
-def dataset(name: str, spec: Spec, root: str | None = None, **options: Any) -> Dataset:
+def dataset(
+    name: str, spec: Spec, root: str | None = None, *, bins: Any = None, **options: Any
+) -> Dataset:
     """Reads the dataset that `spec` describes from `root`.
 
     Args:
       name: the dataset's name.
       spec: its declaration.
       root: the folder in the published layout.
-      **options: fields of `fairjax.datasets.options.SpecOptions`.
+      bins: groups of continuous attributes instead of the spec's; see `fairjax.datasets.bins`.
+      **options: fields of `fairjax.datasets.options.CatalogOptions`.
 
     Returns:
       The `Dataset`.
@@ -37,14 +41,14 @@ def dataset(name: str, spec: Spec, root: str | None = None, **options: Any) -> D
       UserError: root, table, column missing, a value without a rule, a path outside root, an option
         that does not fit.
     """
-    cfg = SpecOptions.of(name, options)
+    cfg = as_options(CatalogOptions, name, options)
     root_dir = existing_root(name, root)
     lookup("way with rare values", cfg.rare, dict.fromkeys(RARE))
     lost = spec.source.lost(root_dir)
     known = {
         attribute: rule for attribute, rule in spec.attributes.items() if rule.column not in lost
     }
-    rules = with_bins(name, known, cfg.bins)
+    rules = with_bins(name, known, parse_bins(bins))
     rules = {
         key: rule.with_rare(cfg.rare) if isinstance(rule, Groups) else rule
         for key, rule in rules.items()

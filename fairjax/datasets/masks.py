@@ -106,11 +106,11 @@ def foreground(
         raise ValueError(f"{where} holds NaN")
     others = found[found != 0]
     if len(others) == 0 or (len(others) == 1 and float(others[0]).is_integer()):
-        return values != 0
+        return np.not_equal(values, 0)
     low, high = found[0], found[-1]
     top = _top(values.dtype, high)
     if threshold is not None and low >= 0 and high <= top:
-        return values >= threshold * top
+        return np.greater_equal(values, threshold * top)
     raise ValueError(
         f"{where} holds {len(found)} values from {low:g} to {high:g}: a soft mask is cut by a "
         "mask_threshold, as 0.5; of class codes say which one is the foreground (mask_label of an "

@@ -1,173 +1,121 @@
-"""The options of a dataset, each in one place: its name, default, form and meaning.
+"""The options of a dataset, each in one place: name, default, form and meaning.
 
-`datasets.load` takes them as keywords, `python -m fairjax.datasets` as flags, and a configuration
-as the keys of its section `dataset`.
+`datasets.load` takes them as keywords, `fairjax datasets` as flags, a configuration as keys of its
+section `dataset`. A field's meaning is its line under `Attributes:`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from fairjax.datasets.bins import Cuts, parse_bins
 from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.lists import split_list
+
+Options = TypeVar("Options", bound="CommonOptions")
+TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
-def names(value: Any) -> tuple[str, ...]:
-    """Reads `a,b`, `("a", "b")` or one value as names; '' and () are none."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
-    if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
-        return (str(value),)
-    return tuple(map(str, value))
+@dataclasses.dataclass(frozen=True)
+class CommonOptions:
+    """Options of every dataset.
 
+    Attributes:
+      keep_na: whether those whose value is missing are a group of their own.
+    """
 
-def names_or_rest(value: Any) -> tuple[str, ...] | None:
-    """Reads names; None, also as text, is all that have no other."""
-    return None if value is None or value == "None" else names(value)
+    keep_na: bool = False
 
-
-def numbers(value: Any) -> tuple[float, ...]:
-    """Reads `1,2.5`, `(1, 2.5)` or one number."""
-    return tuple(map(float, names(value)))
-
-
-def number_or_none(value: Any) -> float | None:
-    """Reads a number; None, also as text, or '' is none."""
-    return None if value in (None, "", "None") else float(value)
-
-
-def text(value: Any) -> str:
-    """Reads a text; None, also as text, is ''."""
-    return "" if value is None or value == "None" else str(value)
-
-
-def boolean(value: Any) -> bool:
-    """Reads True or False, also as text."""
-    if str(value).lower() in ("true", "1", "yes", ""):
-        return True
-    if str(value).lower() in ("false", "0", "no", "none"):
-        return False
-    raise ValueError(value)
-
-
-def option(default: Any, read: Callable[[Any], Any], help: str) -> Any:
-    """Declares a field: what it is by default, how it is read, and what it means."""
-    return dataclasses.field(default=default, metadata={"read": read, "help": help})
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """What every dataset takes."""
-
-    bins: Mapping[str, Cuts] = dataclasses.field(
-        default_factory=dict,
-        metadata={
-            "read": parse_bins,
-            "help": "groups of continuous attributes: age=40,60 (cut points: 40 is in the group "
-            "above it), age=q4 (quartiles), age=each; ';' between attributes",
-        },
-    )
-    keep_na: bool = option(
-        False, boolean, "whether those whose value is missing are a group of their own"
-    )
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
             try:
-                read = field.metadata["read"](value)
-            except (TypeError, ValueError):
-                raise UserError(
-                    f"option {field.name}={value!r} cannot be read: {field.metadata['help']}"
-                ) from None
-            object.__setattr__(self, field.name, read)
-
-    @classmethod
-    def of(cls, dataset: str, given: Mapping[str, Any]) -> Any:
-        """Returns the options of a dataset from keywords.
-
-        Args:
-          dataset: its name, for messages.
-          given: option → value.
-
-        Raises:
-          UserError: there is no such option, or it cannot have that value.
-        """
-        known = {field.name: field for field in dataclasses.fields(cls)}
-        for name in given:
-            lookup(f"option of the dataset {dataset}", name, known)
-        return cls(**given)
+                object.__setattr__(self, name, _read(value, kind))
+            except (TypeError, ValueError, KeyError):
+                raise UserError(f"option {name} of the dataset cannot be {value!r}") from None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpecOptions(Options):
-    """What a dataset of the catalog takes."""
+@dataclasses.dataclass(frozen=True)
+class CatalogOptions(CommonOptions):
+    """Options of a dataset in the catalog.
 
-    positive: tuple[str, ...] = option(
-        (), names, "values of the label that are positive, instead of the published ones"
-    )
-    rare: str = option(
-        "missing", text, "what becomes of rare values of an attribute: missing, or group"
-    )
-    spacing: tuple[float, ...] = option(
-        (), numbers, "slices, rows, columns in mm that volumes are resampled to"
-    )
+    Attributes:
+      positive: values of the label that are positive; () for the catalog's.
+      rare: what becomes of rare values of an attribute: `missing`, or `group`, one of their own.
+      spacing: (slices, rows, columns) that volumes are resampled to; () leaves them as they are.
+    """
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TableOptions(Options):
-    """What a user's own table takes."""
-
-    table: str = option("", text, "path of the table, absolute or relative to the root")
-    image: str = option("image", text, "column of the image paths, relative to the root")
-    label: str = option(
-        "label", text, "column of the labels; '' where there is nothing to classify"
-    )
-    patient: str = option("", text, "column of the patients; '' where every image is its own unit")
-    attributes: tuple[str, ...] = option(
-        (), names, "columns of the attributes; by default all that can be groups"
-    )
-    positive: tuple[str, ...] = option(("1",), names, "values of the label that are positive")
-    negative: tuple[str, ...] | None = option(
-        ("0",), names_or_rest, "values of the label that are negative; None: all others"
-    )
-    missing: tuple[str, ...] = option(
-        (), names, "values of attributes that mean 'not recorded', besides NA, None, unknown, -, …"
-    )
-    mask: str = option(
-        "",
-        text,
-        "column of the paths of the masks, relative to the root, blank where there is none",
-    )
-    mask_classes: tuple[str, ...] = option(
-        ("foreground",),
-        names,
-        "one name, of masks of two values; or values and names, as 1=kidney,2=tumor,3=tumor",
-    )
-    mask_threshold: float | None = option(
-        None, number_or_none, "cuts soft masks (probabilities, 0 to 255), as 0.5 at half the range"
-    )
-    dimensions: str = option(
-        "2D", text, "2D for images; 2.5D or 3D where a path is that of a volume"
-    )
-    window: tuple[float, ...] = option(
-        (), numbers, "low,high of DICOM files and volumes, what becomes black and white"
-    )
-    axis: str = option(
-        "axial", text, "along which slices of volumes are counted: axial, coronal or sagittal"
-    )
-    spacing: tuple[float, ...] = option(
-        (), numbers, "slices, rows, columns in mm that volumes are resampled to"
-    )
+    positive: tuple[str, ...] = ()
+    rare: str = "missing"
+    spacing: tuple[float, ...] = dataclasses.field(default=(), metadata={"unit": "mm"})
 
 
-def every_option() -> Iterator[dataclasses.Field]:
-    """Yields each option once, for flags: those of tables first."""
-    seen: set[str] = set()
-    for kind in (TableOptions, SpecOptions):
-        for field in dataclasses.fields(kind):
-            if field.name not in seen:
-                seen.add(field.name)
-                yield field
+@dataclasses.dataclass(frozen=True)
+class TableOptions(CommonOptions):
+    """Options of a user's own table.
+
+    Attributes:
+      table: path of the table, absolute or relative to `root`.
+      image: column of the paths of the images.
+      label: column of the labels; '' where images are only to be segmented.
+      patient: column of the patients; '' where every image is its own.
+      positive: values of the label that are positive.
+      negative: values of the label that are negative; () for all others.
+      missing: values of the attributes that mean "not recorded", besides NA, None, unknown, -, ….
+      mask: column of the paths of the masks, relative to `root`; '' where there are none.
+      mask_classes: one name, of masks of two values; or values and names as `1=kidney,2=tumor`.
+      mask_threshold: cuts soft masks, as 0.5 at half their range; 0: soft masks are refused.
+      dimensions: `2D`, or `2.5D` or `3D` where paths are of volumes.
+      window: (low, high) of DICOM files and volumes: what becomes black and white.
+      axis: along which the slices of volumes are counted: `axial`, `coronal` or `sagittal`.
+      spacing: (slices, rows, columns) that volumes are resampled to; () leaves them as they are.
+    """
+
+    table: str = ""
+    image: str = "image"
+    label: str = "label"
+    patient: str = ""
+    positive: tuple[str, ...] = ("1",)
+    negative: tuple[str, ...] = ("0",)
+    missing: tuple[str, ...] = ()
+    mask: str = ""
+    mask_classes: tuple[str, ...] = ("foreground",)
+    mask_threshold: float = 0.0
+    dimensions: str = "2D"
+    window: tuple[float, ...] = ()
+    axis: str = "axial"
+    spacing: tuple[float, ...] = dataclasses.field(default=(), metadata={"unit": "mm"})
+
+
+def as_options(cls: type[Options], dataset: str, given: Mapping[str, Any]) -> Options:
+    """Returns the options of a dataset from keywords.
+
+    Args:
+      cls: their class.
+      dataset: name of the dataset, for messages.
+      given: option → value; a list may be `a,b`, a tuple or one value.
+
+    Raises:
+      UserError: there is no such option, or it cannot have that value.
+    """
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    for name in given:
+        lookup(f"option of the dataset {dataset}", name, known)
+    return cls(**given)
+
+
+def as_names(value: Any) -> tuple[str, ...]:
+    """Reads `a,b`, `("a", "b")` or one value; None and '' are no names."""
+    if value is None or value == "None":
+        return ()
+    items = split_list(value) if isinstance(value, str) else value
+    return tuple(map(str, items if isinstance(items, tuple | list) else (items,)))
+
+
+def _read(value: Any, kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        return tuple(get_args(kind)[0](item) for item in as_names(value))
+    if kind is bool:
+        return TRUTH[str(value).lower()]
+    return kind() if value is None or value == "None" else kind(value)

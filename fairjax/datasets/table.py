@@ -4,21 +4,22 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fairjax.datasets.assemble import describe, patients, read_masks
+from fairjax.datasets.bins import parse_bins
 from fairjax.datasets.dataset import KEYS, Dataset
 from fairjax.datasets.files import existing_root, fingerprint, locate, require_some
 from fairjax.datasets.masks import NONZERO
-from fairjax.datasets.options import TableOptions
+from fairjax.datasets.options import TableOptions, as_names, as_options
 from fairjax.datasets.readers.images import ImageFiles
 from fairjax.datasets.readers.mask_files import MaskFiles
 from fairjax.datasets.readers.volume_files import VolumeImages, VolumeMasks
-from fairjax.datasets.rules import Grouping, Label, rule_for
+from fairjax.datasets.rules import Label, rule_for
 from fairjax.datasets.spec import DIMENSIONS, MaskFile
 from fairjax.datasets.tables import read_table
 from fairjax.datasets.values import canonical
@@ -26,11 +27,15 @@ from fairjax.datasets.volumes import AXES, check_spacing
 from fairjax.utils.errors import UserError, did_you_mean, lookup
 
 
-def load(root: str | None, **options: Any) -> Dataset:
+def load(
+    root: str | None, *, attributes: Any = (), bins: Any = None, **options: Any
+) -> Dataset:
     """Reads a dataset from one table.
 
     Args:
       root: the folder that the image paths are relative to.
+      attributes: columns of the attributes; by default all that can be groups.
+      bins: groups of continuous attributes, as `age=40,60`; see `fairjax.datasets.bins`.
       **options: fields of `fairjax.datasets.options.TableOptions`.
 
     Returns:
@@ -40,11 +45,12 @@ def load(root: str | None, **options: Any) -> Dataset:
       UserError: a file or column is missing, a label has another value, a continuous attribute has
         no bins.
     """
-    cfg = TableOptions.of("table", options)
+    cfg = as_options(TableOptions, "table", options)
+    attributes, cuts = as_names(attributes), parse_bins(bins)
     root_dir = existing_root("table", root)
     path = _path(root_dir, cfg.table)
     named = [column for column in (cfg.image, cfg.label, cfg.patient, cfg.mask) if column]
-    raw = read_table(path, [*named, *cfg.attributes] if cfg.attributes else None, text=False)
+    raw = read_table(path, [*named, *attributes] if attributes else None, text=False)
     for column in named:
         if column not in raw:
             raise UserError(f"{path} has no column {column!r}{did_you_mean(column, raw.columns)}")
@@ -58,9 +64,19 @@ def load(root: str | None, **options: Any) -> Dataset:
     if cfg.label:
         columns["label"] = _labels(frame[cfg.label], cfg, str(path))
     notes = list(raw.attrs["notes"])
-    for attribute, grouping in _attributes(raw, cfg, named, str(path), notes).items():
-        columns[attribute] = pd.Categorical.from_codes(grouping.codes, grouping.names)
-        notes += grouping.notes
+    _check_attributes(raw, attributes, cuts, str(path))
+    free = [column for column in raw if column not in (*named, *KEYS)]
+    for attribute in attributes or free:
+        rule = rule_for(attribute, cuts.get(attribute), cfg.missing)
+        try:
+            found = rule.group(raw[attribute], str(path), keep_na=cfg.keep_na)
+        except UserError as error:
+            if attributes:
+                raise
+            notes.append(f"column {attribute!r} is no attribute: {error}")
+        else:
+            columns[attribute] = pd.Categorical.from_codes(found.codes, found.names)
+            notes += found.notes
     info = {
         "modality": "",
         "label": _meaning(cfg),
@@ -72,7 +88,7 @@ def load(root: str | None, **options: Any) -> Dataset:
     }
     pixels, values = _readers(str(root_dir), cfg)
     files = [MaskFile((f"{{{cfg.mask}}}",), _mask_classes(cfg.mask_classes))] if cfg.mask else []
-    masks = read_masks(root_dir, files, values, frame, images, cfg.mask_threshold)
+    masks = read_masks(root_dir, files, values, frame, images, cfg.mask_threshold or None)
     if masks and not masks.files:
         raise UserError(
             f"none of the masks in column {cfg.mask!r} of {path} is in {root_dir}; their paths are "
@@ -101,44 +117,31 @@ def _meaning(cfg: TableOptions) -> str:
 
 
 def _labels(values: pd.Series, cfg: TableOptions, where: str) -> pd.Series:
-    rule = Label(cfg.label, _meaning(cfg), cfg.positive, cfg.negative)
-    unknown = rule.unknown(values) if cfg.negative is None else 0
+    rule = Label(cfg.label, _meaning(cfg), cfg.positive, cfg.negative or None)
+    unknown = 0 if cfg.negative else rule.unknown(values)
     if unknown:
         raise UserError(
-            f"{where}: label column {cfg.label!r} is missing in {unknown} rows, which negative=None "
-            "would make negative: fill them in, or leave the rows out"
+            f"{where}: label column {cfg.label!r} is missing in {unknown} rows, where every other "
+            "value is negative: fill them in, or leave the rows out"
         )
     return rule.apply(values, where)
 
 
-def _attributes(
-    raw: pd.DataFrame, cfg: TableOptions, named: Sequence[str], where: str, notes: list[str]
-) -> dict[str, Grouping]:
-    """The attributes that are named; if none is, all columns that can be groups."""
-    for attribute in cfg.attributes:
+def _check_attributes(
+    raw: pd.DataFrame, attributes: Sequence[str], cuts: Mapping[str, Any], where: str
+) -> None:
+    for attribute in attributes:
         if attribute in KEYS:
             raise UserError(
                 f"{where}: an attribute cannot be called {attribute!r}, which is the dataset's own "
                 f"name ({', '.join(KEYS)}); rename the column"
             )
-    free = [column for column in raw if column not in (*named, *KEYS)]
-    attributes = cfg.attributes or free
-    for attribute in cfg.bins:
-        if attribute not in attributes:
+    for attribute in cuts:
+        if attribute not in (attributes or raw):
             raise UserError(
                 f"{where}: bins for {attribute!r}, which is no attribute"
-                f"{did_you_mean(attribute, attributes)}"
+                f"{did_you_mean(attribute, attributes or raw)}"
             )
-    found = {}
-    for attribute in attributes:
-        rule = rule_for(attribute, cfg.bins.get(attribute), cfg.missing)
-        try:
-            found[attribute] = rule.group(raw[attribute], where, keep_na=cfg.keep_na)
-        except UserError as error:
-            if cfg.attributes:
-                raise
-            notes.append(f"column {attribute!r} is no attribute: {error}")
-    return found
 
 
 def _readers(root: str, cfg: TableOptions) -> tuple:

@@ -24,8 +24,7 @@ from fairjax.models.preprocess import Preprocess
 from fairjax.models.sam.model import SAM, Embedding
 from fairjax.segmentation.frame import Frame
 from fairjax.segmentation.segmenter import Segmenter
-from fairjax.utils.errors import UserError
-from fairjax.utils.storage import hash_file, hash_json
+from fairjax.utils.storage import hash_json
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -87,27 +86,13 @@ class MappedCache(Cache):
     """A cache of embeddings that are too large to be held: loading it only checks its shards."""
 
     def load(self, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> Embeddings:
-        """What is in the cache, without the features, of which nothing is kept.
+        """Checks the shards, and keeps nothing of them.
 
         Raises:
-          UserError: a shard is damaged; it names the folder to delete.
+          UserError: a shard is damaged.
         """
-        for path, entry in zip(self.paths(), self._entries().values(), strict=True):
-            if not path.exists() or hash_file(path) != entry["sha256"]:
-                raise UserError(
-                    f"the embedding cache is damaged: {path} is missing or not what was written; "
-                    f"delete {self.folder} and run again"
-                )
-        valid = np.ones(self.n, bool)
-        valid[[entry["row"] for entry in self.quarantined()]] = False
-        return Embeddings(np.empty((0, 0), np.float32), valid, self.quarantined(), self.key)
-
-    def paths(self) -> tuple[Path, ...]:
-        """The complete shards, in the order of their rows."""
-        return tuple(self.folder / name for name in self._entries())
-
-    def _entries(self) -> dict[str, dict[str, Any]]:
-        return dict(sorted(self.manifest["shards"].items()))
+        self.check()
+        return self.filled(np.empty((0, 0), np.float32))
 
 
 class FromEmbeddings(SAM):

@@ -100,7 +100,7 @@ def segment(
         threads=threads,
         processes=processes,
         max_unreadable=max_unreadable,
-        show_progress=show_progress,
+        progress=show_progress,
         what="segmenting",
     )
     return _measured(filled, objects, plan, scoring)

@@ -1,18 +1,27 @@
-"""`python -m fairjax.training`: the tables of methods, of their wrappers, and of post-processors."""
+"""`fairjax methods`: the tables of methods, of their wrappers, and of post-processors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fairjax.training.objectives import METHODS, WRAPPERS
-from fairjax.training.objectives.base import describe
-from fairjax.training.postprocessing.table import POSTPROCESSORS
+from fairjax.utils import cli, plugins
+from fairjax.utils.errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    """Prints the tables."""
+    if len(argv) > 1:
+        raise UserError(f"unexpected argument {argv[1]!r}; all methods are listed")
+    plugins.load()
+    print(tables())
 
 
 def tables() -> str:
-    """Methods with what their strength means and its default, wrappers, and post-processors, as
-    aligned text.
-    """
+    """Methods and their strengths, wrappers, and post-processors, as aligned text."""
+    from fairjax.training.objectives import METHODS, WRAPPERS
+    from fairjax.training.objectives.base import describe
+    from fairjax.training.postprocessing.table import POSTPROCESSORS
+
     wrappers = [{"wrapper": f"+{name}", "paper": paper} for name, paper in WRAPPERS.items()]
     rules = [
         {"post-processor": name, "what": row.title, "paper": row.paper}
@@ -31,4 +40,4 @@ def _aligned(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    print(tables())
+    cli.run(main)

@@ -20,7 +20,7 @@ from fairjax.training.objectives import parse
 from fairjax.training.program import ProbeConfig, ProbeData, Program, sample_weights
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
-from fairjax.utils import distributed, progress
+from fairjax.utils import distributed, plugins, progress
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.storage import hash_arrays, hash_json, write_json
 
@@ -162,6 +162,7 @@ def identity_of(
         "features": features.key,
         "config": dataclasses.asdict(program.config),
         "method": program.method.name,
+        **plugins.code("objective", program.method.objective.name),
         "head": program.head.name,
         "groups": hash_arrays({"codes": groups.codes}) if groups and program.groups else "",
         "seed": seed,

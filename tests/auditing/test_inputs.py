@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from helpers import needs
 from scipy import special
 
 from fairjax.auditing import inputs, tables
@@ -27,7 +27,6 @@ LABELS, SCORES, SEX = [0, 1, 1, 0], [0.1, 0.8, 0.6, 0.3], ["F", "M", "M", "F"]
         (np.array(LABELS, float), None),
         (pd.Series([0, 1, 1, 0], dtype="Int64"), None),
         (pd.Series([False, True, True, False], dtype="boolean"), None),
-        (torch.tensor(LABELS), None),
         (jnp.array(LABELS), None),
         (["benign", "malignant", " malignant", "benign"], "malignant"),
         (pd.Categorical(["b", "m", "m", "b"]), "m"),
@@ -39,6 +38,15 @@ def test_labels_of_every_form_are_zero_and_one(labels, pos_label):
     np.testing.assert_array_equal(binary_labels(labels, pos_label)[0], LABELS)
 
 
+def test_labels_and_scores_may_be_tensors():
+    torch = needs.torch()
+    np.testing.assert_array_equal(binary_labels(torch.tensor(LABELS), None)[0], LABELS)
+    for options in ({"requires_grad": True}, {"dtype": torch.bfloat16}):
+        found, _ = positive_scores(torch.tensor(SCORES, **options))
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, SCORES, atol=4e-3)
+
+
 def test_one_class_against_the_rest_is_said_to_be_so():
     labels, facts = binary_labels(["a", "b", "c", None], "b")
     np.testing.assert_array_equal(labels, [0, 1, 0, np.nan])
@@ -47,7 +55,7 @@ def test_one_class_against_the_rest_is_said_to_be_so():
 
 @pytest.mark.parametrize(
     "scores",
-    [SCORES, np.float32(SCORES), pd.Series(SCORES, dtype="Float64"), torch.tensor(SCORES, requires_grad=True), torch.tensor(SCORES, dtype=torch.bfloat16), jnp.array(SCORES), [str(score) for score in SCORES], np.array(SCORES, object), [[score] for score in SCORES]],
+    [SCORES, np.float32(SCORES), pd.Series(SCORES, dtype="Float64"), jnp.array(SCORES), [str(score) for score in SCORES], np.array(SCORES, object), [[score] for score in SCORES]],
 )  # fmt: skip
 def test_scores_of_every_form_are_float64(scores):
     found, _ = positive_scores(scores)
@@ -219,8 +227,13 @@ def test_groups_of_every_form(form):
     assert names == ["F", "M"]
 
 
-def test_tensors_and_matrices_are_several_attributes():
-    table = groups.encode(torch.tensor([[0, 5], [1, 5]]))
+def tensor(matrix):
+    return needs.torch().tensor(matrix)
+
+
+@pytest.mark.parametrize("convert", [np.array, tensor])
+def test_tensors_and_matrices_are_several_attributes(convert):
+    table = groups.encode(convert([[0, 5], [1, 5]]))
     assert {name: names for name, (_, names) in table.attributes.items()} == {
         "group_0": ["0", "1"],
         "group_1": ["5"],

@@ -1,13 +1,14 @@
 import json
 import os
 import pickle
-import subprocess
 import sys
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.golden import recording_of, recordings
+from helpers import needs
+from helpers.commands import call
+from helpers.golden import recording_of
 from safetensors.numpy import save_file
 
 from fairjax import models
@@ -18,8 +19,6 @@ from fairjax.converters.rules import LAYOUTS
 from fairjax.models.zoo import MODELS
 from fairjax.utils.errors import UserError
 
-pytestmark = pytest.mark.skipif(not recordings(), reason="there are no recordings")
-
 
 @pytest.fixture
 def clip():
@@ -27,7 +26,7 @@ def clip():
 
 
 def run(*flags: str, capsys) -> tuple[int, str, str]:
-    code = main(list(flags))
+    code = call(main, *flags)
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -262,18 +261,12 @@ def test_a_directory_that_is_no_model_is_not_overwritten(clip, tmp_path):
     assert (tmp_path / "precious" / "thesis.txt").read_text() == "years"
 
 
-def test_help_needs_no_jax():
-    code = "import sys\nfrom converters.__main__ import main\ntry:\n main(['--help'])\nexcept SystemExit: print({'jax', 'torch'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("set()")
-
-
 class TestPyTorchFiles:
     """These need torch to write the files; the package needs it to read them."""
 
     @pytest.fixture(autouse=True)
     def torch(self):
-        return pytest.importorskip("torch", reason="writes PyTorch files")
+        return needs.torch()
 
     def test_flat_nested_and_prefixed_files_equal_safetensors(
         self, clip, tmp_path, torch, reference

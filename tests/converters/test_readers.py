@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from helpers import needs
+from helpers.commands import call
 from helpers.golden import Recording, recording_of, recordings
 from helpers.tokenizers import write_clip
 from safetensors.numpy import save_file
@@ -15,8 +17,6 @@ from fairjax.converters.__main__ import main
 from fairjax.converters.convert import convert, layouts_of
 from fairjax.converters.engine import combine, detect_layout
 from fairjax.utils.errors import UserError
-
-pytestmark = pytest.mark.skipif(not recordings(), reason="there are no recordings")
 
 
 def published(torch, recording: Recording) -> dict:
@@ -43,7 +43,7 @@ def published(torch, recording: Recording) -> dict:
 
 @pytest.mark.parametrize("recording", recordings(), ids=lambda recording: recording.folder.name)
 def test_the_published_pytorch_file_equals_safetensors(recording, tmp_path):
-    torch = pytest.importorskip("torch", reason="writes PyTorch files")
+    torch = needs.torch()
     torch.save(published(torch, recording), tmp_path / "published.pth.tar")
     keys = [key for layout in layouts_of(recording.row) for key in layout.keys]
     tensors, weights = readers.read(tmp_path / "published.pth.tar", keys), recording.weights()
@@ -80,7 +80,7 @@ def test_faults_are_named_as_the_file_names_them(recording, tmp_path):
 
 
 def test_half_precision_safetensors_are_read_as_float32(tmp_path):
-    torch = pytest.importorskip("torch", reason="writes bfloat16")
+    torch = needs.torch()
     from safetensors.torch import save_file as save_torch
 
     tensors = {
@@ -95,7 +95,7 @@ def test_half_precision_safetensors_are_read_as_float32(tmp_path):
 
 
 def test_a_sharded_pytorch_file_equals_the_single_one(tmp_path):
-    torch = pytest.importorskip("torch", reason="writes PyTorch files")
+    torch = needs.torch()
     tensors = recording_of("plip").tensors()
     names = sorted(tensors)
     shards = {"pytorch_model-00001.bin": names[::2], "pytorch_model-00002.bin": names[1::2]}
@@ -138,13 +138,12 @@ def test_a_second_file_replaces_what_the_first_has(tmp_path, capsys):
     )
     save_file(weights, tmp_path / "most.safetensors")
     flags = [f"--checkpoint={tmp_path / name}.safetensors" for name in ("most", "rest")]
-    code = main(
-        [
-            "--model=clip",
-            *flags,
-            f"--arch={clip.folder / 'config.json'}",
-            f"--out={tmp_path / 'out'}",
-        ]
+    code = call(
+        main,
+        "--model=clip",
+        *flags,
+        f"--arch={clip.folder / 'config.json'}",
+        f"--out={tmp_path / 'out'}",
     )
     assert code == 0, capsys.readouterr().err
     card = json.loads((tmp_path / "out" / "card.json").read_text())
@@ -210,7 +209,9 @@ class TestHub:
     def test_without_a_network_there_is_one_clear_line(self, tmp_path, monkeypatch, hub, capfd):
         monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
         monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        code = main(["--model=clip_hf", "--checkpoint=hf:org/name", f"--out={tmp_path / 'out'}"])
+        code = call(
+            main, "--model=clip_hf", "--checkpoint=hf:org/name", f"--out={tmp_path / 'out'}"
+        )
         assert code == 2
         error = capfd.readouterr().err
         assert error.count("\n") == 1
@@ -218,7 +219,9 @@ class TestHub:
         assert "hf:org/name" in error
 
     def test_an_impossible_name_is_refused_in_one_line(self, tmp_path, capfd):
-        code = main(["--model=clip", "--checkpoint=hf:one/two/three", f"--out={tmp_path / 'out'}"])
+        code = call(
+            main, "--model=clip", "--checkpoint=hf:one/two/three", f"--out={tmp_path / 'out'}"
+        )
         assert code == 2
         error = capfd.readouterr().err
         assert error.count("\n") == 1

@@ -1,18 +1,16 @@
 """Every spec on a small tree in exactly its published layout."""
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import needs
 from PIL import Image
 
 from fairjax import datasets
 from fairjax.datasets.dataset import require_both_classes
 from fairjax.utils.errors import UserError
-
-DATA = Path(os.environ.get("FAIRJAX_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -46,6 +44,7 @@ def ham(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "ham10000")
 def test_ham10000_in_its_published_layout(ham):
     data = datasets.load("ham10000", ham)
     assert data.labels.tolist() == [1, 1, 0, 1, 0]
@@ -92,6 +91,7 @@ def test_wrong_names_and_folders_get_one_clear_line(tmp_path):
         datasets.load("isic2017", tmp_path)
 
 
+@pytest.mark.row("dataset", "isic2017", "covid_cxr")
 def test_isic2017_and_covid_cxr_in_their_layouts(tmp_path):
     isic = [
         {
@@ -138,9 +138,7 @@ def test_isic2017_and_covid_cxr_in_their_layouts(tmp_path):
     [("ham10000", 1800, 337), ("isic2017", 1500, 275), ("covid_cxr", 378, 289)],
 )
 def test_the_real_files_load(name, images, positive):
-    if not DATA.exists():
-        pytest.skip("the real images are not on this machine (FAIRJAX_DATA)")
-    data = datasets.load(name, DATA / name)
+    data = datasets.load(name, needs.data(name))
     assert (len(data), data.labels.sum()) == (images, positive)
     require_both_classes(data, data.attributes)
 

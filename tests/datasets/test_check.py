@@ -62,6 +62,7 @@ def looked_at(root, name="ham10000_seg", **options):
     return check(data, split(data), show_progress=False, **options)
 
 
+@pytest.mark.row("dataset", "ham10000_seg")
 def test_a_sound_dataset_is_ready(ham):
     found = looked_at(ham)
     assert found.problems() == []

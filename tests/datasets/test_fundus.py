@@ -34,6 +34,7 @@ def papila(tmp_path, request):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "papila")
 def test_papila(papila):
     data = datasets.load("papila", papila)
     assert data.table["image"].str[-9:].tolist() == [
@@ -69,6 +70,7 @@ def test_both_eyes_of_a_patient_stand_on_one_side(tmp_path):
         assert sides.max() == 1
 
 
+@pytest.mark.row("dataset", "brset")
 def test_brset(tmp_path):
     rows = records(
         "image_id|patient_id|camera|patient_age|comorbidities|diabetes_time_y|insuline|patient_sex|exam_eye|DR_SDRG|DR_ICDR|quality",
@@ -94,6 +96,7 @@ def test_brset(tmp_path):
 HARVARD = "filename|age|gender|race|ethnicity|language|maritalstatus"
 
 
+@pytest.mark.row("dataset", "fairvlmed10k")
 @pytest.mark.parametrize("folder", ["", "Training"])
 def test_fairvlmed10k(tmp_path, folder):
     rows = records(
@@ -120,6 +123,7 @@ def test_fairvlmed10k(tmp_path, folder):
     assert (pixels.shape, pixels.mean()) == ((5, 7, 3), 20)
 
 
+@pytest.mark.row("dataset", "gf3300")
 def test_gf3300_maps_thickness_to_grey_as_published(tmp_path):
     rows = records(
         f"{HARVARD}|glaucoma|use",
@@ -157,6 +161,7 @@ def fairseg(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "fairseg")
 def test_fairseg_from_its_arrays(fairseg):
     data = datasets.load("FairSeg", fairseg)
     assert data.groups("race") == (

@@ -1,20 +1,17 @@
 """True segmentations of images: codes, classes, and images that have none."""
 
 import dataclasses
-import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import needs
 from PIL import Image
 
 from fairjax import datasets
 from fairjax.datasets.masks import NONZERO, Masks
 from fairjax.datasets.splits import split
 from fairjax.utils.errors import UserError
-
-DATA = Path(os.environ.get("FAIRJAX_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def masks(files: dict[str, np.ndarray], *values) -> Masks:
@@ -123,9 +120,7 @@ def test_a_users_table_of_masks_needs_no_label(cxr):
 
 @pytest.mark.parametrize(("name", "masked"), [("isic2017", 1500), ("covid_cxr", 289)])
 def test_the_real_masks_fit_their_images(name, masked):
-    if not DATA.exists():
-        pytest.skip("the real images are not on this machine (FAIRJAX_DATA)")
-    data = datasets.load(name, DATA / name)
+    data = datasets.load(name, needs.data(name))
     assert data.has_mask.sum() == masked
     for image in data.table["image"][data.has_mask].iloc[::100]:
         mask = data.read_mask(image)

@@ -37,6 +37,7 @@ def chexpert(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "chexpert")
 def test_chexpert(chexpert):
     data = datasets.load("CheXpert", chexpert)
     assert data.name == "chexpert"
@@ -118,6 +119,7 @@ def mimic(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "mimic_cxr")
 def test_mimic_cxr(mimic):
     data = datasets.load("mimic_cxr", mimic)
     assert data.labels.tolist() == [1, 1, 0, 0, 0]
@@ -158,6 +160,7 @@ def montgomery(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "montgomery")
 def test_montgomery(montgomery):
     data = datasets.load("montgomery", montgomery)
     assert data.labels.tolist() == [0, 0, 1, 1]

@@ -42,6 +42,7 @@ def covid_ct(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "covid_ct_md")
 def test_covid_ct_md(covid_ct):
     data = datasets.load("COVID-CT-MD", covid_ct)
     assert data.labels.tolist() == [1, 1, 1, 0, 0]
@@ -74,6 +75,7 @@ def test_a_missing_diagnosis_is_refused_and_not_read_from_another_folder(covid_c
         datasets.load("covid_ct_md", covid_ct)
 
 
+@pytest.mark.row("dataset", "adni")
 def test_adni(tmp_path):
     rows = records(
         "Image Data ID|Subject|Group|Sex|Age|Visit|Modality|Description|Type|Acq Date|Format|Downloaded",
@@ -148,6 +150,7 @@ def kits(tmp_path):
     return tmp_path
 
 
+@pytest.mark.row("dataset", "kits23")
 def test_kits23(kits):
     data = datasets.load("kits23", kits)
     assert len(data) == 4  # with case_00588
@@ -188,6 +191,7 @@ def test_slices_of_kits23_have_the_masks_of_their_volume(kits):
     assert split(slices).tolist() == [side for side in split(data) for _ in range(4)]
 
 
+@pytest.mark.row("dataset", "candi")
 def test_candi(tmp_path):
     people = {
         "BPDwithoutPsy": "BPDwoPsy_029",
@@ -219,6 +223,7 @@ def test_candi(tmp_path):
     assert "test" not in side[:-1]
 
 
+@pytest.mark.row("dataset", "ircadb")
 def test_ircadb(tmp_path):
     write_csv(
         tmp_path / "overview.csv",
@@ -244,6 +249,7 @@ def test_ircadb(tmp_path):
     assert [int(data.read_mask(image).sum()) for image in data.table["image"]] == [2, 2, 6]
 
 
+@pytest.mark.row("dataset", "spider")
 def test_spider(tmp_path):
     rows = records(
         "new_file_name|num_vertebrae|num_discs|sex|birth_date|subset|Manufacturer",
@@ -272,6 +278,7 @@ def test_spider(tmp_path):
     assert len(data.slices()) == 4 * 4  # sagittal: along x
 
 
+@pytest.mark.row("dataset", "tusc")
 def test_tusc(tmp_path):
     write_csv(
         tmp_path / "metadata.csv",

@@ -1,14 +1,12 @@
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from flax import nnx
+from helpers.processes import kill_when
+from helpers.projection import OPTIONS, Projection, make_encoder, to_float
 from PIL import Image
 
 from fairjax import datasets
@@ -16,25 +14,9 @@ from fairjax.embeddings import Encoder, embed, open_cache
 from fairjax.utils.errors import UserError
 
 
-class Projection(nnx.Module):
-    """Mean colour of each image quarter, through a fixed matrix."""
-
-    def __init__(self):
-        self.kernel = nnx.Param(jnp.linspace(-1, 1, 12 * 5).reshape(12, 5))
-
-    def probe_features(self, images):
-        b, h, w, c = images.shape
-        quarters = images.reshape(b, 2, h // 2, 2, w // 2, c).mean((2, 4)).reshape(b, 12)
-        return quarters @ self.kernel[...]
-
-
-def to_float(image):
-    return image[:4, :4].astype(np.float32) / 255
-
-
 @pytest.fixture
 def encoder():
-    return Encoder(Projection(), to_float, (4, 4, 3), {"weights": "w"})
+    return make_encoder()
 
 
 @pytest.fixture
@@ -45,9 +27,6 @@ def data(tmp_path):
     rows = pd.DataFrame({"image": [f"{i}.png" for i in range(37)], "label": [0, 1] * 18 + [0]})
     rows.to_csv(tmp_path / "t.csv", index=False)
     return datasets.load("table", tmp_path, table="t.csv")
-
-
-OPTIONS = {"batch_size": 4, "shard_batches": 2, "show_progress": False}
 
 
 def expected(data):
@@ -71,12 +50,12 @@ def test_a_second_run_touches_no_image(data, encoder, tmp_path):
 
 
 def test_other_weights_or_images_are_another_key(data, encoder, tmp_path):
-    folders = {open_cache(data, encoder, tmp_path, batch_size=4, shard_batches=2).folder}
+    folders = {open_cache(data, encoder, tmp_path, batch_size=4, shard_batches=2).directory}
     other = Encoder(encoder.module, to_float, (4, 4, 3), {"weights": "v"})
-    folders.add(open_cache(data, other, tmp_path, batch_size=4, shard_batches=2).folder)
+    folders.add(open_cache(data, other, tmp_path, batch_size=4, shard_batches=2).directory)
     Image.new("RGB", (50, 50)).save(tmp_path / "3.png")
     changed = datasets.load("table", tmp_path, table="t.csv")
-    folders.add(open_cache(changed, encoder, tmp_path, batch_size=4, shard_batches=2).folder)
+    folders.add(open_cache(changed, encoder, tmp_path, batch_size=4, shard_batches=2).directory)
     assert len(folders) == 3
 
 
@@ -106,7 +85,7 @@ def test_too_many_unreadable_images_fail_and_lose_nothing(data, encoder, tmp_pat
 def test_a_damaged_shard_is_named(data, encoder, tmp_path):
     embed(data, encoder, tmp_path / "cache", **OPTIONS)
     store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
-    shard = sorted(store.folder.glob("*.npy"))[1]
+    shard = sorted(store.directory.glob("*.npy"))[1]
     shard.write_bytes(shard.read_bytes()[:-8])
     with pytest.raises(UserError, match=f"damaged: .*{shard.name}"):
         embed(data, encoder, tmp_path / "cache", **OPTIONS)
@@ -121,27 +100,25 @@ def test_a_cache_in_use_is_not_written_by_two(data, encoder, tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_extract import Encoder, Projection, datasets, embed, to_float, OPTIONS
+from helpers.projection import OPTIONS, make_encoder, to_float
+from fairjax import datasets
+from fairjax.embeddings import embed
 
 def slow(image):
     time.sleep(0.05)
     return to_float(image)
 
-root = Path({root!r})
-embed(datasets.load("table", root, table="t.csv"), Encoder(Projection(), slow, (4, 4, 3), {{"weights": "w"}}), root / "cache", threads=1, **OPTIONS)
+root = Path(sys.argv[1])
+data = datasets.load("table", root, table="t.csv")
+embed(data, make_encoder(slow), root / "cache", threads=1, **OPTIONS)
 """
 
 
 def test_a_killed_extraction_resumes_to_the_same_bits(data, encoder, tmp_path):
-    script = SLOW.format(tests=os.path.dirname(__file__), root=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", script])
     store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
-    deadline = time.monotonic() + 60
-    while len(list(store.folder.glob("rows-*.npy"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(
+        lambda: len(list(store.directory.glob("rows-*.npy"))) >= 2, SLOW, tmp_path, seconds=60
+    )
     done = 37 - sum(map(len, store.missing()))
     assert 0 < done < 37
     resumed = embed(data, encoder, tmp_path / "cache", **OPTIONS)
@@ -149,26 +126,25 @@ def test_a_killed_extraction_resumes_to_the_same_bits(data, encoder, tmp_path):
     assert (resumed.features == undisturbed.features).all()
 
 
-def test_reader_processes_give_the_same_features(tmp_path, encoder):
-    """In a process of its own, as workers import the main module; slower than threads to start, so
-    once.
-    """
-    script = """
+PROCESSES = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_extract import Encoder, Projection, datasets, embed, to_float, OPTIONS
-import numpy as np
+from helpers.projection import OPTIONS, make_encoder
+from fairjax import datasets
+from fairjax.embeddings import embed
 if __name__ == "__main__":
-    data = datasets.load("synthetic", n_patients=12)
-    encoder = Encoder(Projection(), to_float, (4, 4, 3), {{"weights": "w"}})
-    threads = embed(data, encoder, Path({root!r}) / "a", **OPTIONS)
-    processes = embed(data, encoder, Path({root!r}) / "b", processes=1, **OPTIONS)
+    data, root = datasets.load("synthetic", n_patients=12), Path(sys.argv[1])
+    threads = embed(data, make_encoder(), root / "a", **OPTIONS)
+    processes = embed(data, make_encoder(), root / "b", processes=1, **OPTIONS)
     assert (threads.features == processes.features).all() and threads.features.any()
 """
+
+
+def test_reader_processes_give_the_same_features(tmp_path):
+    """From a file, as workers import the main module; slower than threads to start, so once."""
     path = tmp_path / "main.py"
-    path.write_text(script.format(tests=os.path.dirname(__file__), root=str(tmp_path)))
-    subprocess.run([sys.executable, str(path)], check=True, timeout=180)
+    path.write_text(PROCESSES)
+    subprocess.run([sys.executable, str(path), str(tmp_path)], check=True, timeout=180)
 
 
 class Queries(Projection):
@@ -183,7 +159,7 @@ def test_another_output_is_another_key_and_may_be_reduced_shard_by_shard(data, t
     probe = Encoder(Queries(), to_float, (4, 4, 3), {"weights": "w"})
     image = probe.of("image")
     folders = [
-        open_cache(data, of, tmp_path / "cache", batch_size=4, shard_batches=2).folder
+        open_cache(data, of, tmp_path / "cache", batch_size=4, shard_batches=2).directory
         for of in (probe, image)
     ]
     assert folders[0] != folders[1]

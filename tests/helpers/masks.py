@@ -8,7 +8,9 @@ from fairjax.segmentation.image_embeddings import Source
 from fairjax.segmentation.loader import as_tokens
 from fairjax.segmentation.prompts import Plan
 from fairjax.segmentation.segmenter import Segmenter
+from fairjax.segmentation.tuning import sweep
 from fairjax.segmentation.tuning.examples import Examples
+from fairjax.segmentation.tuning.runs import TuneConfig, expand
 
 CHANGES = {
     "encoder.image_size": 64,
@@ -27,11 +29,8 @@ CELLS, SIZE = 8, 32  # of the embedding, and of the model's input: a cell is 4 Ã
 GROUPS = ("plain", "inverted")
 
 
-SMALL = {
-    "decoder.depth": 1,
-    "decoder.n_multimask": 1,
-    "decoder.iou_depth": 2,
-}  # a program that is soon compiled
+# A program that is soon compiled.
+SMALL = {"decoder.depth": 1, "decoder.n_multimask": 1, "decoder.iou_depth": 2}
 
 
 def segmenter(changes=SMALL):
@@ -84,3 +83,16 @@ def examples(images, model, kinds=("rand", "bbox"), draws=2):
 
 def names(start, count, groups=(0, 1)):
     return [f"{number}-{groups[number % len(groups)]}" for number in range(start, start + count)]
+
+
+CONFIG = TuneConfig(epochs=3, batch_size=3)
+RUNS = expand(("erm", "febs"), (), (3e-3,), 3)
+
+
+def sides(model):
+    """The examples of training, and those of validation."""
+    return examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
+
+
+def tune(model, sides, runs, folder, config=CONFIG):
+    return sweep.tune(model, SOURCE, *sides, GROUPS, runs, config, folder, show_progress=False)

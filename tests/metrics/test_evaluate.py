@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn
+from helpers.rows import held
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
@@ -16,13 +17,11 @@ from sklearn.linear_model import LogisticRegression
 
 from fairjax.metrics.cells import BLOCK, Cells
 from fairjax.metrics.evaluate import evaluate, prepare
-from fairjax.metrics.table import CLASSIFICATION
+from fairjax.metrics.table import CLASSIFICATION, METRICS
 
 TOLERANCE = 2e-6
-RECALIBRATION = (
-    "calibration_slope",
-    "calibration_intercept",
-)  # apart from the others: they take long to compile
+# Apart from the others: they take long to compile.
+RECALIBRATION = ("calibration_slope", "calibration_intercept")
 ALL = tuple(name for name in CLASSIFICATION if name not in RECALIBRATION)
 N = BLOCK - 1  # every (cell, label) is one block, so that most tests share one compiled program
 
@@ -87,6 +86,16 @@ def oracle(s, y, w, threshold):
         "ece_debiased": debiased_calibration_error(s, y, w),
         "net_benefit": (tp - fp * threshold / (1 - threshold)) / w.sum(),
     }
+
+
+def test_every_metric_has_an_oracle():
+    scores, labels, _ = make(0)
+    oracles = set(oracle(scores, labels, np.ones(N), 0.5))
+    assert oracles <= set(ALL)
+    without = set(METRICS) - oracles - held("metric")
+    assert not without, (
+        f"no oracle for {without}: add them to `oracle`, or mark their test as its row"
+    )
 
 
 def make(seed, n=N, grid=None, share=0.4):
@@ -173,6 +182,7 @@ def test_replicates_and_runs_are_independent_axes():
                 )
 
 
+@pytest.mark.row("metric", "calibration_slope", "calibration_intercept")
 @pytest.mark.parametrize(("n", "shift", "spread"), [(500, 0, 1), (500, -3, 0.4), (500, 1, 3)])
 @pytest.mark.parametrize("kind", ["ones", "multiplicities", "real"])
 def test_recalibration_equals_logistic_regression_on_log_odds(n, shift, spread, kind):

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from helpers import needs
 from scipy.special import erf
 
 from fairjax.models.architectures import ViTConfig
@@ -58,15 +59,14 @@ def test_bicubic_weights_sum_to_one_and_keep_a_ramp_inside(n_in, n_out, offset):
     source = (np.arange(n_out) + 0.5) * n_in / (n_out + offset) - 0.5
     inside = (source >= 1) & (source <= n_in - 2)
     assert inside.any()
-    np.testing.assert_allclose(
-        (matrix @ np.arange(n_in))[inside], source[inside], atol=0.1
-    )  # a cubic with a = -0.75 is not exact
+    # A cubic with a = -0.75 is not exact.
+    np.testing.assert_allclose((matrix @ np.arange(n_in))[inside], source[inside], atol=0.1)
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (10, 10), (4, 6), (7, 9)])
 @pytest.mark.parametrize("offset", [0.0, 0.1])
 def test_bicubic_resizing_equals_torch(rng, h, w, offset):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    torch = needs.torch()
     grid = rng.normal(size=(7, 7, 5)).astype(np.float32)
     scale = {"scale_factor": ((h + offset) / 7, (w + offset) / 7)} if offset else {"size": (h, w)}
     image = torch.from_numpy(grid).permute(2, 0, 1)[None]

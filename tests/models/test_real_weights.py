@@ -1,37 +1,26 @@
 """The published MobileSAM on real pictures, where ../shared/data holds them."""
 
-import os
-from pathlib import Path
-
 import jax
 import numpy as np
-import pytest
 from flax import nnx
+from helpers import needs
 from PIL import Image
 
 from fairjax import models
 from fairjax.converters.convert import convert
 
-DATA = Path(os.environ.get("FAIRJAX_DATA", Path(__file__).parents[3] / "shared" / "data"))
-WEIGHTS = DATA / "mobile_sam" / "mobile_sam.safetensors"
-
-pytestmark = pytest.mark.skipif(
-    not WEIGHTS.is_file(), reason="there is no ../shared/data/mobile_sam"
-)
-
 
 def test_mobile_sam_converts_and_tells_pictures_apart(tmp_path):
-    done = convert(
-        "mobile_sam", WEIGHTS, tmp_path / "model"
-    )  # without norm_head and head, which this file leaves out
+    weights = needs.data("mobile_sam/mobile_sam.safetensors")
+    # The file lacks norm_head and head.
+    done = convert("mobile_sam", weights, tmp_path / "model")
     module = models.load(tmp_path / "model")
     preprocess = models.load_preprocess(done.card).replace(size=128)
     files = [
-        *sorted(DATA.glob("isic2017/**/*.jpg"))[:2],
-        *sorted(DATA.glob("covid_cxr/**/*.jpg"))[:2],
+        file
+        for name in ("isic2017", "covid_cxr")
+        for file in sorted(needs.data(name).glob("**/*.jpg"))[:2]
     ]
-    if len(files) < 4:
-        pytest.skip("there are no pictures in ../shared/data")
     pixels = np.stack([preprocess(np.asarray(Image.open(file).convert("RGB"))) for file in files])
     graph, state = nnx.split(module)
     features = jax.jit(lambda state, x: nnx.merge(graph, state).probe_features(x))(state, pixels)

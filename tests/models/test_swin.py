@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from helpers import needs
 from helpers.golden import relative_error
 from safetensors.numpy import load_file
 
@@ -27,7 +28,7 @@ CONFIG = SwinConfig(
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """transformers' Swin with random weights, and ours with the same."""
-    torch = pytest.importorskip("torch", reason="runs the original")
+    torch = needs.torch()
     from transformers import SwinConfig as TheirConfig
     from transformers import SwinModel
 
@@ -65,9 +66,7 @@ def both(tmp_path_factory):
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (56, 72), (52, 60), (66, 94)])
 def test_swin_equals_the_original_at_any_size(both, height, width):
-    import torch
-
-    theirs, ours = both
+    torch, (theirs, ours) = needs.torch(), both
     images = np.random.default_rng(0).normal(size=(2, height, width, 3)).astype(np.float32)
     with torch.no_grad():
         expected = theirs(

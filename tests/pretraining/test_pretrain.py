@@ -124,6 +124,7 @@ def shipped_auc() -> dict[str, float]:
     return pretrain.probe(models.load(models.bundled("phantom_vit")), config)
 
 
+@pytest.mark.row("model", "phantom_vit")
 def test_the_shipped_weights_are_small_and_what_their_card_says():
     directory = models.bundled("phantom_vit")
     assert sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) <= 3 * 2**20

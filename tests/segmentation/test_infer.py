@@ -7,8 +7,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from torch.nn.functional import interpolate
+from helpers import needs
 
 from fairjax import models
 from fairjax.auditing.masks import measure
@@ -92,6 +91,13 @@ def test_small_objects_are_left_out(data):
         scan(data, Rule(min_pixels=10_000), show_progress=False)
 
 
+def interpolate(pixels, size):
+    """PyTorch's bilinear interpolation of (..., H, W)."""
+    torch = needs.torch()
+    tensor = torch.tensor(np.asarray(pixels, np.float32))
+    return torch.nn.functional.interpolate(tensor, size, mode="bilinear").numpy()
+
+
 def original(segmenter, pixels, codes, drawn):
     """SAM's own way: preprocess, embed, decode one prompt, enlarge to the input, cut, enlarge to
     the image.
@@ -106,11 +112,9 @@ def original(segmenter, pixels, codes, drawn):
     else:
         tokens = module.prompts.tokens(scaled[None, None], np.ones((1, 1, len(scaled)), int))
     decoded = module.decode(embedding, tokens)
-    low = torch.tensor(np.asarray(decoded["masks"][0, :, 1:]))
-    big = interpolate(low, (preprocess.size, preprocess.size), mode="bilinear")[..., :h, :w]
-    return interpolate(big, (height, width), mode="bilinear")[0].numpy(), np.asarray(
-        decoded["iou"][0, 0, 1:]
-    )
+    low = decoded["masks"][0, :, 1:]
+    big = interpolate(low, (preprocess.size, preprocess.size))[..., :h, :w]
+    return interpolate(big, (height, width))[0], np.asarray(decoded["iou"][0, 0, 1:])
 
 
 @pytest.mark.parametrize("k", [0, 4, 9])
@@ -214,12 +218,8 @@ def test_compat_compares_in_the_squashed_frame_as_fairmedfm(found, segmenter):
     _, arrays, reason = load.map(1)
     assert reason == ""
     pixels, codes = targets.read(load.images[1]), targets.read_mask(load.images[1])
-    squashed = interpolate(
-        torch.tensor(pixels[..., ::-1].copy()).permute(2, 0, 1)[None].float(),
-        (64, 64),
-        mode="bilinear",
-    )
-    expected = (squashed.round()[0].permute(1, 2, 0).numpy() - own.mean) / own.std
+    squashed = interpolate(pixels[..., ::-1].transpose(2, 0, 1)[None], (64, 64))
+    expected = (squashed.round()[0].transpose(1, 2, 0) - own.mean) / own.std
     np.testing.assert_allclose(arrays["pixels"], expected, atol=1 / 55)
     seen = nearest(codes, 64, 64)
     mask = next(mask for _, _, mask in RULE.find(seen, 2))

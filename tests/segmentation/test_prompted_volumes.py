@@ -66,10 +66,14 @@ def load(folder, **options):
 def finished(volumes, checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     settings = config(
-        volumes, checkpoint, prompting__prompts="bbox", prompting__cases=1, dataset__dimensions="3D"
+        volumes,
+        checkpoint,
+        prompting__prompts="bbox",
+        prompting__cases=1,
+        dataset__dimensions="3D",
+        dataset__mask_classes=("1=organ", "2=lesion"),
     )
-    settings["dataset"]["mask_classes"] = ("1=organ", "2=lesion")
-    pipeline.run(settings, folder / "work", folder / "cache", show_progress=False)
+    pipeline.run(settings, folder / "work", folder / "cache", progress=False)
     return folder / "work"
 
 

@@ -1,18 +1,13 @@
 """Decoders are tuned as the formulas say, together as alone, and with any number of interruptions."""
 
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import masks
-from helpers.masks import GROUPS, SOURCE, examples, names
+from helpers.masks import RUNS, examples, names, tune
+from helpers.processes import devices, kill_when
 from safetensors.numpy import load_file
 
 from fairjax.segmentation.image_embeddings import FromEmbeddings
@@ -22,9 +17,6 @@ from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
 from fairjax.utils.errors import UserError
 
-CONFIG = TuneConfig(epochs=3, batch_size=3)
-RUNS = expand(("erm", "febs"), (), (3e-3,), 3)
-
 
 @pytest.fixture(scope="module")
 def model():
@@ -33,16 +25,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def sides(model):
-    return examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
+    return masks.sides(model)
 
 
 @pytest.fixture(scope="module")
 def tuned(model, sides, tmp_path_factory):
     return tune(model, sides, RUNS, tmp_path_factory.mktemp("tuned"))
-
-
-def tune(model, sides, runs, folder, config=CONFIG):
-    return sweep.tune(model, SOURCE, *sides, GROUPS, runs, config, folder, show_progress=False)
 
 
 def chunks(tuned):
@@ -255,34 +243,22 @@ def test_tuning_helps_the_group_that_the_frozen_decoder_fails(tmp_path):
 
 KILLED = """
 import sys
-sys.path.insert(0, {tests!r})
 from pathlib import Path
-import test_tuning
-from test_tuning import *
+from helpers import masks
 model = masks.segmenter()
-sides = examples(names(0, 8), model), examples(names(900, 4), model, ("bbox",), 1)
-tune(model, sides, RUNS, Path({out!r}))
+masks.tune(model, masks.sides(model), masks.RUNS, Path(sys.argv[1]))
 """
 
 
 @pytest.mark.slow
 def test_a_killed_sweep_resumes_to_the_same_decoders(model, sides, tuned, tmp_path):
     folder = tmp_path / "killed"
-    script = KILLED.format(tests=os.path.dirname(__file__), out=str(folder))
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
-    )
-    deadline = time.monotonic() + 300
-    while (
-        not list(Path(folder).glob("*/chunk-*.json"))
-        and process.poll() is None
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = list(Path(folder).glob("*/chunk-*.json"))
-    assert 0 < len(done) < len(chunks(tuned))
+
+    def done():
+        return list(folder.glob("*/chunk-*.json"))
+
+    kill_when(done, KILLED, folder, **devices(1))
+    assert 0 < len(done()) < len(chunks(tuned))
     resumed = tune(model, sides, RUNS, folder)
     for run in RUNS:
         for name, array in resumed.params(run).items():

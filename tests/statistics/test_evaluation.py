@@ -1,13 +1,11 @@
 """The table of results: its numbers against scikit-learn, on what they depend, and what it says
 where there are none."""
 
-import os
-import subprocess
-import sys
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.made_up_scores import N_BOOT, evaluate, make
+from helpers.processes import devices, run_python
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -26,31 +24,6 @@ from fairjax.statistics.replicates import (
     sample_values,
 )
 from fairjax.utils.errors import UserError
-
-N_BOOT = 60
-
-
-def make(n_runs=3, n=90, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = (rng.random(n) < 0.4).astype(int)
-    scores = 1 / (1 + np.exp(-rng.normal(labels - 0.5, 1, (n_runs, n)).round(1)))
-    patients = rng.integers(0, n // 2, n)
-    attributes = {
-        "sex": (rng.integers(0, 2, n), ["female", "male"]),
-        "age": (rng.integers(-1, 3, n), ["<40", "40-59", "≥60"]),
-    }
-    return scores.astype(np.float32), labels, attributes, patients
-
-
-def evaluate(scores, labels, attributes, thresholds=0.5, clusters=None, **options):
-    return evaluate_runs(
-        scores,
-        labels,
-        attributes,
-        thresholds,
-        clusters,
-        **{"n_boot": N_BOOT, "min_group": 2, **options},
-    )
 
 
 def pick(table, **where):
@@ -407,22 +380,15 @@ def test_intervals_cover_the_truth_nineteen_times_in_twenty(n):
     assert covered(2000, n, 1000, "auc", "worst", auc(0.7), **unequal) > 0.93
 
 
-def test_devices_share_the_replicates():
-    """The same numbers on 8 devices as on one."""
-    script = """
-import sys; sys.path.insert(0, sys.argv[1])
-import jax, test_evaluation as t
-print(len(jax.local_devices()), *t.evaluate(*t.make()[:3])["ci_low"].tolist())
+EIGHT_DEVICES = """
+import jax
+from helpers.made_up_scores import evaluate, make
+print(len(jax.local_devices()), *evaluate(*make()[:3])["ci_low"].tolist())
 """
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    done = subprocess.run(
-        [sys.executable, "-c", script, os.path.dirname(__file__)],
-        env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    n_devices, *low = map(float, done.stdout.split())
+
+
+def test_devices_share_the_replicates():
+    n_devices, *low = map(float, run_python(EIGHT_DEVICES, **devices(8)).split())
     assert n_devices == 8
     np.testing.assert_allclose(low, evaluate(*make()[:3])["ci_low"], atol=1e-6)
 

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from fairjax.metrics.table import CLASSIFICATION, METRICS
 from fairjax.statistics import intervals
 from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.permutation import MOST_GROUPS, gap_p_values
@@ -194,6 +195,8 @@ def _rows(columns):
     return [dict(zip(columns, values)) for values in zip(*columns.values())]
 
 
+@pytest.mark.row("metric", "dice", "iou", "nsd", "hd95")
+@pytest.mark.row("metric", "dice_median", "iou_median", "nsd_median", "hd95_median")
 def test_values_without_classes_have_means_and_medians():
     rng = np.random.default_rng(8)
     values, codes, weights = (
@@ -201,7 +204,8 @@ def test_values_without_classes_have_means_and_medians():
         rng.integers(0, 3, 101),
         rng.integers(0, 3, 101),
     )
-    options = {"metrics": ("dice", "dice_median"), "n_boot": 50}
+    metrics = tuple(name for name in METRICS if name not in CLASSIFICATION)
+    options = {"metrics": metrics, "n_boot": 50}
     table = evaluate_runs(values, None, {"g": (codes, list("abc"))}, 0, weights=weights, **options)
     for row in _rows(table):
         if row["group"] in "abc":

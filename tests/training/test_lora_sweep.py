@@ -4,118 +4,47 @@ of parts.
 
 import dataclasses
 import functools
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pandas as pd
 import pytest
-from flax import nnx
+from helpers.adapters import (
+    RUNS,
+    SETTINGS,
+    SHORT,
+    SIDE,
+    SIZES,
+    Blind,
+    D,
+    make_world,
+    pixels,
+    scores,
+)
+from helpers.processes import devices, run_python
 from sklearn.metrics import roc_auc_score
 
 from fairjax import models
-from fairjax.datasets.dataset import Dataset
-from fairjax.embeddings import Encoder
 from fairjax.models import lora
 from fairjax.models.checkpoint import state_dict
-from fairjax.models.layers import MLP
 from fairjax.training import sweep
 from fairjax.training.heads import HEADS
 from fairjax.training.lora import tower
 from fairjax.training.lora.images import Images, padded
-from fairjax.training.lora.sweep import TowerTrainer, sweep_lora
+from fairjax.training.lora.sweep import TowerTrainer
 from fairjax.training.lora.tower import LoRA, Tower
 from fairjax.training.objectives.base import weighted_mean
 from fairjax.training.objectives.losses import log_loss
-from fairjax.training.program import ProbeConfig
-from fairjax.training.runs import Run, expand
-from fairjax.training.sweep import Features, Groups
+from fairjax.training.runs import Run
 from fairjax.utils.errors import UserError
 from fairjax.utils.random import permutation, stream
 from fairjax.utils.storage import hash_arrays
-
-SIDE, D = 2, 6  # of the images, in pixels; of the features
-SHORT = ProbeConfig(epochs=3, warmup_epochs=1, batch_size=16)
-SETTINGS = LoRA(rank=2, alpha=4.0, targets=("mlp.fc1", "mlp.fc2"))
-RUNS = [*expand(2, (1e-2, 3e-2), (0.05,)), Run(7, 0.02, 0.0)]
-SIZES = {"train": 75, "validation": 40, "test": 60}
-
-
-class Blind(nnx.Module):
-    """A tower that does not look at the first number of an image, on which the label depends."""
-
-    def __init__(self):
-        self.mlp = MLP(3 * SIDE**2, 8, "gelu", rngs=nnx.Rngs(0))
-        self.out = nnx.Linear(3 * SIDE**2, D, rngs=nnx.Rngs(1))
-        self.mlp.fc1.kernel[...] = self.mlp.fc1.kernel[...].at[0].set(0.0)
-
-    def probe_features(self, images):
-        return self.out(self.mlp(images.reshape(len(images), -1)))
-
-
-def pixels(image: str) -> np.ndarray:
-    return np.random.default_rng(int(image)).normal(size=(SIDE, SIDE, 3)).astype(np.float32)
-
-
-def as_it_is(image: np.ndarray) -> np.ndarray:
-    return image
-
-
-@dataclasses.dataclass(frozen=True)
-class World:
-    dataset: Dataset
-    rows: dict
-    encoder: Encoder
-    features: Features
-    groups: Groups
-
-    def sweep(self, folder, runs=RUNS, config=SHORT, **options):
-        options = {"settings": SETTINGS, "groups": self.groups, "show_progress": False} | options
-        return sweep_lora(
-            self.dataset, self.rows, self.encoder, self.features, runs, config, folder, **options
-        )
-
-    def images(self, side):
-        return np.stack([pixels(self.dataset.table["image"].iloc[row]) for row in self.rows[side]])
-
-
-def make_world() -> World:
-    n = sum(SIZES.values())
-    names = [str(i) for i in range(n)]
-    images = np.stack([pixels(name) for name in names])
-    labels = (images[:, 0, 0, 0] > 0).astype(int)
-    table = pd.DataFrame({"image": names, "patient": names, "label": labels})
-    order = np.random.default_rng(5).permutation(n)
-    rows = dict(zip(SIZES, np.split(order, np.cumsum(list(SIZES.values()))[:-1])))
-    module = Blind()
-    x = np.asarray(module.probe_features(jnp.asarray(images)))
-    features = Features(
-        {side: x[of] for side, of in rows.items()},
-        {side: labels[of] for side, of in rows.items()},
-        rows["train"] // 2,
-        {"made": "up"},
-    )
-    groups = Groups(np.random.default_rng(6).integers(0, 2, SIZES["train"]), 2)
-    return World(
-        Dataset("made_up", table, pixels, "f"),
-        rows,
-        Encoder(module, as_it_is, (SIDE, SIDE, 3), {}),
-        features,
-        groups,
-    )
 
 
 @pytest.fixture(scope="module")
 def world():
     return make_world()
-
-
-def scores(swept, name="test_scores"):
-    return {run.name: row for runs, arrays in swept for run, row in zip(runs, arrays[name])}
 
 
 @pytest.fixture(scope="module")
@@ -275,22 +204,24 @@ def test_a_killed_sweep_resumes_to_the_same_bits(world, tmp_path, monkeypatch):
     assert all((row == undisturbed[name]).all() for name, row in scores(resumed).items())
 
 
-DEVICES = """
-import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
-from test_lora_sweep import *
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+import jax, numpy as np
+from helpers.adapters import RUNS, make_world, scores
+from fairjax.training.runs import Run
 assert jax.local_device_count() == 2
-world = make_world()
+world, out = make_world(), Path(sys.argv[1])
 many = [*RUNS, Run(9, 0.02, 0.0)]
-swept = scores(world.sweep(Path({out!r}) / "a", many)) | {{"one": world.sweep(Path({out!r}) / "b", many[4:5]).test_scores(many[4].name)}}
-np.savez(Path({out!r}) / "scores.npz", **swept)
+swept = scores(world.sweep(out / "a", many))
+one = world.sweep(out / "b", many[4:5]).test_scores(many[4].name)
+np.savez(out / "scores.npz", **swept, one=one)
 """
 
 
 @pytest.mark.slow
 def test_two_devices_give_the_scores_of_one_whether_they_share_runs_or_images(together, tmp_path):
-    script = DEVICES.format(tests=os.path.dirname(__file__), out=str(tmp_path))
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=300)
+    run_python(TWO_DEVICES, tmp_path, **devices(2))
     found, expected = np.load(tmp_path / "scores.npz"), scores(together)
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)

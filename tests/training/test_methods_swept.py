@@ -152,6 +152,7 @@ def trained(config, run, features, weights):
     return params
 
 
+@pytest.mark.row("method", "jtt")
 def test_jtt_is_two_trainings_the_second_with_the_errors_of_the_first(tmp_path):
     features, groups = made()
     config, run = dataclasses.replace(SHORT, epochs=8), Run(1, 0.02, 0.01, 4.0)

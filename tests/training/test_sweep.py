@@ -1,16 +1,12 @@
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers.probes import RUNS, SHORT, D, features, scores
+from helpers.processes import devices, kill_when, run_python
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -21,38 +17,9 @@ from fairjax.training.objectives.base import weighted_mean
 from fairjax.training.objectives.losses import log_loss
 from fairjax.training.program import ProbeConfig, sample_weights
 from fairjax.training.runs import Run, expand
-from fairjax.training.sweep import Features, make_program
+from fairjax.training.sweep import make_program
 from fairjax.utils.errors import UserError
 from fairjax.utils.random import permutation, stream
-
-D = 12
-SHORT = ProbeConfig(epochs=6, warmup_epochs=2, batch_size=32)
-
-
-def features(n=150, m=60, seed=0):
-    rng = np.random.default_rng(seed)
-    direction = rng.normal(size=D)
-
-    def part(k):
-        x = rng.normal(size=(k, D)).astype(np.float32)
-        return x, (rng.random(k) < 1 / (1 + np.exp(-x @ direction))).astype(np.int32)
-
-    parts = {"train": part(n), "validation": part(m), "test": part(m)}
-    return Features(
-        {k: v[0] for k, v in parts.items()},
-        {k: v[1] for k, v in parts.items()},
-        np.arange(n) // 2,
-        {"data": seed},
-    )
-
-
-def scores(swept):
-    return {
-        run.name: row for runs, arrays in swept for run, row in zip(runs, arrays["test_scores"])
-    }
-
-
-RUNS = expand(10, (1e-2, 3e-2), (0.0, 0.05))
 
 
 def train_alone(run, config, data, seed=0):
@@ -106,6 +73,7 @@ def train_alone(run, config, data, seed=0):
     return np.asarray(jax.nn.sigmoid(HEADS["linear"].logits(best, data.x["test"])))[0]
 
 
+@pytest.mark.row("method", "erm")
 @pytest.mark.parametrize(
     "change",
     [
@@ -224,24 +192,25 @@ def test_bad_grids_are_refused():
         ProbeConfig(order="random")
 
 
-DEVICES = """
-import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
+EIGHT_DEVICES = """
+import sys
+from pathlib import Path
 import jax, numpy as np
-from test_sweep import *
+from helpers.probes import D, RUNS, SHORT, features, scores
+from fairjax.training import sweep
+from fairjax.training.engine import plan
+from fairjax.training.sweep import make_program
 assert jax.local_device_count() == 8
-swept = sweep.sweep(features(), RUNS, SHORT, Path({out!r}), show_progress=False)
-assert plan(RUNS, make_program(SHORT), {{"train": 150, "validation": 60, "test": 60}}, D, 2**30).width % 8 == 0
-np.save(Path({out!r}) / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
+out = Path(sys.argv[1])
+swept = sweep.sweep(features(), RUNS, SHORT, out, show_progress=False)
+sizes = {"train": 150, "validation": 60, "test": 60}
+assert plan(RUNS, make_program(SHORT), sizes, D, 2**30).width % 8 == 0
+np.save(out / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
 """
 
 
 def test_eight_devices_give_the_scores_of_one(tmp_path):
-    script = DEVICES.format(tests=os.path.dirname(__file__), out=str(tmp_path))
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-    }
-    subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=300)
+    run_python(EIGHT_DEVICES, tmp_path, **devices(8))
     one = scores(sweep.sweep(features(), RUNS, SHORT, tmp_path / "one", show_progress=False))
     np.testing.assert_allclose(
         np.load(tmp_path / "scores.npy"),
@@ -251,32 +220,28 @@ def test_eight_devices_give_the_scores_of_one(tmp_path):
     )
 
 
+LONG = ProbeConfig(epochs=300, batch_size=16)
 KILLED = """
-import sys; from pathlib import Path; sys.path.insert(0, {tests!r})
-from test_sweep import *
+import sys
+from pathlib import Path
+from helpers.probes import RUNS, features
+from fairjax.training import engine, sweep
+from fairjax.training.program import ProbeConfig
 engine.LARGEST_CHUNK = 16
-sweep.sweep(features(), RUNS, ProbeConfig(epochs=300, batch_size=16), Path({out!r}), show_progress=False)
+config = ProbeConfig(epochs=300, batch_size=16)
+sweep.sweep(features(), RUNS, config, Path(sys.argv[1]), show_progress=False)
 """
 
 
 def test_a_killed_sweep_resumes_to_the_same_bits(tmp_path, monkeypatch):
-    script = KILLED.format(tests=os.path.dirname(__file__), out=str(tmp_path / "killed"))
-    process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 120
-    while (
-        not list(Path(tmp_path / "killed").glob("*/chunk-*.json")) and time.monotonic() < deadline
-    ):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    finished = len(list(Path(tmp_path / "killed").glob("*/chunk-*.json")))
-    assert 1 <= finished <= 2
+    def chunks():
+        return list((tmp_path / "killed").glob("*/chunk-*.json"))
+
+    kill_when(chunks, KILLED, tmp_path / "killed", seconds=120)
+    assert 1 <= len(chunks()) <= 2
     monkeypatch.setattr(engine, "LARGEST_CHUNK", 16)
-    config = ProbeConfig(epochs=300, batch_size=16)
-    resumed = scores(
-        sweep.sweep(features(), RUNS, config, tmp_path / "killed", show_progress=False)
-    )
-    undisturbed = scores(
-        sweep.sweep(features(), RUNS, config, tmp_path / "whole", show_progress=False)
+    resumed, undisturbed = (
+        scores(sweep.sweep(features(), RUNS, LONG, tmp_path / name, show_progress=False))
+        for name in ("killed", "whole")
     )
     assert all((resumed[name] == undisturbed[name]).all() for name in undisturbed)

@@ -1,12 +1,10 @@
-"""Mitigation for prompted segmentation: decoders tuned on the training side, chosen on validation,
-measured on test.
-"""
+"""Mitigation: decoders tuned on train, selected on validation, measured on test."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,17 +19,18 @@ from fairjax.segmentation.tuning.losses import METHODS
 from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun, choose, expand
 from fairjax.segmentation.tuning.sweep import Tuned, tune
 from fairjax.tasks import setup
+from fairjax.tasks.config import SegmentationConfig
+from fairjax.tasks.options import require_distinct
+from fairjax.tasks.sections import EmbeddingConfig, strengths_of
 from fairjax.tasks.segmentation.setup import subset
-from fairjax.tasks.setup import Config
 from fairjax.utils.errors import UserError, lookup
 
 BASELINES = ("frozen", "erm")  # what every method is compared with, where it was run
-OF_CONFIG = {field.name for field in dataclasses.fields(TuneConfig)}
 
 
 @dataclasses.dataclass(frozen=True)
-class Side:
-    """One side of the split: its images, and the objects in them."""
+class Split:
+    """One split: its images, and the objects in them."""
 
     dataset: Dataset
     found: Objects
@@ -44,54 +43,67 @@ class Plan:
     Attributes:
       runs: every decoder.
       config: how each is tuned.
-      attribute: whose groups the methods are told of.
-      prompts: what the training objects are prompted with.
+      attribute: the attribute whose groups the methods use.
+      training: what the training objects are prompted with.
+      validation: what the validation objects are prompted with.
     """
 
     runs: list[TuneRun]
     config: TuneConfig
     attribute: str
-    prompts: prompts.Plan
+    training: prompts.Plan
+    validation: prompts.Plan
 
 
-def settings(config: Config) -> Plan | None:
+def plan_of(config: SegmentationConfig) -> Plan | None:
     """What a configuration says of mitigation; None where it names no methods.
 
     Raises:
       UserError: names the key and what it may be.
     """
-    words, prompting = config["mitigation"], config["prompting"]
-    if not words["methods"]:
+    cfg, prompting, runs = config.mitigation, config.prompting, list[TuneRun]()
+    if not cfg.methods:
         return None
-    methods = [name.strip() for part in words["methods"] for name in part.split(",")]
-    runs = expand(methods, words["strengths"], words["learning_rates"], words["seeds"])
-    attributes = [name.strip() for part in config["attributes"] for name in part.split(",")]
-    attribute = words["attribute"] or attributes[0]
-    lookup("mitigation.attribute", attribute, dict.fromkeys(attributes))
-    if words["draws"] < 1 or not 0 <= words["jitter"] < 1:
-        raise UserError("mitigation.draws must be at least 1, and mitigation.jitter in [0, 1)")
-    kinds = prompts.parse(words["prompts"] or prompting["prompts"])
-    drawn = prompts.Plan(kinds, words["draws"], words["jitter"], config["seed"])
-    return Plan(runs, TuneConfig(**{key: words[key] for key in OF_CONFIG}), attribute, drawn)
+    require_distinct("mitigation.methods", cfg.methods)
+    for method in cfg.methods:
+        row = lookup("mitigation.methods", method, METHODS)
+        strengths = strengths_of(row.strength, cfg.strengths, "mitigation")
+        given = [strength for strength in strengths if strength is not None]
+        runs += expand([method], given, cfg.learning_rates, cfg.seeds)
+    kinds = prompts.parse(cfg.prompts or prompting.prompts)
+    return Plan(
+        runs,
+        cfg.tune,
+        config.sensitive_attribute,
+        prompts.Plan(kinds, cfg.draws, cfg.jitter, config.seed),
+        prompts.Plan((prompting.primary,), 1, prompting.jitter, config.seed),
+    )
 
 
-def sides(config: Config, targets: Dataset, found: Objects) -> tuple[dict[str, Side], np.ndarray]:
-    """The images that hold objects, by side of the split, and the side of each.
+def split_targets(
+    config: SegmentationConfig, targets: Dataset, found: Objects
+) -> tuple[dict[str, Split], np.ndarray]:
+    """The images that hold objects, by split, and the split of each.
 
     Raises:
-      UserError: a side has none.
+      UserError: a split has none.
     """
-    side = setup.split_dataset(config, targets)
+    split = setup.split_dataset(config.dataset, config.seed, targets)
     for name in SPLITS:
-        if not (side == name).any():
+        if not (split == name).any():
             raise UserError(
-                f"no image with objects is on the {name} side of the split: change dataset.fractions"
+                f"no image with objects is in the {name} split: change --config.dataset.fractions"
             )
-    return {name: Side(*subset(targets, found, side == name)) for name in SPLITS}, side
+    return {name: Split(*subset(targets, found, split == name)) for name in SPLITS}, split
 
 
 def embed(
-    targets: Dataset, segmenter: Segmenter, plan: Plan, cache: Path, config: Config, show: bool
+    targets: Dataset,
+    segmenter: Segmenter,
+    plan: Plan,
+    cache: Path,
+    cfg: EmbeddingConfig,
+    progress: bool,
 ) -> Source:
     """What decoders are given of an image: cached embeddings, or pixels where the encoder is tuned
     too.
@@ -102,12 +114,17 @@ def embed(
     if plan.config.lora_rank:
         return pixels_of(targets, segmenter.frame)
     source, valid = embed_images(
-        targets, segmenter, cache / "image_embeddings", **config["embedding"], show_progress=show
+        targets,
+        segmenter,
+        cache / "image_embeddings",
+        **dataclasses.asdict(cfg),
+        progress=progress,
     )
     if not valid.all():
         first = targets.table["image"][~valid].iloc[0]
         raise UserError(
-            f"{(~valid).sum()} images cannot be read, the first is {first}: take them out of the dataset"
+            f"{(~valid).sum()} images cannot be read, the first is {first}: take them out of the "
+            "dataset"
         )
     return source
 
@@ -115,37 +132,34 @@ def embed(
 def train(
     segmenter: Segmenter,
     source: Source,
-    of_side: dict[str, Side],
+    splits: Mapping[str, Split],
     rule: Rule,
     plan: Plan,
-    folder: Path,
-    config: Config,
-    show: bool,
+    directory: Path,
+    config: SegmentationConfig,
+    progress: bool,
 ) -> Tuned:
-    """Tunes every decoder of the plan on the training side, and measures it on the validation side."""
-    words = config["prompting"]
-    shown = prompts.Plan((words["shown"],), 1, words["jitter"], config["seed"])
+    """Tunes every decoder of the plan on the training split, and measures it on validation."""
 
     def examples(name: str, drawn: prompts.Plan) -> Examples:
-        dataset = of_side[name].dataset
-        codes = dataset.groups(plan.attribute)[0]
-        threads = config["embedding"]["threads"]
+        dataset = splits[name].dataset
+        codes, threads = dataset.groups(plan.attribute)[0], config.embedding.threads
         return make_examples(
-            dataset, segmenter, rule, drawn, codes, threads=threads, show_progress=show
+            dataset, segmenter, rule, drawn, codes, threads=threads, show_progress=progress
         )
 
     return tune(
         segmenter,
         source,
-        examples("train", plan.prompts),
-        examples("validation", shown),
-        of_side["train"].dataset.groups(plan.attribute)[1],
+        examples("train", plan.training),
+        examples("validation", plan.validation),
+        splits["train"].dataset.groups(plan.attribute)[1],
         plan.runs,
         plan.config,
-        folder,
-        seed=config["seed"],
-        memory_bytes=config["memory_gib"] * 2**30,
-        show_progress=show,
+        directory,
+        seed=config.seed,
+        memory_bytes=config.memory_bytes,
+        show_progress=progress,
     )
 
 
@@ -153,15 +167,15 @@ def measure(
     segmenter: Segmenter,
     source: Source,
     tuned: Tuned,
-    test: Side,
+    test: Split,
     rule: Rule,
     drawn: prompts.Plan,
     scoring: Scoring,
     cache: Path,
-    config: Config,
-    show: bool,
+    cfg: EmbeddingConfig,
+    progress: bool,
 ) -> dict[str, dict[int, Measured]]:
-    """Method → seed → what its chosen decoders make of the test side."""
+    """Method → seed → what its selected decoders make of the test split."""
     by_name = {run.name: run for run in tuned.runs}
     measured: dict[str, dict[int, Measured]] = {}
     for method, names in choose(tuned.table()).items():
@@ -175,41 +189,42 @@ def measure(
                 scoring,
                 cache / "segmentations",
                 source=source,
-                **config["embedding"],
-                show_progress=show,
+                **dataclasses.asdict(cfg),
+                show_progress=progress,
             )
     return measured
 
 
 def notes(
-    plan: Plan, runs: pd.DataFrame, differences: pd.DataFrame, shown: str, selection: str
+    plan: Plan, runs: pd.DataFrame, differences: pd.DataFrame, prompt: str, selection: str
 ) -> list[str]:
     """What a reader of the report must know of the tuned decoders."""
-    chosen = choose(runs)
-    said = [
-        f"Decoders were tuned on the training side with {plan.attribute} as the attribute; learning rate, strength and "
-        f"epoch were chosen on the validation side ({plan.config.choose} Dice); every number here is of the test side. "
-        f"A method's value of an object is the mean over {len(next(iter(chosen.values())))} seeds."
+    n_seeds = len(next(iter(choose(runs).values())))
+    lines = [
+        f"Decoders were tuned on the training split with {plan.attribute} as the attribute; "
+        "learning rate, strength and epoch were selected on the validation split "
+        f"({plan.config.choose} Dice); every number here is of the test split. A method's value of "
+        f"an object is the mean over {n_seeds} seeds."
     ]
     overall = differences.query(
-        f"prompt == {shown!r} and selection == {selection!r} and metric == 'dice' and attribute == 'all'"
+        "prompt == @prompt and selection == @selection and metric == 'dice' and attribute == 'all'"
     )
     for row in overall.itertuples():
         title = METHODS[row.a].title if row.a in METHODS else row.a
         low, high = f"{row.ci_low:+.3f}", f"{row.ci_high:+.3f}"
-        said.append(
-            f"Dice of {row.a} ({title}) minus {row.b}, {shown}: {row.value:+.3f} [{low}, {high}]."
+        lines.append(
+            f"Dice of {row.a} ({title}) minus {row.b}, {prompt}: {row.value:+.3f} [{low}, {high}]."
         )
-    return said
+    return lines
 
 
-def describe(plan: Plan, of_side: dict[str, Side]) -> dict[str, Any]:
+def describe(plan: Plan, splits: Mapping[str, Split]) -> dict[str, str]:
     """What would be tuned, in words."""
-    counts = ", ".join(f"{name} {len(side.dataset)} images" for name, side in of_side.items())
-    methods = dict.fromkeys(run.method for run in plan.runs)
+    counts = ", ".join(f"{name} {len(split.dataset)} images" for name, split in splits.items())
+    methods = ", ".join(dict.fromkeys(run.method for run in plan.runs))
     encoder = f"with LoRA of rank {plan.config.lora_rank}" if plan.config.lora_rank else "frozen"
     return {
         "split": counts,
-        "mitigation": f"{len(plan.runs)} decoders by {', '.join(methods)}, {plan.config.epochs} epochs each; "
+        "mitigation": f"{len(plan.runs)} decoders by {methods}, {plan.config.epochs} epochs each; "
         f"image encoder {encoder}",
     }

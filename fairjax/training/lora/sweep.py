@@ -202,6 +202,17 @@ def functions_of(
     )
 
 
+def check(config: ProbeConfig, model: str, settings: LoRA) -> LoRA:
+    """Returns the settings with the layers that are adapted.
+
+    Raises:
+      UserError: the model has no layers for LoRA, or runs are to see images in orders of their own.
+    """
+    if config.order != "shared":
+        raise UserError("LoRA reads each image once for all runs: it needs training.order='shared'")
+    return dataclasses.replace(settings, targets=settings.targets or lora.targets_of(model))
+
+
 def sweep_lora(
     dataset: Dataset,
     rows: Mapping[str, Int[np.ndarray, " n"]],
@@ -249,9 +260,7 @@ def sweep_lora(
       UserError: the tower has no layers for LoRA, one run does not fit into memory, an image cannot
         be read, or settings do not go together.
     """
-    if config.order != "shared":
-        raise UserError("LoRA reads each image once for all runs: it needs training.order='shared'")
-    settings = dataclasses.replace(settings, targets=settings.targets or lora.targets_of(model))
+    settings = check(config, model, settings)
     program = make_program(config, method, head, groups)
     if program.head.prototypes:
         raise UserError(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from helpers import needs
 from helpers.golden import recordings_of, relative_error
 from helpers.parity import TOLERANCE, assert_all_equal, images_of, name_of, run
 
@@ -53,9 +54,10 @@ def test_resnet_equals_the_original_at_every_recorded_size(recording, loaded):
         )
 
 
+@pytest.mark.row("model", "moco_cxr_densenet121")
 @pytest.mark.parametrize("mlp", [True, False], ids=["two layers", "one layer"])
 def test_densenet_equals_pytorch(mlp, tmp_path):
-    torch = pytest.importorskip("torch", reason="compares with PyTorch")
+    torch = needs.torch()
     layers, growth, stem = (2, 3), 4, 8
     width = (stem + layers[0] * growth) // 2 + layers[1] * growth
     state = random_densenet(

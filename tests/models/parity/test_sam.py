@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.golden import recordings_of, relative_error
+from helpers.golden import recording_of, recordings_of, relative_error
 from helpers.parity import TOLERANCE, name_of, run
 
 from fairjax import models
@@ -326,6 +326,7 @@ def test_the_encoder_alone_equals_the_original_at_every_recorded_size(recording,
             )
 
 
+@pytest.mark.row("model", "sam_l", "sam_h")
 @pytest.mark.parametrize(("name", "n_encoder"), [("sam_l", 308_278_272), ("sam_h", 637_026_048)])
 def test_the_larger_presets_have_the_published_size(name, n_encoder):
     row = zoo.MODELS[name]
@@ -336,12 +337,7 @@ def test_the_larger_presets_have_the_published_size(name, n_encoder):
 
 def test_a_layout_serves_every_encoder_of_its_kind():
     row = zoo.MODELS["sam_med2d"]
-    sources = plan_for(row, row.architecture, LAYOUTS["sam"], _names_of(row)).steps
+    sources = plan_for(
+        row, row.architecture, LAYOUTS["sam"], recording_of("sam_med2d").full_spec()
+    ).steps
     assert sum("adapter" in step.target for step in sources) == 6 * row.architecture.encoder.depth
-
-
-def _names_of(row):
-    recording = next((r for r in PROMPTED if r.config["name"] == row.name), None)
-    if recording is None:
-        pytest.skip(f"there is no recording of {row.name}")
-    return recording.full_spec()
