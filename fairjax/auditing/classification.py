@@ -74,8 +74,8 @@ def audit(
       keep_na: whether those whose value is missing are a group of their own.
       population: who the model is meant for, in words, for the report.
       facts: more for the report's card of the data: name, file, ….
-      **settings: fields of `fairjax.auditing.settings.Settings`: `confidence`, `interval`, `auc_interval`,
-        `stratify`, `min_group`, `metrics`, `n_permutations`, `progress`.
+      **settings: fields of `fairjax.auditing.settings.Settings`: `confidence`, `interval`,
+        `auc_interval`, `stratify`, `min_group`, `metrics`, `n_permutations`, `progress`.
 
     Returns:
       The report; `print` shows it, `.summary` and `.by_group` are its tables, and `.to_html`,
@@ -121,7 +121,8 @@ def _validation(
     if name is None:
         if validation is not None:
             raise UserError(
-                f"validation samples choose a threshold, but it is fixed at {target:g}; give a rule "
+                f"validation samples choose a threshold, but it is fixed at {target:g}; give a "
+                "rule "
                 "as f1"
             )
         return None, "given"

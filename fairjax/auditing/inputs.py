@@ -188,7 +188,8 @@ def _positive_column(n_classes: int, name: str, pos_label: Any, classes: Sequenc
     if n_classes == 2 and (pos_label is None or not names):
         return 1
     raise UserError(
-        f"{name} has {n_classes} columns: say which class is positive, with pos_label{_among(names)}"
+        f"{name} has {n_classes} columns: say which class is positive, with "
+        f"pos_label{_among(names)}"
     )
 
 
@@ -285,7 +286,9 @@ def assemble(
             raise UserError(
                 f"{name!r} has {len(values)} values, but {next(iter(columns))!r} has {n}"
             )
-    table = encode(groups, n, bins, intersections, missing=as_names(missing_values), keep_na=keep_na)
+    table = encode(
+        groups, n, bins, intersections, missing=as_names(missing_values), keep_na=keep_na
+    )
     unknown = {f"no {name}": np.isnan(values) for name, values in columns.items()}
     keep = ~np.any(list(unknown.values()), axis=0)
     left_out = {reason: int(rows.sum()) for reason, rows in unknown.items() if rows.any()}
@@ -333,7 +336,8 @@ def _patients(cluster: Any, n: int) -> Int[np.ndarray, " n"] | None:
     blank = is_missing(values)
     if blank.any():
         raise UserError(
-            f"{blank.sum()} rows have no patient (cluster), the first is row {np.argmax(blank)}: fill it in"
+            f"{blank.sum()} rows have no patient (cluster), the first is row {np.argmax(blank)}: "
+            "fill it in"
         )
     return codes_of(values)
 

@@ -160,7 +160,8 @@ def _notes(data: Predictions, settings: Settings) -> list[str]:
         )
     if settings.policy == "compat":
         notes.append(
-            "Policy compat: the conventions of the published FairMedFM code. Its threshold is chosen "
+            "Policy compat: the conventions of the published FairMedFM code. Its threshold is "
+            "chosen "
             "on the evaluated samples, and each group has calibration bins of its own."
         )
     if data.weights is not None:

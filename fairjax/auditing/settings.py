@@ -31,8 +31,8 @@ class Settings:
       interval: `percentile` or `bca`.
       auc_interval: `bootstrap` or `delong`.
       stratify: whether patients are drawn within label and groups.
-      min_group: minimal number of patients of either label for a group to have numbers; None: 5, and 1 in
-        `compat`.
+      min_group: minimal number of patients of either label for a group to have numbers; None: 5,
+        and 1 in `compat`.
       metrics: names from `fairjax.metrics.table.METRICS`.
       progress: whether to show bars.
     """

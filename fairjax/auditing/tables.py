@@ -48,7 +48,8 @@ def number_column(table: pd.DataFrame, name: str, flag: str) -> Float[np.ndarray
     if refused.any():
         first = int(np.argmax(refused)) + 1
         raise UserError(
-            f"{flag}={name}: no numbers in {listed(canonical(values[refused]))}, first in row {first}"
+            f"{flag}={name}: no numbers in {listed(canonical(values[refused]))}, first in row "
+            f"{first}"
         )
     return numbers
 

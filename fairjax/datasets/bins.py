@@ -1,4 +1,4 @@
-"""How a continuous attribute is cut into groups; one notation for configurations, flags and Python."""
+"""How continuous attributes are cut: one notation for configurations, flags and Python."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def _cuts(value: Any, written: str) -> Cuts:
         return tuple(map(float, np.atleast_1d(np.asarray(value)).tolist()))
     except (TypeError, ValueError):
         raise UserError(
-            f"cannot read the bins {written}; write age=40,60 (cut points: 40 is in the group above "
+            f"cannot read the bins {written}; write age=40,60 (cut points: 40 is in the group "
+            "above "
             "it), age=q4 (quantiles) or site=each (every value a group)"
         ) from None
 

@@ -82,9 +82,8 @@ class Findings:
             f"{len(self.both_sides)} patients stand on two sides of the split": bool(
                 self.both_sides
             ),
-            f"{n_bad} of {len(self.dataset)} images are absent or unreadable, more than the share {max_unreadable:g}": (
-                n_bad > max_unreadable * len(self.dataset)
-            ),
+            f"{n_bad} of {len(self.dataset)} images are absent or unreadable, more than the share "
+            f"{max_unreadable:g}": (n_bad > max_unreadable * len(self.dataset)),
             f"{len(self.leaks)} pictures stand on two sides of the split": bool(self.leaks),
             f"{len(self.masks)} masks are of no use": bool(self.masks),
         }
@@ -207,7 +206,8 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
     data, info = findings.dataset, findings.dataset.info
     unit = "volumes" if data.volumetric else "images"
     lines = [
-        f"{data.name}: {len(data):,} {unit} of {data.n_patients:,} units ({info.get('unit', 'patient')})"
+        f"{data.name}: {len(data):,} {unit} of {data.n_patients:,} units "
+        f"({info.get('unit', 'patient')})"
     ]
     lines += (
         [f"label: {info['label']}"] if data.labelled else ["no label: a dataset for segmentation"]

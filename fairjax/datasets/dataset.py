@@ -278,6 +278,8 @@ def require_both_classes(dataset: Dataset, attributes: list[str]) -> None:
             if counts.min() == 0 and counts.sum() > 0:
                 raise UserError(
                     f"{dataset.name}: group {name!r} of attribute {attribute!r} has one class only "
-                    f"({counts[0]} negative, {counts[1]} positive images); merge it with another, move the cut points, "
-                    f"leave the attribute out of --config.attributes, or set --config.evaluation.one_class=report"
+                    f"({counts[0]} negative, {counts[1]} positive images); merge it with another, "
+                    "move the cut points, "
+                    "leave the attribute out of --config.attributes, or set "
+                    "--config.evaluation.one_class=report"
                 )

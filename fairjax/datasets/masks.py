@@ -187,6 +187,7 @@ class Masks:
                 known |= inside | (not values)
             if not known.all():
                 raise ValueError(
-                    f"mask {path} holds {np.unique(part[~known])[:5].tolist()}, which no class names"
+                    f"mask {path} holds {np.unique(part[~known])[:5].tolist()}, which no class "
+                    "names"
                 )
         return codes

@@ -337,8 +337,10 @@ def _refuse(found: Distinct, places: Sequence, where: str, knows: str, named: Ma
 def _refuse_sentinel(what: str, number: float | None) -> None:
     if number is not None:
         raise UserError(
-            f"{what} holds {number:g} among numbers that are not negative: if it means 'not known', "
-            f"declare it missing (missing={number:g}, of an audit missing_values={number:g}); if it "
+            f"{what} holds {number:g} among numbers that are not negative: if it means 'not "
+            "known', "
+            f"declare it missing (missing={number:g}, of an audit missing_values={number:g}); if "
+            "it "
             "is a value, give bins"
         )
 

@@ -214,7 +214,8 @@ class Derive(Source):
             refused = cells[values.isna() & (cells != "")]
             if len(refused):
                 raise UserError(
-                    f"{rows.where}: column {column!r} holds {listed(refused)}, of which no {name} is known"
+                    f"{rows.where}: column {column!r} holds {listed(refused)}, of which no {name} "
+                    "is known"
                 )
             frame = frame.assign(**{name: values.fillna("")})
         return Rows(frame, rows.where)

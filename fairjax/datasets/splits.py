@@ -118,7 +118,8 @@ def split(
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(
-            f"split fractions must be three positive numbers that add up to 1, not {tuple(fractions)}"
+            "split fractions must be three positive numbers that add up to 1, not "
+            f"{tuple(fractions)}"
         )
     if test not in TESTS:
         raise UserError(f"unknown test split {test!r}; there are: {', '.join(TESTS)}")
@@ -161,7 +162,8 @@ def _hash(people: People, options: Options) -> Int[np.ndarray, " p"]:
 def _kfold(people: People, options: Options) -> Int[np.ndarray, " p"]:
     if not (options.folds >= 2 and 0 <= options.fold < options.folds):
         raise UserError(
-            f"fold must be one of 0 … {options.folds - 1} and folds at least 2; fold is {options.fold}"
+            f"fold must be one of 0 … {options.folds - 1} and folds at least 2; fold is "
+            f"{options.fold}"
         )
     fold = np.floor(people.draw(options.seed) * options.folds)
     return np.where(fold == options.fold, TEST, _validation_or_train(people, options))
@@ -170,7 +172,8 @@ def _kfold(people: People, options: Options) -> Int[np.ndarray, " p"]:
 def _leave_one_out(people: People, options: Options) -> Int[np.ndarray, " p"]:
     if not options.site:
         raise UserError(
-            "leaving one site out needs the attribute that tells it: give --config.dataset.site=NAME"
+            "leaving one site out needs the attribute that tells it: give "
+            "--config.dataset.site=NAME"
         )
     codes, names = people.dataset.groups(options.site)
     lookup(f"group of {options.site} to hold out", options.hold_out, dict.fromkeys(names))
@@ -187,7 +190,8 @@ def _file(people: People, options: Options) -> Int[np.ndarray, " p"]:
     path = Path(options.file)
     if not options.file or not path.is_file():
         raise UserError(
-            f"the split's file {options.file!r} does not exist; give --config.dataset.split_file=FILE.csv"
+            f"the split's file {options.file!r} does not exist; give "
+            "--config.dataset.split_file=FILE.csv"
         )
     table = read_table(path, ("patient", "split")).drop_duplicates()
     for value in table["split"].unique():
@@ -271,6 +275,7 @@ def _require_classes(dataset: Dataset, side: Int[np.ndarray, " n"]) -> None:
         counts = np.bincount(dataset.labels[side == code], minlength=2)
         if counts.min() == 0:
             raise UserError(
-                f"{dataset.name}: the {name} split has {counts[0]} negative and {counts[1]} positive images; "
+                f"{dataset.name}: the {name} split has {counts[0]} negative and {counts[1]} "
+                "positive images; "
                 f"it needs both classes: change --config.dataset.fractions or the dataset"
             )

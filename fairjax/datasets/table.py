@@ -27,9 +27,7 @@ from fairjax.datasets.volumes import AXES, check_spacing
 from fairjax.utils.errors import UserError, did_you_mean, lookup
 
 
-def load(
-    root: str | None, *, attributes: Any = (), bins: Any = None, **options: Any
-) -> Dataset:
+def load(root: str | None, *, attributes: Any = (), bins: Any = None, **options: Any) -> Dataset:
     """Reads a dataset from one table.
 
     Args:
@@ -107,7 +105,8 @@ def _path(root_dir: Path, table: str) -> Path:
     path = root_dir / table if (root_dir / table).is_file() else Path(table)
     if not path.is_file():
         raise UserError(
-            f"table {table} is neither in {root_dir} nor a path of its own; correct the option table"
+            f"table {table} is neither in {root_dir} nor a path of its own; correct the option "
+            "table"
         )
     return path
 

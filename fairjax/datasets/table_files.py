@@ -54,7 +54,8 @@ def check_whole(path: Path, size: int) -> None:
     """Refuses a file that would take too much memory."""
     if size > MAX_WHOLE:
         raise UserError(
-            f"{path} would take {size} bytes, more than the {MAX_WHOLE} that are read of such a file"
+            f"{path} would take {size} bytes, more than the {MAX_WHOLE} that are read of such a "
+            "file"
         )
 
 
@@ -86,7 +87,8 @@ def _member(path: Path) -> str:
         ]
     if len(names) != 1:
         raise UserError(
-            f"{path} holds {len(names)} files ({', '.join(names[:3])}); give an archive of one table"
+            f"{path} holds {len(names)} files ({', '.join(names[:3])}); give an archive of one "
+            "table"
         )
     return names[0]
 

@@ -42,7 +42,9 @@ def load_dataset(config: Config) -> Dataset:
     }
     if isinstance(cfg.options, TableOptions):
         options["attributes"] = config.attributes
-    dataset = datasets.load(cfg.name, cfg.root, bins=cfg.bins, **options)
+    if cfg.bins:
+        options["bins"] = cfg.bins
+    dataset = datasets.load(cfg.name, cfg.root, **options)
     if cfg.alias:
         dataset = dataclasses.replace(dataset, name=cfg.alias)
     if dataset.volumetric:

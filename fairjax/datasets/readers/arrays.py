@@ -85,7 +85,7 @@ class Frames:
 
 @dataclasses.dataclass(frozen=True)
 class FrameImages(Frames):
-    """Reads frames out of an HDF5 file as images: `reader("dataset.hdf5#7")` → uint8 RGB (H, W, 3)."""
+    """Reads frames of an HDF5 file as images: `reader("dataset.hdf5#7")` → uint8 RGB (H, W, 3)."""
 
     def __call__(self, image: str) -> UInt8[np.ndarray, "h w 3"]:
         """Reads one frame; raises OSError or ValueError on a file that is damaged or has no such

@@ -1,4 +1,4 @@
-"""Files of volumes: NIfTI, MetaImage and DICOM series, in RAS orientation, whole or slice by slice."""
+"""Files of volumes (NIfTI, MetaImage, DICOM series) in RAS orientation, whole or by slices."""
 
 from __future__ import annotations
 

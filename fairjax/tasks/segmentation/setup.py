@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from fairjax import models
-from fairjax.datasets.groups import encode
 from fairjax.datasets.dataset import Dataset
+from fairjax.datasets.groups import encode
 from fairjax.models import zoo
 from fairjax.models.architectures import override
 from fairjax.models.zoo import segmentation as sam_zoo
