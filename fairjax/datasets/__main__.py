@@ -6,6 +6,7 @@ The options of a dataset (`fairjax.datasets.options`) are flags.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import sys
 from typing import Any
 
@@ -17,8 +18,10 @@ from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.meanings import meanings
 
 _TEXT = flags.DEFINE_string
-MEANINGS = meanings(TableOptions) | {
-    name: text for name, text in meanings(CatalogOptions).items() if name in ("rare", "keep_na")
+FIELDS = {
+    field.name: (field, meanings(cls)[field.name])
+    for cls in (CatalogOptions, TableOptions)
+    for field in dataclasses.fields(cls)
 }
 ROOT = _TEXT("root", None, "The folder that holds the dataset as published.")
 OPTIONS = {
@@ -31,7 +34,12 @@ OPTIONS = {
         "Groups of continuous attributes: age=40,60 (cut points: 40 is in the group above it), "
         "age=q4 (quartiles) or age=each, with ';' between attributes.",
     ),
-    **{name: _TEXT(name, None, f"Option of a dataset: {text}") for name, text in MEANINGS.items()},
+    **{
+        name: (flags.DEFINE_bool if field.default is False else _TEXT)(
+            name, None, f"Option of a dataset: {meaning}"
+        )
+        for name, (field, meaning) in FIELDS.items()
+    },
 }
 SET = flags.DEFINE_multi_string(
     "set", [], "KEY=VALUE: any option of the dataset, as n_patients=90 of `synthetic`."

@@ -81,7 +81,7 @@ def channel_values(values: Shaped[np.ndarray, "*s"], where: str) -> Shaped[np.nd
         return first
     found = np.unique(values[..., colours].reshape(-1, len(colours)), axis=0)
     if len(found) == 2 and not found[0].any():
-        return values[..., colours].any(axis=-1)
+        return np.asarray(values[..., colours].any(axis=-1))
     raise ValueError(f"mask {where} is in colours, not in values of classes")
 
 

@@ -66,12 +66,16 @@ def open_table(path: Path) -> TableFile:
         return TableFile(path, path.stem, lambda: _bounded(gzip.open(path), path), plain=False)
     if suffix == ".zip":
         member = _member(path)
-        inflate = lambda: _bounded(zipfile.ZipFile(path).open(member), path)  # noqa: E731
-        return TableFile(path, member, inflate, plain=False)
+        return TableFile(path, member, lambda: _bounded(_extract(path, member), path), plain=False)
     return TableFile(path, path.name, lambda: open(path, "rb"))
 
 
-def _bounded(file: IO[bytes], path: Path) -> IO[bytes]:
+def _extract(path: Path, member: str) -> IO[bytes]:
+    archive = zipfile.ZipFile(path)  # closed with its member
+    return archive.open(member)
+
+
+def _bounded(file: Any, path: Path) -> IO[bytes]:
     return io.BufferedReader(_Bounded(file, path), READ)
 
 

@@ -32,9 +32,9 @@ from fairjax.utils.errors import UserError, did_you_mean
 MAX_ROWS = 2 * 10**7  # of a Parquet or Feather file, whose size tells nothing of them
 UNNAMED_INDEX = "__index_level_"  # how pandas calls an index without a name in a file
 DAMAGED = (
-    (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, RuntimeError)
-    + (csv.Error, zipfile.BadZipFile, pa.ArrowException)
-)  # fmt: skip
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, RuntimeError),
+    *(csv.Error, zipfile.BadZipFile, pa.ArrowException),
+)
 
 
 def read_table(

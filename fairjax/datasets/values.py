@@ -15,9 +15,26 @@ from jaxtyping import Bool, Int
 
 from fairjax.utils.errors import UserError
 
+# in lower case
 MISSING_WORDS = frozenset(
-    ("", "-", "--", ".", "?", "na", "n/a", "n.a.", "#n/a", "nan", "-nan", "nat", "none", "null")
-    + ("<na>", "unknown")
+    [
+        "",
+        "-",
+        "--",
+        ".",
+        "?",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "<na>",
+        "nan",
+        "-nan",
+        "nat",
+        "none",
+        "null",
+        "unknown",
+    ]
 )
 WHOLE = r"^([-+]?\d+)\.0*$"  # a whole number written with a fraction
 

@@ -41,8 +41,8 @@ class DatasetConfig:
       name: a dataset of `docs/datasets.md`, `synthetic` (phantoms), or `table` (a user's own).
       alias: its name in results and reports; '' for `name`.
       root: folder that holds it.
-      bins: groups of continuous attributes: `age=40,60;bmi=q4`: cut points (40 is in the group above
-        it), a number of quantiles, or `each` value.
+      bins: groups of continuous attributes, `age=40,60;bmi=q4`: cut points (40 is in the group
+        above it), a number of quantiles, or `each` value.
       fractions: of the patients in train, validation and test.
       split: how patients are dealt out; see `fairjax/datasets/splits.py`.
       test: `natural`, or `balanced` over the groups of `balance_on`.

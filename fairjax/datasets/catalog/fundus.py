@@ -68,7 +68,7 @@ SPECS: Mapping[str, Spec] = {
             ClinicalData/patient_data_os.xlsx  left eyes
             FundusImages/RET002OD.jpg
         """,
-        note="Both eyes of a patient stand on one side of a split.",
+        note="Both eyes of a patient are in one split.",
     ),
     "brset": Spec(
         title="BRSET",

@@ -154,7 +154,6 @@ SPECS: Mapping[str, Spec] = {
             images/1_t1.mha
             masks/1_t1.mha
         """,
-        note="A patient has up to three volumes (t1, t2, t2_SPACE), which stand on one side of a "
-        "split.",
+        note="A patient has up to three volumes (t1, t2, t2_SPACE), which are in one split.",
     ),
 }

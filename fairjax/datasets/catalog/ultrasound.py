@@ -36,6 +36,6 @@ SPECS: Mapping[str, Spec] = {
             metadata.csv
             dataset.hdf5  image, mask (0 or 255), annot_id: all frames
         """,
-        note="All frames of a clip stand on one side of a split.",
+        note="All frames of a clip are in one split.",
     ),
 }
