@@ -1,4 +1,4 @@
-"""`fairjax models [NAME …]`: the table of foundation models, or all that it says of some."""
+"""`fairjax models [NAME …]`: the table of foundation models, or all fields of some."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fairjax.utils import cli, plugins
 from fairjax.utils.errors import lookup
+from fairjax.utils.text import aligned
 
 if TYPE_CHECKING:
     from fairjax.models.zoo import FoundationModel
@@ -34,11 +35,7 @@ def table() -> str:
     """The zoo as aligned text, one line per model."""
     from fairjax.models.zoo import MODELS
 
-    rows = [HEADER, *map(_columns, MODELS.values())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows
-    )
+    return "\n".join(aligned([HEADER, *map(_columns, MODELS.values())]))
 
 
 def _columns(row: FoundationModel) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def make_card(encoder: ViT, loss: float, config: Config) -> models.checkpoint.Ca
     return models.make_card(config["model"], encoder.config) | {"pretraining": measured}
 
 
-# ------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # training
 
 
@@ -202,7 +202,7 @@ def normalize(images: UInt8[Array, "... h w"], preprocess: Preprocess) -> Float[
     return (images[..., None].astype(jnp.float32) * preprocess.scale - mean) / std
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # probe
 
 
@@ -212,8 +212,8 @@ def probe(encoder: ViT | None, config: Config) -> dict[str, float]:
 
     Args:
       encoder: None takes the first principal components of the pixels instead, as many as features.
-      config: of the pretraining; `config["probe"]` says which phantoms, and how many of the
-        patients it is fitted to.
+      config: settings of the pretraining; `config["probe"]` says which phantoms, and how many of
+        the patients it is fitted to.
 
     Returns:
       AUC against the recorded labels of the other patients, over all and per group of sex and age.
@@ -268,7 +268,7 @@ def encode(
     return np.concatenate(parts)[: len(images)]
 
 
-# --------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # command line
 
 

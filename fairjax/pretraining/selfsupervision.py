@@ -104,7 +104,7 @@ class ForeignPatch(nnx.Module):
         self.head = linear(encoder.config.width, 1, rngs=rngs)
 
     def loss(self, images: Images, partners: Images, key: Key[Array, ""]) -> Float[Array, ""]:
-        """Binary cross-entropy per patch against the share of it that lies in the blended region."""
+        """Binary cross-entropy per patch against the fraction of it that is blended."""
         b, side, _, _ = images.shape
         keys = jax.random.split(key, 4)
         reach = round(self.SHIFT * side)

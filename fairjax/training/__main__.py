@@ -1,11 +1,10 @@
-"""`fairjax methods`: the tables of methods, of their wrappers, and of post-processors."""
+"""`fairjax methods`: the tables of methods, wrappers and post-processors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from fairjax.utils import cli, plugins
 from fairjax.utils.errors import UserError
+from fairjax.utils.text import aligned
 
 
 def main(argv: list[str]) -> None:
@@ -28,15 +27,10 @@ def tables() -> str:
         for name, row in POSTPROCESSORS.items()
     ]
     methods = [dict(describe(row)) for row in METHODS.values()]
-    return "\n\n".join(_aligned(rows) for rows in (methods, wrappers, rules))
-
-
-def _aligned(rows: Sequence[Mapping[str, str]]) -> str:
-    lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
+    blocks = (
+        [[*rows[0]], *(list(row.values()) for row in rows)] for rows in (methods, wrappers, rules)
     )
+    return "\n\n".join("\n".join(aligned(block)) for block in blocks)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def init(kind: str, params: Tree) -> Average:
 
     Args:
       kind: "", "swa" or "swad".
-      params: of the heads, for their shapes.
+      params: parameters of the heads, for their shapes.
     """
     runs = len(jax.tree.leaves(params)[0])
     zeros = jax.tree.map(jnp.zeros_like, params)

@@ -107,7 +107,7 @@ def _adapter_init(key: Key[Array, ""], k: int, d: int) -> Parameters:
 
 
 def _adapter(parameters: Parameters, x: Array) -> tuple[Array, Array]:
-    """Source: Gao et al. 2021, CLIP-Adapter: better vision-language models with feature adapters."""
+    """Source: Gao et al. 2021, CLIP-Adapter: better vision-language models with adapters."""
     bottleneck = jax.nn.relu(dense(parameters["down"], x))
     adapted = jax.nn.relu(jnp.einsum("rdw,rwb->rdb", parameters["up"], bottleneck))
     z = _normalized(RESIDUAL * adapted + (1 - RESIDUAL) * jnp.swapaxes(x, -1, -2), 1)

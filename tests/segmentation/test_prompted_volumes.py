@@ -10,7 +10,7 @@ from helpers.trees import write_dicom, write_image, write_mha, write_nifti
 
 from fairjax import datasets
 from fairjax.segmentation.evaluate import by_volume
-from fairjax.segmentation.objects import Rule, scan
+from fairjax.segmentation.objects import ObjectRule, scan
 from fairjax.segmentation.segmenter import Measured
 from fairjax.tasks.segmentation import pipeline
 
@@ -115,7 +115,7 @@ def test_slices_tell_the_spacing_of_their_volume(volumes):
         (3.0, 0.5)
     )
     assert load(volumes, spacing=(1.0, 2.0, 4.0)).slices().pixel_spacing("0.nii.gz#0") == (2.0, 4.0)
-    table = scan(data, Rule(), show_progress=False).table
+    table = scan(data, ObjectRule(), progress=False).table
     assert table[["mm_y", "mm_x"]].drop_duplicates().to_numpy().tolist() == [
         pytest.approx([0.75, 0.5])
     ]

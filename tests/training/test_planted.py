@@ -85,7 +85,7 @@ class Cohort:
             self.folder,
             method=method,
             groups=groups,
-            show_progress=False,
+            progress=False,
         )
         scores = np.concatenate([arrays["test_scores"] for _, arrays in found]).astype(float)
         y, of = self.features.y["test"], codes[self.side == "test"]

@@ -170,7 +170,7 @@ class MaskDecoder(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation; parameters are float32, and so are the results.
+      dtype: precision of the computation; parameters are float32, and so are the results.
       rngs: for the initial weights.
     """
 
@@ -208,7 +208,7 @@ class MaskDecoder(nnx.Module):
 
         Args:
           image: the image embedding.
-          positions: of its cells.
+          positions: embeddings of the positions of its cells.
           sparse: tokens of the prompts.
           dense: what mask prompts add to the image embedding.
           present: which tokens there are.

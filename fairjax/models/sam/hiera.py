@@ -1,4 +1,4 @@
-"""Hiera (Ryali et al. 2023) with a feature pyramid: the image encoder of SAM 2 (Ravi et al. 2024)."""
+"""Hiera (Ryali et al. 2023) with a feature pyramid: SAM 2's image encoder (Ravi et al. 2024)."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ class Block(nnx.Module):
     grid.
 
     Args:
-      config: of the encoder.
-      width, n_out: channels before and after.
-      heads: of the attention.
+      config: settings of the encoder.
+      width: channels before.
+      n_out: channels after.
+      heads: number of heads of the attention.
       window: side of the windows before pooling, 0 for none.
       pooled: whether the grid is halved.
     """
@@ -100,8 +101,8 @@ class Hiera(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so are
+        the features returned.
       rngs: for the initial weights.
     """
 

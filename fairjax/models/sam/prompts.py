@@ -7,11 +7,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.models.layers import EMBED_INIT, PatchEmbed, gelu, layer_norm
-from fairjax.models.sam.tokens import Points, tokens
+from fairjax.models.sam.tokens import Points
 
 
 class PromptEncoder(nnx.Module):
@@ -19,7 +19,7 @@ class PromptEncoder(nnx.Module):
 
     Args:
       config: width, mask_channels, and how points and boxes follow each other.
-      dtype: of the computation; parameters are float32.
+      dtype: precision of the computation; parameters are float32.
       rngs: for the initial weights.
     """
 
@@ -42,15 +42,6 @@ class PromptEncoder(nnx.Module):
         self.mask_norm2 = layer_norm(full, 1e-6, dtype=dtype, rngs=rngs)
         self.mask_conv3 = PatchEmbed(1, full, c.width, dtype=dtype, rngs=rngs)
 
-    def tokens(
-        self,
-        points: Float[np.ndarray, "b p k 2"] | None = None,
-        labels: Int[np.ndarray, "b p k"] | None = None,
-        boxes: Float[np.ndarray, "b p 4"] | None = None,
-    ) -> Points:
-        """Puts points and boxes in this model's order; see `fairjax.models.sam.tokens`."""
-        return tokens(self.config, points, labels, boxes)
-
     def fourier(self, places: Float[Array, "*s 2"]) -> Float[Array, "*s c"]:
         """Random Fourier features of places (x, y) in [0, 1]² (Tancik et al. 2020)."""
         phase = 2 * np.pi * ((2 * places - 1) @ self.frequencies[...])
@@ -66,7 +57,8 @@ class PromptEncoder(nnx.Module):
 
         Args:
           points: from `tokens`; pixels are meant at their centres, 0.5 from their corner.
-          height, width: of the model's input, in pixels.
+          height: height of the model's input, in pixels.
+          width: its width.
         """
         coords, labels = points
         positions = self.fourier((coords + 0.5) / jnp.array([width, height], jnp.float32))

@@ -30,7 +30,7 @@ class RelativeAttention(nnx.Module):
 
     Args:
       config: width, heads, qkv_bias.
-      side: of the grid that the embeddings are made for; for others they are interpolated.
+      side: side of the grid that the embeddings are made for; for others they are interpolated.
     """
 
     def __init__(self, config: SAMViTConfig, side: int, *, dtype, rngs):
@@ -142,8 +142,8 @@ class SAMViT(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so are
+        the features returned.
       rngs: for the initial weights.
     """
 

@@ -60,7 +60,7 @@ class FoundationModel:
       citation: authors, title, venue.
       tokenizer: the tokenizer of its prompts; None for a model of images alone.
       zero_shot: how zero-shot logits are made of cosines, in words.
-      lora_targets: linear layers of the image tower, by the ends of their paths; empty for convnets.
+      lora_targets: linear layers of the image tower, by the ends of their paths; convnets: none.
     """
 
     name: str

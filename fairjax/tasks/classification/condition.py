@@ -125,7 +125,7 @@ class Condition:
     @property
     def decides(self) -> bool:
         """Whether its scores are decisions, 0 or 1."""
-        return bool(self.postprocess) and POSTPROCESSORS[self.postprocess].gives == "decisions"
+        return bool(self.postprocess) and POSTPROCESSORS[self.postprocess].decides
 
     def groups(self, dataset: Dataset, rows: np.ndarray) -> Groups | None:
         """The groups that the method uses, for some rows."""

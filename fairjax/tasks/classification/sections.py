@@ -85,7 +85,9 @@ class TrainingConfig(ProbeConfig):
         }
         values["warmup_epochs"] = warmup(self.warmup_epochs, 5, self.epochs // 6)
         if self.keep == "auto":
-            values["keep"] = "best" if set(self.methods) == {"erm"} else "last"
+            parsed = [objectives.parse(method) for method in self.methods]
+            lowers = all(method.lowers_mean_loss for method in parsed)
+            values["keep"] = "best" if lowers else "last"
         return ProbeConfig(**values)
 
 

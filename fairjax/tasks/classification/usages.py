@@ -19,7 +19,7 @@ from fairjax.training.engine import Plan, plan
 from fairjax.training.lora import sweep as lora
 from fairjax.training.lora.tower import LoRA
 from fairjax.training.objectives import parse
-from fairjax.training.program import Program
+from fairjax.training.program import TrainSpec
 from fairjax.training.runs import Run, expand
 from fairjax.training.store import Sweep
 
@@ -34,7 +34,7 @@ class Probe(Usage):
 
     head: str = "linear"
 
-    def program(self, condition: Condition, subject: Subject) -> Program:
+    def program(self, condition: Condition, subject: Subject) -> TrainSpec:
         """What is compiled."""
         groups = condition.groups(subject.dataset, subject.splits == "train")
         return training.make_program(condition.probe, condition.method, self.head, groups)
@@ -210,8 +210,8 @@ def sweep_options(condition: Condition, subject: Subject) -> dict[str, Any]:
         "groups": condition.groups(subject.dataset, subject.rows["train"]),
         "seed": subject.config.seed,
         "memory_bytes": subject.config.memory_bytes,
-        "share": subject.shard,
-        "show_progress": subject.progress,
+        "shard": subject.shard,
+        "progress": subject.progress,
     }
 
 

@@ -15,6 +15,7 @@ from fairjax.datasets import splits
 from fairjax.models import zoo
 from fairjax.segmentation import evaluate, infer
 from fairjax.segmentation.segmenter import Measured
+from fairjax.segmentation.task import PromptedTask
 from fairjax.tasks import setup, tables, workdir
 from fairjax.tasks.config import SegmentationConfig
 from fairjax.tasks.segmentation import mitigation
@@ -78,43 +79,33 @@ def run(
         # ------------------------------------------------------------------------------------------
         # mitigation
         segmenter, card = load_segmenter(config.model, policy)
-        source = tuned = None
+        task = PromptedTask(targets, found, segmenter, rule, plan, scoring)
+        tuned = None
         if tuning:
             with work.stage("mitigation") as log:
-                parts, split = mitigation.split_targets(config, targets, found)
+                source = mitigation.embed(task, tuning, cache, embedding, progress)
+                task = dataclasses.replace(task, source=source)
+                parts, split = mitigation.split_task(config, task)
                 splits.export(targets, split, path / "split.csv")
-                source = mitigation.embed(targets, segmenter, tuning, cache, embedding, progress)
                 decoders = path / "decoders"
-                tuned = mitigation.train(
-                    segmenter, source, parts, rule, tuning, decoders, config, progress
-                )
+                tuned = mitigation.train(parts, source, tuning, decoders, config, progress)
                 tables.write_parquet(path / "runs.parquet", tuned.table())
                 log.update(
                     decoders=len(tuned.runs), methods=len({run.method for run in tuned.runs})
                 )
-                test = parts["test"]
-                targets, found = test.dataset, test.found
+                task = parts["test"]
+        targets = task.dataset
 
         # ------------------------------------------------------------------------------------------
         # masks
         with work.stage("masks") as log:
+            directory = cache / "segmentations"
             measured = infer.segment(
-                targets,
-                segmenter,
-                found,
-                rule,
-                plan,
-                scoring,
-                cache / "segmentations",
-                source=source,
-                **dataclasses.asdict(embedding),
-                show_progress=progress,
+                task, directory, **dataclasses.asdict(embedding), progress=progress
             )
             of_methods: dict[str, dict[int, Measured]] = {}
-            if tuned and source:
-                of_methods = mitigation.measure(
-                    segmenter, source, tuned, test, rule, plan, scoring, cache, embedding, progress
-                )
+            if tuned:
+                of_methods = mitigation.measure(task, tuned, cache, embedding, progress)
             per_object = evaluate.per_object(measured, plan, cfg.metrics)
             tables.write_parquet(path / "scores" / "objects.parquet", per_object)
             log.update(
@@ -139,7 +130,7 @@ def run(
                 "min_group": config.evaluation.min_group,
             }
             tidy = evaluate.evaluate(
-                runs, cfg.metrics, attributes, patients, show_progress=progress, **options
+                runs, cfg.metrics, attributes, patients, progress=progress, **options
             )
             names = {"dataset": dataset.name, "model": card["model"], "usage": USAGE}
             tidy = tidy.assign(**names, policy=policy)
@@ -163,23 +154,21 @@ def run(
                 command=command,
                 config=config.to_dict(),
                 environment=work.environment,
-                dataset=dataset_facts(targets, scored, found),
+                dataset=dataset_facts(task, scored),
                 model=setup.model_facts(card),
                 cohort=pd.DataFrame(),
                 results=tidy,
                 run=shown,
                 curves={},
                 thresholds={},
-                notes=notes(dataset, found, measured, plan, cfg) + compared,
+                notes=notes(dataset, task, measured, cfg) + compared,
                 sample="volume" if "volume" in targets.table else "object",
-                values=by_group(attributes, shown_values(scored, plan, scoring, shown)),
-                cases=worst_cases(
-                    targets, segmenter, found, rule, plan, scoring, measured, of_objects, cfg
-                ),
+                values=by_group(attributes, shown_values(task, scored, shown)),
+                cases=worst_cases(task, measured, of_objects, cfg),
             )
             tables.write_csv(path / "summary.csv", summary(tidy))
             if policy == "compat":
-                published = compat_summary(scored, plan, scoring, attributes)
+                published = compat_summary(task, scored, attributes)
                 tables.write_csv(path / "compat.csv", published)
             page = report.write(path / "report", data)
             log.update(page=str(page))
@@ -202,17 +191,13 @@ def describe(config: SegmentationConfig, path: Path, cache: Path) -> str:
         f"{found.empty} masks are empty"
     )
     more: dict[str, str] = {}
+    task = PromptedTask(targets, found, segmenter, rule, plan, scoring)
     if tuning:
-        parts, _ = mitigation.split_targets(config, targets, found)
-        more = mitigation.describe(tuning, parts)
-        targets, found = parts["test"].dataset, parts["test"].found
+        parts, _ = mitigation.split_task(config, task)
+        more, task = mitigation.describe(tuning, parts), parts["test"]
+    targets = task.dataset
     store = infer.open_cache(
-        targets,
-        segmenter,
-        found,
-        rule,
-        plan,
-        scoring,
+        task,
         cache / "segmentations",
         batch_size=embedding.batch_size,
         shard_batches=embedding.shard_batches,
@@ -223,7 +208,7 @@ def describe(config: SegmentationConfig, path: Path, cache: Path) -> str:
         "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} patients",
         "objects": objects,
         "attributes": ", ".join(config.attributes),
-        "model": f"{card['model']} at {segmenter.frame.preprocess.size} pixels",
+        "model": f"{card['model']} at {segmenter.transform.preprocess.size} pixels",
         "prompts": f"{len(plan.instances)} for each object: {', '.join(plan.kinds)}; random ones "
         f"{plan.draws} times",
         **more,

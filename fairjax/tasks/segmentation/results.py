@@ -9,20 +9,21 @@ import pandas as pd
 
 from fairjax.auditing import audit_segmentation
 from fairjax.datasets.dataset import Dataset
-from fairjax.segmentation import cases, evaluate, loader, objects, prompts
-from fairjax.segmentation.objects import Objects, Rule
-from fairjax.segmentation.segmenter import Measured, Scoring, Segmenter
+from fairjax.segmentation import cases, evaluate, objects, prompts
+from fairjax.segmentation.objects import Objects
+from fairjax.segmentation.segmenter import Measured
+from fairjax.segmentation.task import PromptedTask
 from fairjax.statistics.rows import Attribute
 from fairjax.tasks.segmentation.sections import PromptingConfig
 
 SELECTION = "predicted"  # the masks that the report speaks of: a user has no oracle
 
 
-def shown_values(measured: Measured, plan: prompts.Plan, scoring: Scoring, run: str) -> np.ndarray:
+def shown_values(task: PromptedTask, measured: Measured, run: str) -> np.ndarray:
     """The Dice of every object in one run."""
     return next(
         values["dice"]
-        for facts, values in evaluate.runs(measured, plan, scoring.measures)
+        for facts, values in evaluate.runs(measured, task.plan, task.scoring.metrics)
         if facts["run"] == run
     )
 
@@ -45,11 +46,11 @@ def summary(tidy: pd.DataFrame) -> pd.DataFrame:
 
 
 def compat_summary(
-    measured: Measured, plan: prompts.Plan, scoring: Scoring, attributes: dict[str, Attribute]
+    task: PromptedTask, measured: Measured, attributes: dict[str, Attribute]
 ) -> pd.DataFrame:
     """FairMedFM's summary of Dice: one row per prompt, draw and attribute."""
     frames = []
-    for facts, values in evaluate.runs(measured, plan, scoring.measures):
+    for facts, values in evaluate.runs(measured, task.plan, task.scoring.metrics):
         if facts["selection"] != SELECTION:
             continue
         for attribute, (codes, names) in attributes.items():
@@ -61,24 +62,18 @@ def compat_summary(
 
 
 def worst_cases(
-    targets: Dataset,
-    segmenter: Segmenter,
-    found: Objects,
-    rule: Rule,
-    plan: prompts.Plan,
-    scoring: Scoring,
+    task: PromptedTask,
     measured: Measured,
     attributes: dict[str, Attribute],
     cfg: PromptingConfig,
 ) -> list[dict[str, Any]]:
     """The objects (of volumes, in their slices) with the lowest Dice, as images."""
-    prompt = next(i for i, (kind, _) in enumerate(plan.instances) if kind == cfg.primary)
+    prompt = next(i for i, (kind, _) in enumerate(task.plan.instances) if kind == cfg.primary)
     dice = measured.values[:, prompt, 0, 0]
     worst = np.argsort(dice, kind="stable")[: cfg.cases]
     index = measured.table.groupby("row").cumcount().to_numpy()
     wanted = [(int(measured.table["row"].iloc[k]), int(index[k]), prompt) for k in worst]
-    load = loader.loader(targets, segmenter, found, rule, plan, scoring)
-    drawn = cases.look(targets, segmenter, load, wanted, SELECTION) if len(wanted) else []
+    drawn = cases.render(task, wanted, SELECTION) if len(wanted) else []
     return [
         {
             "image": measured.table["image"].iloc[k],
@@ -104,9 +99,10 @@ def by_group(
     }
 
 
-def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[str, Any]:
+def dataset_facts(task: PromptedTask, measured: Measured) -> dict[str, Any]:
     """What the report says of the data."""
-    quarantined = [*measured.quarantined, *found.unreadable]
+    targets = task.dataset
+    quarantined = [*measured.quarantined, *task.objects.unreadable]
     return {
         "name": targets.name,
         "modality": targets.info.get("modality", ""),
@@ -123,13 +119,10 @@ def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[
 
 
 def notes(
-    dataset: Dataset,
-    found: Objects,
-    measured: Measured,
-    plan: prompts.Plan,
-    cfg: PromptingConfig,
+    dataset: Dataset, task: PromptedTask, measured: Measured, cfg: PromptingConfig
 ) -> list[str]:
     """What a reader of the report must know besides the numbers."""
+    found, plan = task.objects, task.plan
     lines = [
         f"The run shown is {cfg.primary} ({prompts.KINDS[cfg.primary].title}), and of the "
         "candidate masks the one that the model rates best. All prompts, and an oracle that knows "

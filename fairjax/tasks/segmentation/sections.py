@@ -73,7 +73,7 @@ class MitigationConfig(TuneConfig):
     """Which decoders are tuned, and how.
 
     Attributes:
-      methods: of `fairjax.segmentation.tuning.losses.METHODS`; () for no mitigation.
+      methods: of `fairjax.segmentation.tuning.losses.methods`; () for no mitigation.
       sensitive_attribute: whose groups methods are told; '' for the first of `attributes`.
       strengths: of each method: `default`, `path` (its own series), or numbers for all methods.
       learning_rates: peaks of the schedule.

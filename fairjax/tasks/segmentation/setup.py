@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from fairjax import models
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.groups import encode
 from fairjax.models import zoo
-from fairjax.models.architectures import override
+from fairjax.models.protocols import MaskFormat
 from fairjax.models.zoo import segmentation as sam_zoo
 from fairjax.segmentation import evaluate, objects, prompts
-from fairjax.segmentation.frame import Frame
-from fairjax.segmentation.objects import Objects, Rule
+from fairjax.segmentation.objects import ObjectRule, Objects
 from fairjax.segmentation.segmenter import Measured, Scoring, Segmenter
+from fairjax.segmentation.transform import InputTransform
 from fairjax.statistics.rows import Attribute
 from fairjax.tasks import setup
 from fairjax.tasks.config import SegmentationConfig
@@ -34,8 +33,9 @@ COMPAT_INPUT = {
     "bgr": True,
     "stretch": False,
 }
-COMPAT_CUT = 0.5  # torchmetrics cuts at 0.5 what are logits
-COMPAT_SCORING: dict[str, Any] = {"in_frame": True, "skip_first_column": True, "empty": 0.0}
+# torchmetrics cuts at 0.5 what are logits
+COMPAT_MASKS = MaskFormat("logits", 0.5, through_input=True)
+COMPAT_SCORING: dict[str, Any] = {"in_input": True, "skip_first_column": True, "empty": 0.0}
 
 
 def check_model(name: str) -> None:
@@ -46,12 +46,12 @@ def check_model(name: str) -> None:
         raise UserError(f"{row.name} cannot be prompted; these can: {able}")
 
 
-def prompted(config: SegmentationConfig) -> tuple[Rule, prompts.Plan, Scoring]:
+def prompted(config: SegmentationConfig) -> tuple[ObjectRule, prompts.PromptPlan, Scoring]:
     """What is segmented, how it is prompted, and how masks are compared."""
     cfg, compat = config.prompting, config.evaluation.policy == "compat"
-    rule = Rule(cfg.objects, cfg.min_pixels, cfg.max_objects)
-    plan = prompts.Plan(cfg.kinds, cfg.draws, cfg.jitter, config.seed)
-    own = COMPAT_SCORING if compat else {"size": cfg.mask_size}
+    rule = ObjectRule(cfg.objects, cfg.min_pixels, cfg.max_objects)
+    plan = prompts.PromptPlan(cfg.kinds, cfg.draws, cfg.jitter, config.seed)
+    own = COMPAT_SCORING if compat else {"max_side": cfg.mask_size}
     return rule, plan, Scoring(cfg.metrics, cfg.tolerance, cfg.spacing, **own)
 
 
@@ -68,10 +68,10 @@ def sample(dataset: Dataset, max_images: int, seed: int) -> Dataset:
 
 
 def find(
-    dataset: Dataset, rule: Rule, cfg: EmbeddingConfig, progress: bool
+    dataset: Dataset, rule: ObjectRule, cfg: EmbeddingConfig, progress: bool
 ) -> tuple[Objects, Dataset]:
     """The objects, and the images that hold any, by whose rows they are numbered."""
-    found = objects.scan(dataset, rule, threads=cfg.threads, show_progress=progress)
+    found = objects.scan(dataset, rule, threads=cfg.threads, progress=progress)
     if len(found.unreadable) > cfg.max_unreadable * len(dataset):
         first = found.unreadable[0]
         raise UserError(
@@ -81,19 +81,7 @@ def find(
         )
     holds = np.zeros(len(dataset), bool)
     holds[found.table["row"]] = True
-    targets, found = subset(dataset, found, holds)
-    return found, targets
-
-
-def subset(
-    dataset: Dataset, found: Objects, keep: Bool[np.ndarray, " n"]
-) -> tuple[Dataset, Objects]:
-    """The images that are kept, and the objects in them, numbered by their rows."""
-    table = found.table[keep[found.table["row"]]].reset_index(drop=True)
-    rows = np.cumsum(keep) - 1
-    return dataset.take(keep), dataclasses.replace(
-        found, table=table.assign(row=rows[table["row"]])
-    )
+    return found.take(holds), dataset.take(holds)
 
 
 def load_segmenter(cfg: ModelConfig, policy: str) -> tuple[Segmenter, dict[str, Any]]:
@@ -111,23 +99,20 @@ def load_segmenter(cfg: ModelConfig, policy: str) -> tuple[Segmenter, dict[str, 
     module: Any = models.load(directory, dtype=cfg.dtype)
     preprocess = models.load_preprocess(card)
     size = cfg.image_size or preprocess.size
-    resized = size != preprocess.size
-    if size % module.stride or (resized and card["family"] != "sam") or size < 2 * module.stride:
+    if not module.accepts(size):
         raise UserError(
             f"{card['model']} takes no images of {size} pixels; "
             "leave --config.model.image_size at 0"
         )
-    preprocess, cut = preprocess.replace(size=size), None
+    preprocess = preprocess.replace(size=size)
+    masks: MaskFormat | None = None
     if policy == "compat":
         own = sam_zoo.SAM_PREPROCESS
         preprocess = preprocess.replace(mean=own.mean, std=own.std, scale=own.scale, **COMPAT_INPUT)
-        module.config = override(
-            module.config, {"decoder.multimask": True, "decoder.upscale": "input"}
-        )
-        cut = COMPAT_CUT
+        module, masks = module.with_all_candidates(), COMPAT_MASKS
     card = {**card, "preprocess": dataclasses.asdict(preprocess)}
-    frame = Frame(preprocess, module.config.decoder, cut)
-    return Segmenter(module, frame, setup.model_key(card, cfg.dtype)), card
+    transform = InputTransform.of(module, preprocess, masks)
+    return Segmenter(module, transform, setup.model_key(card, cfg.dtype)), card
 
 
 def cohort(

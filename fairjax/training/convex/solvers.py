@@ -51,8 +51,8 @@ class Descent(NamedTuple):
     Attributes:
       params, gradient: (r, d).
       logits: (r, n).
-      memory: of L-BFGS; None for Newton.
-      active: (r,) who goes on.
+      memory: memory of L-BFGS; None for Newton.
+      active: (r,) which continue.
       converged: (r,) whose next step was shorter than `tolerance` times its parameters.
       iterations: (r,) steps taken.
     """
@@ -73,7 +73,7 @@ def minimise(
     newton: bool,
     batch: int,
     tolerance: float,
-    most: int,
+    max_iterations: int,
 ) -> Descent:
     """Minimises Σ w ℓ(x·k, y) + Σ penalty k² / 2 for every run.
 
@@ -84,15 +84,14 @@ def minimise(
       batch: runs whose Hessians are in memory at once; divides r.
       tolerance: a run stops where the proposed step is at most this share of its parameters, both
         in 2-norm.
-      most: iterations after which it stops anyway.
+      max_iterations: iterations after which it stops anyway.
 
     Returns:
       The descents at their end.
     """
     r, d = problem.penalty.shape
-    curvature = (
-        problem.weights @ problem.x**2 / 4 + problem.penalty
-    )  # the Hessian's diagonal where all logits are 0
+    # the Hessian's diagonal where all logits are 0
+    curvature = problem.weights @ problem.x**2 / 4 + problem.penalty
 
     def going(state: Descent):
         return jnp.any(state.active)
@@ -106,7 +105,9 @@ def minimise(
         )
         length = jnp.linalg.norm(direction, axis=1)
         arrived = length <= tolerance * jnp.linalg.norm(state.params, axis=1)
-        moving = state.active & ~arrived & jnp.isfinite(length) & (state.iterations < most)
+        moving = (
+            state.active & ~arrived & jnp.isfinite(length) & (state.iterations < max_iterations)
+        )
         direction = jnp.where(moving[:, None], direction, 0)
         along = direction @ problem.x.T
         alpha = _line_search(problem, state, direction, along)

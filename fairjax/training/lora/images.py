@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings import Encoder
 from fairjax.embeddings.read import PADDING, Load, batches
+from fairjax.training.optimizer import FLOAT_BYTES
 from fairjax.utils.errors import UserError
 
-FLOAT_BYTES = 4
 THREADS = 4
 
 
@@ -56,7 +56,7 @@ class Images:
         size.
 
         Args:
-          rows: of the dataset; `PADDING` gives zeros.
+          rows: rows of the dataset; `PADDING` gives zeros.
 
         Raises:
           UserError: an image cannot be read.
@@ -82,7 +82,8 @@ class Images:
             if why:
                 image = self.dataset.table["image"].iloc[row]
                 raise UserError(
-                    f"{image} of {self.dataset.name} cannot be read any more ({why}); mend it and run again"
+                    f"{image} of {self.dataset.name} cannot be read any more ({why}); mend it and "
+                    "run again"
                 )
 
 

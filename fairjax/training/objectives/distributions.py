@@ -14,7 +14,7 @@ ITERATIONS = 20
 
 
 def histograms(
-    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*r b g"]
+    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*#r b g"]
 ) -> tuple[Float[Array, "r k"], Float[Array, "r g k"], Float[Array, "r g"]]:
     """Shares of all samples and of each group on the grid; a value is split between its two
     neighbours, linearly.
@@ -22,7 +22,7 @@ def histograms(
     Args:
       values: (r, b) in [0, 1].
       weights: (r, b) ≥ 0.
-      membership: of g groups.
+      membership: 1 where a sample is of one of g groups.
 
     Returns:
       (r, k) and (r, g, k), each row summing to 1 (an absent group's to 0), and the weights (r, g)
@@ -40,7 +40,7 @@ def histograms(
 
 
 def group_distances(
-    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*r b g"]
+    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*#r b g"]
 ) -> Float[Array, "r g"]:
     """Wasserstein-1 distance of each group's distribution from that of all: the area between
     distribution functions.
@@ -64,9 +64,10 @@ def sinkhorn(
     derivative of iterations.
 
     Args:
-      a, b: distributions; rows sum to 1.
+      a: distributions; rows sum to 1.
+      b: distributions, likewise.
       cost: C.
-      epsilon: of the entropy Σ P (log P − 1) + 1.
+      epsilon: weight of the entropy Σ P (log P − 1) + 1.
       iterations: updates of either scaling.
 
     Returns:
