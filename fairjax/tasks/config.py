@@ -101,7 +101,7 @@ class SegmentationConfig(Config):
 
     @property
     def sensitive_attribute(self) -> str:
-        """The attribute whose groups methods of mitigation are told."""
+        """The attribute whose groups methods of mitigation use."""
         return self.mitigation.sensitive_attribute or self.attributes[0]
 
 

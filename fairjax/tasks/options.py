@@ -25,7 +25,7 @@ def option(
     """Declares a field of a section.
 
     Args:
-      default: its value where nothing is said.
+      default: its value if none is given.
       unit: what it counts, for people.
       choices: names that it may have, or a function that gives them (a table that may grow); of a
         list, names of its items.

@@ -6,9 +6,10 @@ A field's meaning is its line under `Attributes:`; `docs/config.md` is made of t
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 
-from fairjax.datasets.catalog import canonical_name
+from fairjax.datasets.catalog import LOADERS, canonical_name
 from fairjax.datasets.options import CatalogOptions, TableOptions
 from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.datasets.splits import METHODS as SPLITTERS
@@ -20,7 +21,12 @@ from fairjax.utils.errors import UserError, lookup
 ADAPTED = -1  # of a warm-up: a few epochs, and fewer where training is short
 
 
-Options = TableOptions | CatalogOptions | PhantomConfig
+@dataclasses.dataclass(frozen=True)
+class LoaderOptions:
+    """Options of a loader that a user has registered: those of its arguments with plain defaults."""
+
+
+Options = TableOptions | CatalogOptions | PhantomConfig | LoaderOptions
 _OPTIONS: dict[str, type] = {"table": TableOptions, "synthetic": PhantomConfig}
 
 
@@ -30,7 +36,18 @@ def options_of(dataset: str) -> type:
     Raises:
       UserError: there is no such dataset.
     """
-    return _OPTIONS.get(canonical_name(dataset), CatalogOptions) if dataset else CatalogOptions
+    name = canonical_name(dataset) if dataset else ""
+    return _OPTIONS.get(name) or _options_of_loader(name) or CatalogOptions
+
+
+def _options_of_loader(name: str) -> type | None:
+    """The options of a registered loader, as a class; None if the dataset is a declaration."""
+    if name not in LOADERS:
+        return None
+    given = list(inspect.signature(LOADERS[name]).parameters.values())[1:]
+    plain = [one for one in given if isinstance(one.default, (bool, int, float, str))]
+    fields = [(one.name, type(one.default), one.default) for one in plain]
+    return dataclasses.make_dataclass("Options", fields, bases=(LoaderOptions,), frozen=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,7 +88,7 @@ def load_encoder(cfg: ModelConfig, dataset: str) -> tuple[Encoder, dict[str, Any
     preprocess = models.load_preprocess(card) if own else compat(catalog.compat_grey(dataset))
     if cfg.image_size:
         preprocess = preprocess.replace(size=cfg.image_size)
-    module = models.load(directory, dtype=cfg.dtype)
+    module: Any = models.load(directory, dtype=cfg.dtype)
     shape = (preprocess.size, preprocess.size, 3)
     try:
         nnx.eval_shape(
