@@ -43,7 +43,7 @@ def _try(row: Objective, order: tuple[int, ...]) -> None:
     def values(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
-    def each_run(tree):
+    def each_run(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: values(RUNS, *leaf.shape), tree)
 
     with table.trial(f"{what}: its state or parameters"):

@@ -32,7 +32,7 @@ class LoadPrompted(grain.transforms.Map):
       rule, plan, transform, scoring, source: as in `PromptedTask`.
       n_objects, n_tokens: the most of any image, and of any prompt.
       canvas: height and width that all true masks fit in.
-      spacings: mm along y and x of those images that tell it.
+      spacings: mm along y and x of those images whose files hold it.
     """
 
     images: tuple[str, ...]

@@ -225,9 +225,8 @@ def fill(
                     )
                     store.write(store.chunk_of(folder, part), arrays)
     finally:
-        distributed.barrier(
-            "trained"
-        )  # also if this process failed: the others do not wait for ever
+        # Also if this process failed: the others do not wait for ever.
+        distributed.barrier("trained")
     return store.gather(folder, runs)
 
 

@@ -270,7 +270,8 @@ def sweep_lora(
     scaling = features.scaling()
     if not config.standardize:
         scaling = np.zeros_like(scaling[0]), np.ones_like(scaling[1])
-    tower = Tower(encoder.module, settings, scaling)
+    module: Any = encoder.module
+    tower = Tower(module, settings, scaling)
     spec = dataclasses.replace(spec, head=tower.head(spec.head))
     sizes = {split: len(of) for split, of in rows.items()}
     cut, layout = lay_out(runs, tower, spec, sizes, encoder.image_shape, memory_bytes)
