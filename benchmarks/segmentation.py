@@ -26,7 +26,7 @@ from torch_mobile_sam import MobileSAM
 from fairjax import models
 from fairjax.converters.convert import convert
 from fairjax.models.sam.tokens import Points, padded, tokens
-from fairjax.segmentation.decode import AT_ONCE, upsample
+from fairjax.segmentation.decode import PROMPTS_AT_ONCE, upsample
 from fairjax.segmentation.transform import InputTransform
 from fairjax.utils.devices import one_cpu_device_per_core
 
@@ -83,7 +83,7 @@ def main(argv):
                 ]
 
             return jax.lax.map(
-                prompt, (jnp.asarray(coords), jnp.asarray(labels)), batch_size=AT_ONCE
+                prompt, (jnp.asarray(coords), jnp.asarray(labels)), batch_size=PROMPTS_AT_ONCE
             )
 
         return jax.lax.map(one, module.embed(images))

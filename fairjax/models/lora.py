@@ -27,7 +27,7 @@ class LowRank(nnx.Module):
     as the layer alone.
 
     Args:
-      base: the layer; one that stands for several (`stack.Layers`) has kernels (layers, i, o).
+      base: the layer; one of several stacked layers (`stack.Layers`) has kernels (layers, i, o).
       rank: rank of the addition.
       alpha: what it is multiplied by, over its rank.
     """

@@ -41,11 +41,11 @@ from fairjax.utils.storage import hash_json
 
 Config = Mapping[str, Any]
 State = dict[str, Any]  # params, optimizer, losses (steps,)
-AVERAGED_STEPS = 100  # over which the loss is told
+AVERAGED_STEPS = 100  # over which the loss is logged
 
 
 def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
-    """Trains, probes and saves; a killed run goes on from its last checkpoint in `OUT.training`.
+    """Trains, probes and saves; a killed run continues from its last checkpoint in `OUT.training`.
 
     Args:
       config: as `configs/pretrain_phantom.py` gives it.
@@ -127,9 +127,8 @@ def train(
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1, save_interval_steps=config["checkpoint_every"]
     )
-    folder = (
-        state_dir.absolute() / hash_json(thaw(config))[:12]
-    )  # another config does not resume this one
+    # Another config does not resume this one.
+    folder = state_dir.absolute() / hash_json(thaw(config))[:12]
     with ocp.CheckpointManager(folder, options=options) as checkpoints:
         start = checkpoints.latest_step() or 0
         if start:
@@ -295,7 +294,7 @@ def main() -> None:
                 f"unexpected argument {argv[1]!r}; settings are given as --config.key=value"
             )
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
+            logging.set_verbosity(logging.WARNING)  # orbax logs every file it opens
         measured = pretrain(config.value.to_dict(), Path(out.value))["pretraining"]
         for name in ("probe", "untrained_probe", "pixels_probe"):
             print(

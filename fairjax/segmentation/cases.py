@@ -1,4 +1,4 @@
-"""Single cases to look at: image, true mask, predicted mask and prompt, drawn over each other."""
+"""Renders single cases: image, true mask, predicted mask and prompt, drawn over each other."""
 
 from __future__ import annotations
 

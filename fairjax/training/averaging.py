@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 Tree = Any  # of arrays whose first axis is the run
 Average = dict[str, Any]
 
-SWA_FROM = 0.75  # share of the epochs after which SWA begins
+SWA_FROM = 0.75  # fraction of the epochs after which SWA begins
 CONVERGENCE, OVERFITTING = (
     3,
     6,

@@ -47,7 +47,7 @@ def class_prompts(
       positive: names of the positive class.
 
     Returns:
-      n prompts, and the class (0 or 1) that each stands for.
+      n prompts, and the class (0 or 1) that each is of.
 
     Raises:
       UserError: neither the dataset nor the arguments say how the classes are called, or a template
@@ -95,7 +95,7 @@ def embed_classes(
 
 
 def logits_of(
-    module: ZeroShotClassifier, classes: Float[np.ndarray, "2 d"]
+    module: nnx.Module, classes: Float[np.ndarray, "2 d"]
 ) -> Callable[[np.ndarray], Float[np.ndarray, "b 2"]]:
     """A function of image embeddings (b, d) or (b, q, d): the model's zero-shot logits of both
     classes.
@@ -110,7 +110,8 @@ def logits_of(
 
     @jax.jit
     def logits(state, images, classes):
-        return nnx.merge(graph, state).zero_shot_logits(images, classes)
+        merged: Any = nnx.merge(graph, state)
+        return merged.zero_shot_logits(images, classes)
 
     return lambda images: np.asarray(logits(state, images, classes))
 
@@ -156,7 +157,7 @@ def zero_shot_sweep(features: Features, classes: Float[np.ndarray, "2 d"], folde
 
 
 def prototype_constants(
-    module: ZeroShotClassifier, classes: Float[np.ndarray, "2 d"]
+    module: nnx.Module, classes: Float[np.ndarray, "2 d"]
 ) -> dict[str, np.ndarray]:
     """What heads begin at that begin at the classes' descriptions, for `Features.constants`.
 
@@ -178,29 +179,31 @@ def prototype_constants(
     Raises:
       UserError: the model's logits are no scaled cosines, as BLIP-2's, or it has no text tower.
     """
-    require_cosines(module)
+    known = require_cosines(module)
     axis = jnp.zeros((1, classes.shape[1])).at[0, 0].set(1.0)
     # scale + bias, −scale + bias
-    same, opposite = module.zero_shot_logits(axis, jnp.concatenate([axis, -axis]))[0]
+    same, opposite = known.zero_shot_logits(axis, jnp.concatenate([axis, -axis]))[0]
     return {
         "prototypes": np.asarray(classes, np.float32)[None],
         "scale": np.asarray((same - opposite) / 2)[None],
     }
 
 
-def require_cosines(module: Any) -> None:
+def require_cosines(module: Any) -> ZeroShotClassifier:
     """Refuses a model whose zero-shot logits are no scaled cosines of one embedding per image."""
-    require_texts(module)
+    known = require_texts(module)
     if getattr(module.config.text, "queries", 0):
         raise UserError(
             f"{type(module).__name__}'s zero-shot logits are the largest of several cosines per "
             "image, which no prototype stands for: take zero_shot or linear_probe"
         )
+    return known
 
 
-def require_texts(module: object) -> None:
+def require_texts(module: object) -> ZeroShotClassifier:
     """Refuses a model without a text tower."""
     if not isinstance(module, ZeroShotClassifier):
         raise UserError(
             f"{type(module).__name__} has no text tower: classes cannot be described to it"
         )
+    return module

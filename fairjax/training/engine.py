@@ -135,7 +135,7 @@ def state_of(runs: Any, whole: Any) -> State:
 
 @functools.cache
 def compiled(spec: TrainSpec, mesh: Mesh) -> Compiled:
-    """Functions of (key, data, rates, …); cells of equal shapes share them, and so compile once."""
+    """Functions of (key, data, hyperparams, …), which equal specifications share."""
     shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
     state = state_of(RUNS, WHOLE)
 
@@ -206,8 +206,8 @@ class Trainer:
         stages.append(spec)
         epochs = sum(stage.config.epochs for stage in stages)
 
-        def passed(share: float) -> None:
-            advance(len(runs) * share / epochs)
+        def passed(part: float) -> None:
+            advance(len(runs) * part / epochs)
 
         for stage in stages:
             trained = self.fit(stage, hyperparams, errors, passed)
@@ -253,8 +253,8 @@ class Engine(Trainer):
     def scores(self, spec: TrainSpec, head: dict[str, Array]) -> dict[str, Array]:
         """Scores of the embeddings."""
         score = compiled(spec, self.mesh).scores
-        sides = {"validation_scores": self.data.x_validation, "test_scores": self.x_test}
-        return {name: score(head, self.data.constants, x) for name, x in sides.items()}
+        splits = {"validation_scores": self.data.x_validation, "test_scores": self.x_test}
+        return {name: score(head, self.data.constants, x) for name, x in splits.items()}
 
     def errors(self, spec: TrainSpec, head: dict[str, Array]) -> Array:
         """Errors on the embeddings."""

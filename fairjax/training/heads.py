@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 Parameters = dict[str, Array]
 HIDDEN = 64  # of the MLP probe
 REDUCTION = 4  # of CLIP-Adapter's bottleneck
-RESIDUAL = 0.2  # share of the adapted features: CLIP-Adapter's for images
+RESIDUAL = 0.2  # fraction of the adapted features: CLIP-Adapter's for images
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ them.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -19,6 +19,7 @@ FLOAT_BYTES = 4
 RUN_COPIES = 8
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Settings of a schedule: epochs in all, of warm-up, and the last rate over the peak."""
 

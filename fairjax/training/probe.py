@@ -100,7 +100,7 @@ def run_epoch(
     state: State,
     epoch: Int[Array, ""],
 ) -> State:
-    """One pass over the training split and one look at the validation split, for all runs."""
+    """Trains all runs on the training split once, and measures them on the validation split."""
     config = spec.config
     batches = order(key, config, hyperparams, len(data.y), epoch)
     weights_rn = run_weights(stream(key, "resample", epoch), spec, data, hyperparams, state)
@@ -177,7 +177,7 @@ def end_epoch(
     loss: Float[Array, " r"],
     epoch: Int[Array, ""],
 ) -> State:
-    """The end of an epoch: which runs were never better.
+    """Updates the best parameters and the early-stopping counters at the end of an epoch.
 
     Args:
       spec: how runs are trained.

@@ -28,7 +28,7 @@ class Chunk:
     """A file of trained heads.
 
     Attributes:
-      path: `chunk-<hash of the names of its runs>.safetensors`; beside it, a record of the same
+      path: `chunk-<hash of the names of its runs>.safetensors`; next to it, a record of the same
         name in JSON.
       names: names of its runs, in order.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,7 @@ class Groups:
         return (self.codes[:, None] == np.arange(self.count)).astype(np.float32)
 
 
+@runtime_checkable
 class ChunkTrainer(Protocol):
     """What trains the chunks of a sweep."""
 
@@ -224,9 +225,8 @@ def fill(
                     )
                     store.write(store.chunk_of(folder, part), arrays)
     finally:
-        distributed.barrier(
-            "trained"
-        )  # also if this process failed: the others do not wait for ever
+        # Also if this process failed: the others do not wait for ever.
+        distributed.barrier("trained")
     return store.gather(folder, runs)
 
 

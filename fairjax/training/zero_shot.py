@@ -27,7 +27,7 @@ def expand_prompts(
       synonyms: per class, the names it goes by.
 
     Returns:
-      n prompts, and the class that each stands for.
+      n prompts, and the class that each is of.
 
     Raises:
       UserError: a template has no place for the name, or a class no name.

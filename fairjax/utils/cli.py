@@ -78,7 +78,7 @@ def run(main: Main, parse: Parse = parse, program: str = "") -> None:
             sent, how = (signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")
             number, name = sent if isinstance(stop, Terminated) else how
             again = f"{program} {shlex.join(sys.argv[1:])}"
-            _say(f"stopped by {name}; to go on, give the same command: {again}")
+            _say(f"stopped by {name}; to continue, give the same command: {again}")
             _leave(128 + number)
         finally:
             signal.signal(signal.SIGTERM, before)
@@ -137,7 +137,7 @@ def set_up_jax(cache: Path) -> None:
     from fairjax.utils.devices import one_cpu_device_per_core
 
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries tell of every file they open
+        logging.set_verbosity(logging.WARNING)  # libraries log every file they open
     one_cpu_device_per_core()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))

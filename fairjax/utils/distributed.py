@@ -45,9 +45,8 @@ def initialize_from_environment() -> bool:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
     if not given:
-        jax.distributed.initialize(
-            local_device_ids=[]
-        )  # empty: JAX would give a SLURM task one device alone
+        # Empty: JAX would give a SLURM task one device alone.
+        jax.distributed.initialize(local_device_ids=[])
         return True
     if missing := {COORDINATOR, COUNT, INDEX} - given.keys():
         raise UserError(

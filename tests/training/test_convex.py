@@ -89,7 +89,7 @@ def test_more_devices_give_the_same_heads(cohort, tmp_path):
     x, y, weights = cohort
     np.savez(tmp_path / "data.npz", x=x, y=y, weights=weights, cs=CS)
     program = (
-        "import sys, jax, numpy as np; from fairjax.training import convex; data = np.load(sys.argv[1]);"
+        "import sys, jax, numpy as np; from fairjax.training.convex import fit as convex; data = np.load(sys.argv[1]);"
         "assert jax.local_device_count() == 3;"
         "fits = [convex.fit(data['x'], data['y'], data['weights'], data['cs'], solver=s) for s in ('newton', 'lbfgs')];"
         "np.save(sys.argv[2], np.stack([fitted.kernel for fitted in fits]))"

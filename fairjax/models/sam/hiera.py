@@ -31,9 +31,7 @@ def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
 
 
 class PooledAttention(nnx.Module):
-    """Self-attention over a grid, to a width of its own, whose queries may be pooled to half the
-    grid.
-    """
+    """Self-attention over a grid, to its own width, whose queries may be pooled."""
 
     def __init__(self, width: int, n_out: int, heads: int, pooled: bool, *, dtype, rngs):
         self.heads, self.pooled = heads, pooled
@@ -51,8 +49,7 @@ class PooledAttention(nnx.Module):
 
 
 class Block(nnx.Module):
-    """A pre-norm block; where a stage begins it changes the width and, if `pooled`, halves the
-    grid.
+    """A pre-norm block, which may change the width and, if `pooled`, halves the grid.
 
     Args:
       config: settings of the encoder.
@@ -130,9 +127,8 @@ class Hiera(nnx.Module):
                 pooled = begins and stage <= c.pooled_stages
                 blocks.append(Block(c, width, n_out, heads, window, pooled, dtype=dtype, rngs=rngs))
         self.blocks = nnx.List(blocks)
-        widths = [
-            c.width << stage for stage in reversed(range(len(c.depths)))
-        ]  # from coarse to fine
+        # From coarse to fine.
+        widths = [c.width << stage for stage in reversed(range(len(c.depths)))]
         self.laterals = nnx.List(
             [PatchEmbed(1, width, c.neck_dim, dtype=dtype, rngs=rngs) for width in widths]
         )
@@ -171,9 +167,7 @@ class Hiera(nnx.Module):
         return resize_bicubic(self.pos_embed[...], h, w) + window
 
     def pyramid(self, images: Float[Array, "b H W c"]) -> list[Float[Array, "b h w d"]]:
-        """Preprocessed images -> features of one width at every stage's resolution, from fine to
-        coarse.
-        """
+        """Preprocessed images -> features of one width per stage, from fine to coarse."""
         stages = self.stages(images)
         levels: list[Array] = []
         for level, lateral in zip(reversed(range(len(stages))), self.laterals):

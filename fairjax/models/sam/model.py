@@ -30,8 +30,7 @@ ENCODERS: dict[type, Any] = {SAMViTConfig: SAMViT, TinyViTConfig: TinyViT, Hiera
 
 
 class SAM(nnx.Module):
-    """SAM and its descendants; which encoder, and what differs in the decoder, is in the
-    configuration.
+    """SAM and its descendants; what varies is in the configuration.
 
     An image is embedded once (`embed`); then any number of prompts is decoded (`decode`).
 
@@ -147,18 +146,15 @@ class SAM2(SAM):
 
     def __init__(self, config: PromptedConfig, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(config, dtype=dtype, rngs=rngs)
-        self.no_memory = nnx.Param(
-            jnp.zeros((config.decoder.width,))  # in place of what a memory would add
-        )
+        # In place of what a memory would add.
+        self.no_memory = nnx.Param(jnp.zeros((config.decoder.width,)))
 
     def accepts(self, size: int) -> bool:
         """Says whether this is the size that the encoder's positions are made for."""
         return size == self.config.image_size
 
     def embed(self, images: Float[Array, "b H W c"]) -> Embedding:
-        """Preprocessed images -> the embedding at stride 16, and projected features at strides 8
-        and 4.
-        """
+        """Preprocessed images -> embedding (stride 16) and finer features (8 and 4)."""
         stride4, stride8, stride16 = self.encoder.pyramid(images)[:3]
         embedding = {
             "image": stride16 + self.no_memory[...],

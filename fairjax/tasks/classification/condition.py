@@ -57,7 +57,7 @@ class Usage(abc.ABC):
         return {} if type(self).__module__.startswith("fairjax.") else plugins.codes("usage")
 
     def variants(self, cfg: TrainingConfig) -> Iterator[Usage]:
-        """Yields itself, or what it stands for."""
+        """Yields itself, or the usages that it is made of."""
         yield self
 
     def methods(self, cfg: TrainingConfig) -> Sequence[str]:

@@ -199,7 +199,7 @@ class LoRATower(Probe):
 
 
 def check_texts(subject: Subject) -> None:
-    """Refuses a model without a text tower, and classes that nobody describes."""
+    """Refuses a model without a text tower, and classes without a description."""
     _ = subject.text_encoder
     class_prompts.require_texts(subject.encoder.module)
     class_prompts.class_prompts(subject.dataset, **dataclasses.asdict(subject.config.prompts))

@@ -21,8 +21,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from fairjax.training.convex.solvers import HISTORY, Problem, minimise
 from fairjax.training.optimizer import FLOAT_BYTES
-from fairjax.utils import progress
 from fairjax.utils.errors import UserError
+from fairjax.utils.progress import bar
 
 SOLVERS = ("auto", "newton", "lbfgs")
 NEWTON_FEATURES = 1024  # up to here `auto` lets Newton finish what L-BFGS could not
@@ -82,18 +82,18 @@ class Options:
     Attributes:
       solver: `lbfgs`, `newton` (a Hessian and its Cholesky per run and step, on one device), or
         `auto`: L-BFGS, and Newton for the runs that it leaves unconverged, up to 1,024 features.
-      tolerance: a run has converged where its next step is at most this share of its parameters, in
-        2-norm; float32 gets to about 1e-6.
+      tolerance: a run has converged where its next step is at most this fraction of its
+        parameters, in 2-norm; float32 gets to about 1e-6.
       max_iterations: after which a run stops, and `converged` says so.
       memory_bytes: what a chunk of runs may take on each device, the features included.
-      show_progress: whether to show a bar.
+      progress: whether to show a bar.
     """
 
     solver: str = "auto"
     tolerance: float = 1e-5
     max_iterations: int = 100
     memory_bytes: float = 2 * 2**30
-    show_progress: bool = False
+    progress: bool = False
 
 
 def fit(
@@ -224,13 +224,13 @@ class _Fitter(NamedTuple):
         program = _program(newton, batch, options.tolerance, options.max_iterations)
         x = jnp.asarray(self.basis.x)
         parts = []
-        with progress.bar("convex probes", "run", r, show=options.show_progress) as bar:
+        with bar("convex probes", "run", r, show=options.progress) as shown:
             for first in range(0, r, width):
                 rows = np.minimum(np.arange(first, first + width), r - 1)
                 chunk = Problem(x, *(array[rows] for array in problem[1:]))
                 real = min(width, r - first)
                 parts.append([np.asarray(array)[:real] for array in program(chunk, params[rows])])
-                bar.update(real)
+                shown.update(real)
         optimum, converged, iterations = (np.concatenate(arrays) for arrays in zip(*parts))
         return optimum, converged, iterations
 

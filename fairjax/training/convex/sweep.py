@@ -120,7 +120,7 @@ class ConvexTrainer(Trainer):
         y = np.asarray(self.data.y)
         fitted = fit.fit(self.x["train"], y, weights, c, memory_bytes=self.memory_bytes)
         advance(len(runs))
-        validation, test = (self._logits(fitted, side) for side in ("validation", "test"))
+        validation, test = (self._logits(fitted, split) for split in ("validation", "test"))
         return {
             "kernel": fitted.kernel,
             "bias": fitted.bias,
@@ -131,8 +131,8 @@ class ConvexTrainer(Trainer):
             "best_epoch": fitted.iterations.astype(np.int32),
         }
 
-    def _logits(self, fitted: fit.Fitted, side: str) -> Float[jax.Array, "r n"]:
-        return jnp.asarray(fitted.kernel @ self.x[side].T + fitted.bias[:, None])
+    def _logits(self, fitted: fit.Fitted, split: str) -> Float[jax.Array, "r n"]:
+        return jnp.asarray(fitted.kernel @ self.x[split].T + fitted.bias[:, None])
 
 
 def _weights(

@@ -39,11 +39,8 @@ class Images:
         threads: int = THREADS,
         processes: int = 0,
     ):
-        self.dataset, self.batch_size, self._readers = (
-            dataset,
-            batch_size,
-            {"threads": threads, "processes": processes},
-        )
+        self.dataset, self.batch_size = dataset, batch_size
+        self._readers = {"threads": threads, "processes": processes}
         self._load = Load(
             tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape
         )

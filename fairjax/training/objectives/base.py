@@ -61,7 +61,7 @@ class Strength(NamedTuple):
 
     Attributes:
       meaning: in words.
-      default: where nothing is said.
+      default: value if none is given.
       path: values from weak to strong, for a sweep.
     """
 

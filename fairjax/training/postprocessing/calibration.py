@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from fairjax.metrics.logistic import newton_direction
+
 EPSILON = 2.0**-23  # a float32 score nearer to 0 or 1 than this has no logit
 TOLERANCE = 1e-6  # of the gradient of the mean log loss, for logits of unit spread
 MAX_STEPS = 100
@@ -176,15 +178,10 @@ def _newton(
         p = jax.nn.sigmoid(line[0] * z_n + line[1])
         residual, curvature = member_n * (p - y_n), member_n * p * (1 - p)
         gradient = jnp.array([jnp.sum(residual * z_n), jnp.sum(residual) * intercept])
-        a, b, c = (
-            jnp.sum(curvature * z_n**2),
-            jnp.sum(curvature * z_n) * intercept,
-            jnp.sum(curvature),
-        )
-        direction = jnp.array(
-            [c * gradient[0] - b * gradient[1], a * gradient[1] - b * gradient[0]]
-        )
-        return gradient, direction / jnp.maximum(a * c - b * b, 1e-12)
+        a, c = jnp.sum(curvature * z_n**2), jnp.sum(curvature)
+        b = jnp.sum(curvature * z_n) * intercept
+        direction, determinant = newton_direction((gradient[0], gradient[1]), (a, b, c))
+        return gradient, direction / jnp.maximum(determinant, 1e-12)
 
     def going(carry):
         _, (gradient, _), count = carry

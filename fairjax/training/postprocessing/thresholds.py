@@ -241,7 +241,7 @@ def _hull(x, y, allowed) -> tuple[Int[np.ndarray, "q h"], Int[np.ndarray, " q"]]
     """Vertices of the upper hulls of q paths of m points with x non-decreasing: Andrew's monotone
     chain, in step.
 
-    Each turn, every path either drops the last vertex of its stack or goes on to its next point: at
+    Each turn, every path either drops the last vertex of its stack or moves to its next point: at
     most 2m turns.
 
     Args:
