@@ -1,16 +1,14 @@
-"""What a bootstrap replicate costs: fairjax against fairmedfm, fairlearn and scikit-learn, in one
-run.
+"""Seconds per bootstrap replicate: fairjax, fairmedfm, fairlearn and scikit-learn in one run.
 
     python benchmarks/bootstrap.py
 
 10,000 cases, two attributes of 2 and 3 groups: a replicate draws the cases again and computes
 metrics overall and in all 5 groups. The peers loop in Python over the same kind of draws. Prints a
-table, and where fairjax's time goes.
+table, and the seconds of each part of fairjax's replicate.
 """
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from absl import app, flags
+from common import fastest
 from sklearn.metrics import roc_auc_score
 
 from fairjax.metrics import sums, table
@@ -61,16 +60,16 @@ def main(argv: list[str]) -> None:
         ("fairmedfm.evaluate", six, "its 6 metrics"),
     ]
     compared += [(name, alone, "AUC") for name in peers if name != "fairmedfm.evaluate"]
-    print(
-        f"{CASES.value:,} cases, 5 groups, {len(jax.devices())} devices; per replicate, the best of 3"
-    )
+    sizes = f"{CASES.value:,} cases, 5 groups, {len(jax.devices())} devices"
+    print(f"{sizes}; per replicate, the best of 3")
     for name, value in seconds.items():
         print(f"{name:42s} {value * 1e6:10.0f} µs")
-    for name, own, what in compared:
-        print(f"{name:42s} {peers[name] * 1e6:10.0f} µs {peers[name] / own:8.0f} × fairjax, {what}")
-    print("\nwhere the time of all metrics goes, on one device")
-    for name, value, share in shares(labels, scores, groups):
-        print(f"{name:42s} {value * 1e6:10.0f} µs {100 * share:7.0f} %")
+    for name, ours_, what in compared:
+        theirs = peers[name]
+        print(f"{name:42s} {theirs * 1e6:10.0f} µs {theirs / ours_:8.0f} × fairjax, {what}")
+    print("\nparts of a replicate of all metrics, on one device")
+    for name, value, fraction in fractions(labels, scores, groups):
+        print(f"{name:42s} {value * 1e6:10.0f} µs {100 * fraction:7.0f} %")
 
 
 def make(n: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
@@ -85,17 +84,6 @@ def make(n: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     )
 
 
-def best_of(run: Callable[[], object], times: int = 3) -> float:
-    """Seconds of the fastest of some runs, after one to warm up."""
-    run()
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return min(found)
-
-
 def of_fairjax(labels, scores, groups, metrics) -> float:
     attributes = {
         name: (groups[name].to_numpy(), [str(g) for g in sorted(groups[name].unique())])
@@ -104,13 +92,13 @@ def of_fairjax(labels, scores, groups, metrics) -> float:
     run = partial(
         evaluate_runs, scores, labels, attributes, 0.5, metrics=metrics, n_boot=REPLICATES.value
     )
-    return best_of(run) / REPLICATES.value
+    return fastest(run, warm_up=True) / REPLICATES.value
 
 
 def per_loop(replicate: Callable[[np.ndarray], object]) -> float:
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, CASES.value, CASES.value) for _ in range(LOOPS.value)]
-    return best_of(lambda: [replicate(rows) for rows in draws]) / LOOPS.value
+    return fastest(lambda: [replicate(rows) for rows in draws], warm_up=True) / LOOPS.value
 
 
 def of_fairmedfm(labels, scores, groups, rows) -> None:
@@ -136,7 +124,7 @@ def of_fairlearn(labels, scores, groups) -> float:
                 random_state=0,
             )
 
-    return best_of(run) / LOOPS.value
+    return fastest(run, warm_up=True) / LOOPS.value
 
 
 def of_sklearn(labels, scores, groups, rows) -> None:
@@ -148,9 +136,10 @@ def of_sklearn(labels, scores, groups, rows) -> None:
             roc_auc_score(y[codes == code], s[codes == code])
 
 
-def shares(labels, scores, groups) -> list[tuple[str, float, float]]:
-    """Seconds and share of each part of a replicate: programs that do ever more of it, and their
-    differences.
+def fractions(labels, scores, groups) -> list[tuple[str, float, float]]:
+    """Returns seconds and fraction of each part of a replicate.
+
+    Programs do ever more of a replicate; a part is the difference of two of them.
     """
     member = np.stack(
         [
@@ -192,7 +181,10 @@ def shares(labels, scores, groups) -> list[tuple[str, float, float]]:
         "recalibration (Newton steps)": metrics(CLASSIFICATION),
     }
     with jax.default_device(jax.devices()[0]):
-        total = [best_of(timed(program, numbers)) / numbers.size for program in programs.values()]
+        total = [
+            fastest(timed(program, numbers), warm_up=True) / numbers.size
+            for program in programs.values()
+        ]
     parts = np.diff(total, prepend=0).clip(min=0)
     return [(name, part, part / parts.sum()) for name, part in zip(programs, parts, strict=True)]
 

@@ -1,10 +1,9 @@
-"""How often nominal 95 % intervals hold the truth, on simulated studies with several images per
-patient.
+"""How often nominal 95 % intervals hold the truth, on simulated studies.
 
     python benchmarks/coverage.py --out=docs/coverage.png
 
-2,000 studies each; the populations are those of `fairjax.statistics.coverage`. Prints a table and
-draws it.
+2,000 studies each, with several images per patient; the populations are those of
+`fairjax.statistics.coverage`. Prints a table and draws it.
 """
 
 from __future__ import annotations
@@ -60,36 +59,29 @@ def main(argv: list[str]) -> None:
 
 
 def draw(table: pd.DataFrame) -> None:
-    """A panel for each design: the share of studies that are covered, and the band of 93-97 %."""
+    """Draws a panel per design: the fraction of studies covered, and the band of 93-97 %."""
     with matplotlib.rc_context(
         {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
         figure = Figure(figsize=(10, 3.1), dpi=150, layout="constrained")
         panels = figure.subplots(1, len(DESIGNS), sharey=True, sharex=True)
         for panel, name in zip(panels, DESIGNS, strict=True):
-            of = table[table["design"] == name]
+            of_design = table[table["design"] == name]
             panel.axvspan(0.93, 0.97, color="#e8eef5")
             panel.axvline(0.95, color="#5b6776", linewidth=1)
             for shift, (interval, (colour, marker)) in zip(
                 (-0.2, 0, 0.2), INTERVALS.items(), strict=True
             ):
-                rows = of[of["interval"] == interval].set_index(["metric", "group"])["covered"]
-                y = [place for place, key in enumerate(QUANTITIES) if key in rows.index]
+                rows = of_design[of_design["interval"] == interval].set_index(["metric", "group"])[
+                    "covered"
+                ]
+                y = [row for row, key in enumerate(QUANTITIES) if key in rows.index]
                 x = np.array([rows[key] for key in QUANTITIES if key in rows.index])
                 half = 1.96 * np.sqrt(x * (1 - x) / STUDIES.value)
-                at = np.array(y) + shift
-                panel.errorbar(
-                    x,
-                    at,
-                    xerr=half,
-                    fmt=marker,
-                    markersize=4,
-                    color=colour,
-                    linewidth=1,
-                    label=interval,
-                )
+                style = {"fmt": marker, "markersize": 4, "color": colour, "linewidth": 1}
+                panel.errorbar(x, np.array(y) + shift, xerr=half, label=interval, **style)
             panel.set_title(
-                f"{name}\n{of['positives'].iloc[0]} positive images per group", fontsize=9
+                f"{name}\n{of_design['positives'].iloc[0]} positive images per group", fontsize=9
             )
             panel.set_xlim(0.84, 1.0)
         panels[0].set_yticks(range(len(QUANTITIES)), QUANTITIES.values())
@@ -101,7 +93,7 @@ def draw(table: pd.DataFrame) -> None:
             frameon=False,
         )
         figure.supxlabel(
-            f"share of {STUDIES.value:,} studies whose 95 % interval holds the truth", fontsize=9
+            f"fraction of {STUDIES.value:,} studies whose 95 % interval holds the truth", fontsize=9
         )
         figure.savefig(OUT.value)
 

@@ -1,7 +1,7 @@
 """A sweep of methods × strengths × seeds, against a PyTorch loop of each method, in one run.
 
-    python benchmarks/methods.py                    # 12 methods × 8 strengths × 128 seeds = 12,288
-    runs, 20 epochs
+    # 12 methods × 8 strengths × 128 seeds = 12,288 runs, 20 epochs
+    python benchmarks/methods.py
 
 Features are n = 8,192 of width D = 512, groups are two, batches 128. The sweep is timed as a user
 starts it, with compilation, chunks on disk and scores of every run, and its peak of memory is that
@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags, logging
+from common import gemm_rate
 
 from fairjax.training import sweep
 from fairjax.training.objectives import METHODS
@@ -63,23 +63,8 @@ def data() -> tuple[sweep.Features, sweep.Groups]:
     return sweep.Features(x, y, np.arange(SAMPLES.value), {"benchmark": "methods"}), groups
 
 
-def gemm_rate() -> float:
-    """FLOP/s of a large float32 matmul."""
-    a = jnp.ones((2048, 2048), jnp.float32)
-    product = jax.jit(lambda a: a @ a)
-    product(a).block_until_ready()
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        product(a).block_until_ready()
-        times.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(times)
-
-
 def torch_losses() -> dict:
-    """Method → a function of logits, labels, groups (b,) and state, which gives a loss: as its
-    paper's code does it.
-    """
+    """Returns for each method its loss, a function of logits, labels, groups (b,) and state."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
@@ -210,13 +195,13 @@ def torch_seconds(
 
 def main(argv):
     del argv
-    logging.set_verbosity(logging.WARNING)  # JAX tells of backends that are not there
+    logging.set_verbosity(logging.WARNING)  # JAX warns about backends that are not there
     one_cpu_device_per_core()
     features, groups = data()
     config = ProbeConfig(epochs=EPOCHS.value, warmup_epochs=1, standardize=False, keep="last")
     rate, total, count = gemm_rate(), 0.0, 0
     seconds: dict[str, float] = {}
-    folder = tempfile.TemporaryDirectory()
+    scores_dir = tempfile.TemporaryDirectory()
     for method in ONLY.value:
         runs = expand(SEEDS.value, (1e-3,), (0.05,), METHODS[method].strength.path)
         start = time.perf_counter()
@@ -224,7 +209,7 @@ def main(argv):
             features,
             runs,
             config,
-            Path(folder.name),
+            Path(scores_dir.name),
             method=method,
             groups=groups,
             show_progress=False,
@@ -235,8 +220,9 @@ def main(argv):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     flops = 4 * SAMPLES.value * FEATURES.value * EPOCHS.value * count
     print(
-        f"{jax.device_count()} × {jax.devices()[0].device_kind}: {count:,} runs of {EPOCHS.value} epochs, n = "
-        f"{SAMPLES.value:,}, D = {FEATURES.value}; matmul {rate / 1e9:.0f} GFLOP/s"
+        f"{jax.device_count()} × {jax.devices()[0].device_kind}: {count:,} runs of "
+        f"{EPOCHS.value} epochs, n = {SAMPLES.value:,}, D = {FEATURES.value}; "
+        f"matmul {rate / 1e9:.0f} GFLOP/s"
     )
     for method, took in seconds.items():
         per_run = took / (count / len(seconds))
@@ -246,8 +232,9 @@ def main(argv):
             line += f"   torch {1 / theirs:6.3f} runs/s   {theirs / per_run:6.0f}×"
         print(line, flush=True)
     print(
-        f"all            {total:7.1f} s {count / total:8.1f} runs/s   {flops / rate:.0f} s of it the bare matmuls "
-        f"({flops / 1e12:.1f} TFLOP); peak {peak:.2f} GiB"
+        f"all            {total:7.1f} s {count / total:8.1f} runs/s   "
+        f"{flops / rate:.0f} s of it the bare matmuls ({flops / 1e12:.1f} TFLOP); "
+        f"peak {peak:.2f} GiB"
     )
 
 

@@ -1,24 +1,23 @@
-"""Runs per second of the sweep of linear probes, against the same probes trained one by one in
-PyTorch, in one run.
+"""Runs per second of a sweep of linear probes, against the same probes in PyTorch, in one run.
 
-    python benchmarks/probe_sweep.py                    # R = 256 runs, n = 8,192 samples, D = 768
-    features python benchmarks/probe_sweep.py --order=per_run
+    # R = 256 runs, n = 8,192 samples, D = 768 features
+    python benchmarks/probe_sweep.py
+    python benchmarks/probe_sweep.py --order=per_run
 
-Both sides train the same heads (one logit, AdamW, warm-up and cosine, batch 128) on the same data
-for as many epochs. PyTorch is timed twice: as a training script is written (`DataLoader` over a
-`TensorDataset`, as FairMedFM's), and with the loader taken out (shuffled tensors in memory); each
-on one thread and on all, and the fastest run counts. The roofline is this machine's float32 matmul
-rate, measured in the same run: a probe needs 4·n·D floating-point operations per epoch, and
-whatever else a step does is overhead.
+Both train the same heads (one logit, AdamW, warm-up and cosine, batch 128) on the same data for as
+many epochs, PyTorch one after another. PyTorch is timed twice: as a training script is written
+(`DataLoader` over a `TensorDataset`, as FairMedFM's), and without the loader (shuffled tensors in
+memory); each on one thread and on all, and the fastest run counts. The roofline is this machine's
+float32 matmul rate, measured in the same run: a probe needs 4·n·D floating-point operations per
+epoch, and whatever else a step does is overhead.
 """
 
 import os
-import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from common import fastest, gemm_rate
 
 from fairjax.training import sweep
 from fairjax.training.program import ProbeConfig
@@ -44,24 +43,6 @@ def data() -> sweep.Features:
         for name, v in x.items()
     }
     return sweep.Features(x, y, np.arange(sizes["train"]), {})
-
-
-def fastest(function, repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def gemm_rate() -> float:
-    """FLOP/s of a large float32 matmul."""
-    n = 2048
-    a = jnp.ones((n, n), jnp.float32)
-    product = jax.jit(lambda a: a @ a)
-    product(a).block_until_ready()
-    return 2 * n**3 / fastest(lambda: product(a).block_until_ready(), 5)
 
 
 def fairjax_seconds(features: sweep.Features, config: ProbeConfig) -> tuple[float, float]:
@@ -135,15 +116,11 @@ def main(argv):
     flops = 4 * SAMPLES.value * FEATURES.value * EPOCHS.value / per_run
     sizes = f"R = {RUNS.value}, n = {SAMPLES.value}, D = {FEATURES.value}, {EPOCHS.value} epochs"
     print(f"{jax.devices()[0].device_kind}: {sizes}; matmul {rate / 1e9:.0f} GFLOP/s")
-    _row(
-        f"fairjax, {ORDER.value}",
-        per_run,
-        f"{flops / 1e9:.0f} GFLOP/s, {flops / rate:.0%} of the matmul rate",
-    )
+    remark = f"{flops / 1e9:.0f} GFLOP/s, {flops / rate:.0%} of the matmul rate"
+    _row(f"fairjax, {ORDER.value}", per_run, remark)
     print(f"  and once {first - seconds:.1f} s of compilation")
-    for name, loader in (
-        (("torch, DataLoader", True), ("torch, tensors", False)) if TORCH_RUNS.value else ()
-    ):
+    peers = {"torch, DataLoader": True, "torch, tensors": False} if TORCH_RUNS.value else {}
+    for name, loader in peers.items():
         theirs = torch_seconds(features, config, loader)
         _row(name, theirs, f"fairjax is {theirs / per_run:.0f}× as fast")
 

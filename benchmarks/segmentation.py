@@ -1,23 +1,23 @@
-"""Images per second of prompted segmentation, against the original way in PyTorch, in one run.
+"""Images per second of prompted segmentation, against the original in PyTorch, in one run.
 
     python benchmarks/segmentation.py --weights=mobile_sam.safetensors
 
-MobileSAM at 1,024 pixels with the same weights on both sides. Each image gets 8 prompts: a centre,
-5 draws of a random point, 5 points together, and a box; every prompt's masks are enlarged to 1,024
-pixels and cut. The original way is FairMedFM's: one image and one prompt at a time, the encoder
-each time. It is also timed with the encoder once per image (SAM's predictor), and encoders are
-compared alone. PyTorch runs on all cores.
+MobileSAM at 1,024 pixels with the same weights for both. Each image gets 8 prompts: a centre, 5
+draws of a random point, 5 points together, and a box; every prompt's masks are upsampled to 1,024
+pixels and thresholded. The original is FairMedFM's loop: one image and one prompt at a time, the
+encoder each time. It is also timed with the encoder once per image (SAM's predictor), and encoders
+are compared alone. PyTorch runs on all cores.
 """
 
 import os
 import tempfile
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 from absl import app, flags
+from common import fastest
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from safetensors.numpy import load_file
@@ -49,23 +49,13 @@ def prompts(config, rng) -> list[Points]:
     return [*found, tokens(config, boxes=corners.reshape(1, 4))]
 
 
-def fastest(function, repeats: int) -> float:
-    """Seconds of the fastest repetition."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def main(argv):
     del argv
     one_cpu_device_per_core()  # as the command line does
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        card = convert("mobile_sam", WEIGHTS.value, f"{folder}/model").card
-        module = models.load(f"{folder}/model")
+    with tempfile.TemporaryDirectory() as model_dir:
+        card = convert("mobile_sam", WEIGHTS.value, f"{model_dir}/model").card
+        module = models.load(f"{model_dir}/model")
     frame = Frame(models.load_preprocess(card), module.config.decoder)
     asked = prompts(module.config.decoder, rng)
     longest = max(one.labels.shape[-1] for one in asked)
@@ -147,12 +137,13 @@ def main(argv):
     np.testing.assert_allclose(iou[0], np.stack([score for _, score in found[0]]), atol=1e-3)
     n = len(inputs)
     times = {
-        "torch, original way": fastest(original, REPEATS.value) / n,
+        "torch, original": fastest(original, REPEATS.value) / n,
         "torch, encoder once": fastest(once_per_image, REPEATS.value) / n,
     }
     torch_encoding = fastest(lambda: [theirs.encode(x) for x in inputs], REPEATS.value) / n
     print(
-        f"{jax.devices()[0].device_kind}: {len(asked)} prompts per image; {agree:.4%} of the masks' pixels agree"
+        f"{jax.devices()[0].device_kind}: {len(asked)} prompts per image; "
+        f"{agree:.4%} of the masks' pixels agree"
     )
     print(f"{'fairjax':20s} {1e3 * seconds:9.0f} ms/image {1 / seconds:7.2f} images/s")
     for name, value in times.items():

@@ -1,6 +1,4 @@
-"""MobileSAM in PyTorch, from the tensors of its checkpoint: what the benchmark and its test compare
-with.
-"""
+"""MobileSAM in PyTorch, from the tensors of its checkpoint: the peer of the benchmark."""
 
 import itertools
 
@@ -16,8 +14,9 @@ class MobileSAM:
 
     Args:
       weights: name → array, under the published names.
-      windows, heads: per stage, which no tensor tells.
-      decoder_heads: of the mask decoder.
+      windows: sides of the windows of each stage, which no tensor shows.
+      heads: heads of each stage, likewise.
+      decoder_heads: heads of the mask decoder.
     """
 
     def __init__(
@@ -146,9 +145,7 @@ class MobileSAM:
 
     @torch.inference_mode()
     def decode(self, embedding, coords, labels):
-        """One prompt, as tokens with coords (t, 2) and labels (t,): → masks (1, 4, 4h, 4w), IoU (1,
-        4).
-        """
+        """Decodes a prompt, coords (t, 2) and labels (t,) → masks (1, 4, 4h, 4w), IoU (1, 4)."""
         p, d = "prompt_encoder", "mask_decoder"
         h, w = embedding.shape[-2:]
         sparse = self._fourier((coords + 0.5) / torch.tensor([16.0 * w, 16.0 * h]))

@@ -1,14 +1,15 @@
-"""Images per second of vision towers against transformers and PyTorch in the same run, and what
-they take to compile.
+"""Images per second of vision towers, against transformers and PyTorch in the same run.
 
-    python benchmarks/towers.py                     # ViT-B/16 and ViT-B/32, batch 16, float32, on
-    the CPU python benchmarks/towers.py --what=compile      # ViT-L and ViT-g: a scan over layers
-    against unrolled layers python benchmarks/towers.py --what=gpu          # bfloat16, against
-    torch.compile and SDPA; needs a GPU for both
+    # ViT-B/16 and ViT-B/32, batch 16, float32, on the CPU
+    python benchmarks/towers.py
+    # Seconds to compile ViT-L and ViT-g: a scan over layers against unrolled layers
+    python benchmarks/towers.py --what=compile
+    # bfloat16, against torch.compile and SDPA; needs a GPU for both
+    python benchmarks/towers.py --what=gpu
 
-Both sides have the same random weights, and their features are compared before anything is timed.
-They take turns, so that a machine that others use too slows both alike: the table gives each side's
-fastest turn, and the median over turns of the ratio of a turn's times. Ours runs as extraction
+Both have the same random weights, and their features are compared before anything is timed. They
+take turns, so that a machine that others use too slows both alike: the table gives the fastest
+turn of each, and the median over turns of the ratio of a turn's times. Ours runs as extraction
 does: on a CPU one device per core, the batch sharded over them; PyTorch with as many threads as
 there are cores. FLOP are those of the matmuls, two per multiplication, and MFU their rate over the
 GPU's published dense bfloat16 rate.
@@ -37,7 +38,7 @@ from fairjax.utils.devices import one_cpu_device_per_core
 
 WHAT = flags.DEFINE_enum("what", "cpu", ["cpu", "compile", "gpu"], "What is measured.")
 BATCH = flags.DEFINE_integer("batch", 0, "Images at once; 0: 16 on the CPU, 256 on a GPU.")
-TURNS = flags.DEFINE_integer("turns", 15, "Turns of each side.")
+TURNS = flags.DEFINE_integer("turns", 15, "Turns of each library.")
 DEPTH = flags.DEFINE_integer("depth", 0, "Layers; 0: as many as the tower has.")
 DEVICES = flags.DEFINE_integer("devices", 0, "CPU devices; 0: one per core.")
 ATTENTION = flags.DEFINE_enum(
@@ -71,11 +72,8 @@ MEASURED = {
     "compile": ("ViT-L/14", "ViT-g/14"),
     "gpu": ("ViT-B/16", "ViT-L/14", "SO400M/14-448"),
 }
-PEAK = {
-    "H100": 989e12,
-    "H200": 989e12,
-    "A100": 312e12,
-}  # dense bfloat16 FLOP/s, from the makers' data sheets
+# Dense bfloat16 FLOP/s, from the makers' data sheets.
+PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 # transformers' ViTModel, as version 5 calls its parameters in memory.
 TRANSFORMERS = Layout(
@@ -103,7 +101,7 @@ TRANSFORMERS = Layout(
 
 
 def flop_per_image(c: ViTConfig) -> float:
-    """Of the matmuls: patches, projections and MLPs, scores and mixing."""
+    """Returns the FLOP of the matmuls: patches, projections and MLPs, scores and mixing."""
     n = c.grid**2 + 1
     per_layer = 2 * n * (4 * c.width**2 + 2 * c.width * c.mlp_dim) + 4 * n**2 * c.width
     return 2 * c.grid**2 * 3 * c.patch_size**2 * c.width + c.depth * per_layer
@@ -204,8 +202,9 @@ def against_torch(name: str, config: ViTConfig, batch: int, device: str) -> None
     flop = rates[0] * flop_per_image(config)
     peak = next((rate for kind, rate in PEAK.items() if kind in jax.devices()[0].device_kind), None)
     print(
-        f"{name:14s} batch {batch:4d}: {rates[0]:9.1f} images/s, torch {rates[1]:9.1f}; {rates[0] / rates[1]:.2f}× at "
-        f"the fastest, {ratio:.2f}× in the median turn; {flop / 1e9:.0f} GFLOP/s"
+        f"{name:14s} batch {batch:4d}: {rates[0]:9.1f} images/s, torch {rates[1]:9.1f}; "
+        f"{rates[0] / rates[1]:.2f}× at the fastest, {ratio:.2f}× in the median turn; "
+        f"{flop / 1e9:.0f} GFLOP/s"
         + (f", MFU {flop / peak:.0%}" if peak else "")
         + f"; features differ by {error:.0e}",
         flush=True,
@@ -213,9 +212,7 @@ def against_torch(name: str, config: ViTConfig, batch: int, device: str) -> None
 
 
 def compile_times(name: str, config: ViTConfig, batch: int) -> None:
-    """Seconds to trace and to compile, with shapes in place of weights, and what the program needs
-    besides them.
-    """
+    """Prints the seconds to trace and to compile, and the memory for weights and for the rest."""
     for scan in (True, False):
         graph, state = nnx.split(build_abstract("vit", dataclasses.replace(config, scan=scan)))
         images = jax.ShapeDtypeStruct((batch, config.image_size, config.image_size, 3), jnp.float32)
@@ -229,8 +226,8 @@ def compile_times(name: str, config: ViTConfig, batch: int) -> None:
         weights, rest = memory.argument_size_in_bytes >> 20, memory.temp_size_in_bytes >> 20
         how = "scanned" if scan else "unrolled"
         print(
-            f"{name:14s} {config.depth} layers, {how:8s}: traced in {traced - start:5.2f} s, compiled in "
-            f"{done - traced:6.2f} s; weights {weights} MiB, and {rest} MiB",
+            f"{name:14s} {config.depth} layers, {how:8s}: traced in {traced - start:5.2f} s, "
+            f"compiled in {done - traced:6.2f} s; weights {weights} MiB, and {rest} MiB",
             flush=True,
         )
 
@@ -252,16 +249,14 @@ def main(argv):
         one_cpu_device_per_core()  # as the command line does
     device = {"cpu": "cpu", "gpu": "cuda"}.get(WHAT.value)
     if device == "cuda":
-        os.environ.setdefault(
-            "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
-        )  # PyTorch needs room on the same GPU
+        # PyTorch needs room on the same GPU.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         check_gpus()
     layers.ACCELERATOR_ATTENTION = functools.partial(
         jax.nn.dot_product_attention, implementation=ATTENTION.value
     )
-    print(
-        f"{jax.devices()[0].device_kind}: {jax.device_count()} devices, load {os.getloadavg()[0]:.1f} at the start"
-    )
+    kind, load = jax.devices()[0].device_kind, os.getloadavg()[0]
+    print(f"{kind}: {jax.device_count()} devices, load {load:.1f} at the start")
     for name in MEASURED[WHAT.value]:
         config = dataclasses.replace(
             TOWERS[name], scan=SCAN.value, depth=DEPTH.value or TOWERS[name].depth

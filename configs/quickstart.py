@@ -1,4 +1,4 @@
-"""The whole way on phantoms with a planted disparity; needs no data, no network and no accelerator.
+"""The whole pipeline on phantoms with a planted disparity, without data or network.
 
 python -m fairjax.launch --config=configs/quickstart.py
 
@@ -13,11 +13,8 @@ from fairjax.configs import common
 
 
 def get_config() -> ConfigDict:
-    """Linear probes of the encoder that ships with fairjax on the `synthetic` dataset: 16 seeds × 2
-    learning rates.
-    """
-    config = common.base("synthetic")
-    config.model.name = "phantom_vit"
+    """Returns linear probes of the shipped encoder on phantoms: 16 seeds × 2 learning rates."""
+    config = common.base("synthetic", "phantom_vit")
     config.embedding.batch_size = 128
     config.attributes = ("sex", "age", "site")
     config.training.learning_rates = (1e-3, 4e-3)

@@ -1,3 +1,1 @@
-"""PyTorch checkpoints -> fairjax model directories: one engine, and one table of rules per
-published layout.
-"""
+"""PyTorch checkpoints -> model directories: one engine, and rules per published layout."""

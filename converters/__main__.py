@@ -1,71 +1,72 @@
-"""`python -m converters --model=NAME --checkpoint=PATH [--arch=ARCH.json] [--tokenizer=DIR]
---out=DIR`.
+"""`fairjax convert --model=NAME --checkpoint=PATH [--arch=JSON] [--tokenizer=DIR] --out=DIR`.
+
+Converts a published PyTorch checkpoint into a fairjax model directory. `fairjax models` lists the
+models, and the files that they are published in.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+from absl import flags
 
-from fairjax.models.zoo import MODELS
-from fairjax.utils.errors import EXIT_USER_ERROR, UserError, lookup
+from fairjax.utils import cli
+from fairjax.utils.errors import UserError, lookup
 
-DESCRIPTION = "Converts a published PyTorch checkpoint into a fairjax model directory."
-EPILOG = "The models, and the files they are published in, are listed by: python -m fairjax.models"
+MODEL = flags.DEFINE_string("model", None, "Name of the model in the zoo.")
+CHECKPOINT = flags.DEFINE_multi_string(
+    "checkpoint",
+    [],
+    "The published file, its directory, or hf:org/name[@revision]; again for a further part.",
+)
+ARCH = flags.DEFINE_string("arch", None, "JSON file of sizes that differ from the published ones.")
+TOKENIZER = flags.DEFINE_string(
+    "tokenizer", None, "Directory of the tokenizer's files, if not next to the checkpoint."
+)
+OUT = flags.DEFINE_string("out", None, "The model directory to write.")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"{message}; see --help")
+def main(argv: list[str]) -> None:
+    """Converts what the flags name, and prints what was left out."""
+    if len(argv) > 1:
+        raise UserError(f"unexpected argument {argv[1]!r}; see --help")
+    for flag in (MODEL, CHECKPOINT, OUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; see --help")
+    run(MODEL.value or "", CHECKPOINT.value, OUT.value or "", ARCH.value, TOKENIZER.value)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
+def run(
+    model: str,
+    checkpoint: list[str],
+    out: str,
+    arch: str | None = None,
+    tokenizer: str | None = None,
+) -> None:
+    """Converts a checkpoint and prints what was left out; arguments as in `convert.convert`.
+
+    Raises:
+      UserError: whatever the user can mend.
+    """
+    from fairjax.models.zoo import MODELS
+
+    row = lookup("model", model, MODELS)  # before the slow imports
+
+    from fairjax.converters.convert import convert
+
     try:
-        parser = _Parser(
-            prog="python -m converters", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
-        )
-        parser.add_argument("--model", required=True, metavar="NAME", help="a name of the zoo")
-        parser.add_argument(
-            "--checkpoint",
-            required=True,
-            action="append",
-            metavar="PATH",
-            help="the published file, its directory, or hf:org/name[@revision]; again for another part of the model",
-        )
-        parser.add_argument(
-            "--arch", metavar="ARCH.json", help="sizes that differ from the published ones"
-        )
-        parser.add_argument(
-            "--tokenizer", metavar="DIR", help="the tokenizer's files, if not beside the checkpoint"
-        )
-        parser.add_argument(
-            "--out", required=True, metavar="DIR", help="the model directory to write"
-        )
-        args = parser.parse_args(argv)
-        lookup("model", args.model, MODELS)  # before the slow imports
-
-        from fairjax.converters.convert import convert
-
-        done = convert(args.model, args.checkpoint, args.out, args.arch, args.tokenizer)
-    except (UserError, OSError) as error:
-        print(f"converters: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    print(
-        f"{args.model}: {done.n_parameters:,} numbers ({done.card['source']['layout']}) -> {args.out}"
-    )
-    spec = MODELS[args.model].tokenizer
-    if spec is not None and "tokenizer" not in done.card:
+        done = convert(model, checkpoint, out, arch, tokenizer)
+    except OSError as error:
+        raise UserError(str(error)) from error
+    print(f"{model}: {done.n_parameters:,} numbers ({done.card['source']['layout']}) -> {out}")
+    if row.tokenizer is not None and "tokenizer" not in done.card:
         print(
-            f"  without a tokenizer, which zero-shot prompts need: --tokenizer=DIR, the files of {spec.name}"
+            "  without a tokenizer, which zero-shot prompts need: "
+            f"--tokenizer=DIR, the files of {row.tokenizer.name}"
         )
     for reason in sorted(set(done.plan.dropped.values())):
         names = [name for name, why in done.plan.dropped.items() if why == reason]
-        print(
-            f"  not converted: {len(names)} ({names[0]}{', …' if len(names) > 1 else ''}): {reason}"
-        )
-    return 0
+        more = ", …" if len(names) > 1 else ""
+        print(f"  not converted: {len(names)} ({names[0]}{more}): {reason}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

@@ -1,6 +1,4 @@
-"""ARCH.json: sizes that differ from the published ones, in our names or in those of a layout's own
-configuration.
-"""
+"""ARCH.json: sizes that differ from the published ones, in our names or in a layout's own."""
 
 from __future__ import annotations
 
@@ -12,12 +10,9 @@ from fairjax.converters.engine import Layout
 from fairjax.models.architectures import override
 from fairjax.utils.errors import UserError, did_you_mean
 
-# A file may hold the fields themselves or, among other things, one of these objects of fields. In
-# this order: beside its "constructor", a recording's "architecture" describes in words.
-THEIRS = (
-    "constructor",
-    "config",
-)  # where the publisher's names come first, should we call another thing so
+# Objects of fields in which the publisher's names come before ours.
+THEIRS = ("constructor", "config")
+# A file may hold the fields themselves or one of these objects of fields, in this order.
 SECTIONS = (*THEIRS, "architecture")
 
 
@@ -27,10 +22,10 @@ def resolve(published, given: Mapping[str, Any], layout: Layout):
     Args:
       published: the zoo row's architecture.
       given: the file's content: fields, or an object that holds them under a key of `SECTIONS`.
-      layout: of the checkpoint; its `aliases` translate the names of its own configuration.
+      layout: layout of the checkpoint; its `aliases` translate the names of its own configuration.
 
     Raises:
-      UserError: for unknown fields, with the nearest ones, and for values of a wrong type.
+      UserError: unknown fields, with the nearest ones, or values of a wrong type.
     """
     section = next(
         (section for section in SECTIONS if isinstance(given.get(section), Mapping)), None

@@ -21,7 +21,7 @@ from fairjax.utils.storage import read_json
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What was converted."""
+    """The result of a conversion."""
 
     card: Mapping[str, Any]
     plan: Plan
@@ -32,7 +32,7 @@ def layouts_of(row: FoundationModel) -> list[Layout]:
     """The layouts that a model is published in.
 
     Raises:
-      UserError: if it is published in none, being made here.
+      UserError: it is published in none, because it was made here.
     """
     if not row.layouts:
         raise UserError(
@@ -60,22 +60,22 @@ def convert(
       model: name of the zoo's row.
       checkpoint: file, index of a sharded file, directory from Hugging Face or
         `hf:org/name[@revision]`; several of them for a model that is published in parts, of which a
-        later one's tensors stand.
-      out: directory to be made.
+        later one's tensors count.
+      out: folder to be made.
       arch: sizes that differ from the published ones, or a JSON file that holds them.
       tokenizer: folder of the tokenizer's files; by default the checkpoint's, if they are there.
 
     Raises:
-      UserError: for whatever the user can mend.
+      UserError: anything that the user can mend.
     """
     row = lookup("model", model, MODELS)
     layouts = layouts_of(row)
     if arch is not None and not isinstance(arch, Mapping):
         arch = _read_arch(arch)
     given = [checkpoint] if isinstance(checkpoint, (str, os.PathLike)) else list(checkpoint)
-    beside = file_names(row.tokenizer.kind) if row.tokenizer else []
-    paths = [readers.locate(one, beside) for one in given]
-    words = _tokenizer_files(row, paths[0].parent, tokenizer)
+    extra_files = file_names(row.tokenizer.kind) if row.tokenizer else []
+    paths = [readers.locate(one, extra_files) for one in given]
+    tokenizer_paths = _tokenizer_files(row, paths[0].parent, tokenizer)
     keys = dict.fromkeys(key for layout in layouts for key in layout.keys)
     parts = [readers.read(path, keys) for path in paths]
     tensors = parts[0] if len(parts) == 1 else combine(layouts, parts)
@@ -98,21 +98,21 @@ def convert(
         "sha256": " + ".join(map(readers.fingerprint, paths)),
         "layout": layout.name,
     }
-    card = save(out, arrays, make_card(model, architecture, source=source), words)
+    card = save(out, arrays, make_card(model, architecture, source=source), tokenizer_paths)
     return Conversion(card, plan, sum(x.size for x in arrays.values()))
 
 
 def _tokenizer_files(
-    row: FoundationModel, beside: Path, named: str | os.PathLike | None
+    row: FoundationModel, checkpoint_dir: Path, named: str | os.PathLike | None
 ) -> list[Path]:
-    """The tokenizer's files in the folder `named` or, where none is, those beside the checkpoint."""
+    """Returns the tokenizer's files in the folder `named`, or those next to the checkpoint."""
     if row.tokenizer is None:
         if named is not None:
             raise UserError(f"{row.name} has no text tower: leave --tokenizer out")
         return []
     if named is not None:
         return require_tokenizer_files(named, row.tokenizer)
-    return tokenizer_files(beside, row.tokenizer.kind)
+    return tokenizer_files(checkpoint_dir, row.tokenizer.kind)
 
 
 def _read_arch(path: str | os.PathLike) -> Mapping[str, Any]:

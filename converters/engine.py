@@ -1,5 +1,4 @@
-"""The engine: matches a checkpoint's names against a table of rules so that nothing is lost,
-guessed or filled twice.
+"""The engine: a checkpoint by a table of rules, with nothing lost, guessed or filled twice.
 
 A rule's names hold placeholders `{i}`, `{j}` for numbers: `blocks.{i}.ln.weight` ->
 `encoder.blocks.{i}.norm.scale`.
@@ -53,18 +52,15 @@ class Layout:
     name: str
     rules: tuple[Rule, ...]
     drops: tuple[Drop, ...] = ()
-    keys: tuple[str, ...] = (
-        "state_dict",
-    )  # where in a .pth file the tensors may lie, if not at the top
+    # Where in a .pth file the tensors may lie, if not at the top.
+    keys: tuple[str, ...] = ("state_dict",)
     prefixes: tuple[str, ...] = ("module.",)  # that the names may carry
     part_prefixes: tuple[str, ...] = ()  # that a file with one part of the model alone leaves out
-    aliases: Mapping[str, Alias] = dataclasses.field(
-        default_factory=dict
-    )  # names of sizes in the publisher's config
+    # Names of sizes in the publisher's config.
+    aliases: Mapping[str, Alias] = dataclasses.field(default_factory=dict)
     ignored: frozenset[str] = frozenset()  # names there that say nothing about the architecture
-    implied: Mapping[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # fields that the layout decides, at any size
+    # Fields that the layout decides, at any size.
+    implied: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def source_pattern(self) -> re.Pattern[str]:
@@ -174,9 +170,7 @@ def make_plan(layout: Layout, sources: Shapes, targets: Shapes) -> Plan:
 
 
 def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
-    """The layout that knows most of a checkpoint's names, after the prefix that they carry; the
-    first of equals.
-    """
+    """Returns the layout that knows most of the names, after the prefix that they carry."""
     names = list(names)
     layouts = list(layouts)
     candidates = [
@@ -198,8 +192,9 @@ def detect_layout(layouts: Iterable[Layout], names: Iterable[str]) -> Layout:
 def combine(
     layouts: Iterable[Layout], parts: Iterable[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The tensors of several files, each under the part prefix that makes most names known; a later
-    file's stand.
+    """Returns the tensors of several files, each under the prefix that makes most names known.
+
+    Of a tensor in several files, the last one counts.
     """
     layouts = list(layouts)
     candidates = (
@@ -236,7 +231,7 @@ def _step_for(rule: Rule, target: str) -> Step | None:
 
 
 def _shape_faults(step: Step, sources: Shapes, wanted: Shape) -> list[str]:
-    """Compares shapes with those that a stand-in for the target, of one byte, has on the way back."""
+    """Compares shapes with those of a one-byte stand-in for the target, converted back."""
     needed = step.transform.inverse(np.broadcast_to(np.int8(0), wanted), len(step.sources))
     return [
         f"{name} {sources[name]}, expected {stand_in.shape}"

@@ -1,5 +1,4 @@
-"""Reading checkpoints: safetensors (single or sharded), PyTorch files without code in them,
-TorchScript archives.
+"""Reading checkpoints: safetensors, PyTorch files without code, TorchScript archives.
 
 They come from this machine or, as `hf:org/name[@revision]`, from Hugging Face's hub or the cache of
 it.
@@ -35,7 +34,7 @@ HF_FILES = (
 )
 HUB = "hf:"
 
-# What training scripts save beside the tensors: plain values that hold no code.
+# What training scripts save next to the tensors: plain values that hold no code.
 _SCALAR_TYPES = [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
 _PLAIN: list[Any] = [
     argparse.Namespace,
@@ -48,14 +47,13 @@ _PLAIN: list[Any] = [
 ]
 
 
-def locate(path: str | os.PathLike, beside: Iterable[str] = ()) -> Path:
-    """The file to read: `path`, the checkpoint inside the directory `path`, or what
-    `hf:org/name[@revision]` holds.
+def locate(path: str | os.PathLike, extra_files: Iterable[str] = ()) -> Path:
+    """Returns the file to read: `path`, the checkpoint in that folder, or one from the hub.
 
-    From the hub the files called `beside` are fetched too, as far as they are there.
+    From the hub the `extra_files` are fetched too, as far as they are there.
     """
     if str(path).startswith(HUB):
-        return _download(str(path), beside)
+        return _download(str(path), extra_files)
     path = Path(path)
     if path.is_dir():
         for name in HF_FILES:
@@ -70,16 +68,12 @@ def locate(path: str | os.PathLike, beside: Iterable[str] = ()) -> Path:
 
 
 def describe(given: str | os.PathLike, path: Path) -> str:
-    """What a card calls the file `path` that `locate` found: its name, without where it lies on
-    this machine.
-    """
+    """Returns a card's name for the file that `locate` found, without its local folder."""
     return f"{given}/{path.name}" if str(given).startswith(HUB) else path.name
 
 
-def _download(source: str, beside: Iterable[str]) -> Path:
-    """The checkpoint in a repository of the hub, with all its shards and what is `beside`, in the
-    hub's own cache.
-    """
+def _download(source: str, extra_files: Iterable[str]) -> Path:
+    """Returns the checkpoint of a hub's repository, with its shards and `extra_files`."""
     repository, _, revision = source.removeprefix(HUB).partition("@")
     try:
         from huggingface_hub import errors, hf_hub_download
@@ -92,9 +86,8 @@ def _download(source: str, beside: Iterable[str]) -> Path:
 
     def fetch(name: str) -> Path | None:
         nonlocal unreachable
-        cached_only = (
-            unreachable is not None
-        )  # one time of waiting for a network that is not there is enough
+        # Waiting once for a network that is not there is enough.
+        cached_only = unreachable is not None
         try:
             return Path(
                 hf_hub_download(
@@ -113,8 +106,8 @@ def _download(source: str, beside: Iterable[str]) -> Path:
         found = next((path for name in HF_FILES if (path := fetch(name))), None)
         if found and found.suffix == ".json":
             for name in sorted(set(_weight_map(found).values())):
-                fetch(name)  # beside the index; what is lost is named on reading
-        for name in beside if found else ():
+                fetch(name)  # next to the index; what is lost is named on reading
+        for name in extra_files if found else ():
             fetch(name)
     except (
         errors.HfHubHTTPError,
@@ -129,8 +122,8 @@ def _download(source: str, beside: Iterable[str]) -> Path:
         return found
     if unreachable:
         raise UserError(
-            f"{source} is not in the cache, and the hub cannot be reached: download the repository where there is a "
-            "network, and give its directory as the checkpoint"
+            f"{source} is not in the cache, and the hub cannot be reached: download the "
+            "repository where there is a network, and give its directory as the checkpoint"
         )
     raise UserError(
         f"{source} holds none of {', '.join(HF_FILES)}: download its checkpoint, and give the file"
@@ -150,11 +143,11 @@ def read(path: Path, keys: Iterable[str] = ()) -> Tensors:
     """Reads all tensors of a checkpoint.
 
     Args:
-      path: from `locate`.
-      keys: where a PyTorch file's tensors may lie, if they are not at its top.
+      path: file that `locate` found.
+      keys: keys under which the tensors of a PyTorch file may be, if they are not at its top.
 
     Raises:
-      UserError: for a file that is truncated, of another format, or holds code in place of tensors.
+      UserError: the file is truncated, of another format, or holds code in place of tensors.
     """
     tensors: Tensors = {}
     for part in _shards(path) if path.suffix == ".json" else [path]:
@@ -187,7 +180,8 @@ def _read_file(path: Path, keys: list[str]) -> Tensors:
         return _read_torch(path, keys)
     if head[:2] == b"PK":
         raise UserError(
-            f"{path} is truncated: it begins as a PyTorch file, but its end is missing; download it again"
+            f"{path} is truncated: it begins as a PyTorch file, but its end is missing; download "
+            "it again"
         )
     raise UserError(f"{path} is neither a safetensors nor a PyTorch file")
 
@@ -215,8 +209,8 @@ def _read_torch(path: Path, keys: list[str]) -> Tensors:
         import torch
     except ImportError:
         raise UserError(
-            f"{path} is a PyTorch file, and PyTorch is not installed: pip install 'fairjax[convert]', "
-            "or take the model's .safetensors file"
+            f"{path} is a PyTorch file, and PyTorch is not installed: pip install "
+            "'fairjax[convert]', or take the model's .safetensors file"
         ) from None
     try:
         with warnings.catch_warnings():
@@ -272,7 +266,8 @@ def _unwrap(path: Path, loaded: Any, keys: list[str]) -> Mapping[str, Any]:
         else type(loaded).__name__
     )
     raise UserError(
-        f"{path} holds no dictionary of tensors, neither at its top nor under {keys}: it holds {found}"
+        f"{path} holds no dictionary of tensors, neither at its top nor under {keys}: it holds "
+        f"{found}"
     )
 
 

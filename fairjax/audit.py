@@ -1,8 +1,7 @@
-"""`fairjax.audit(y_true, y_score, groups)`, and the command `python -m fairjax.audit TABLE
---label=COL …`.
+"""The function `fairjax.audit`, and the command `python -m fairjax.audit TABLE --label=COL …`.
 
-Importing this module binds the function, not a module: a package attribute and a submodule cannot
-both be called `audit`.
+A package attribute and a submodule cannot both be called `audit`: importing this module binds the
+function.
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    from fairjax.auditing.command import run
+    from fairjax.auditing import command
+    from fairjax.utils import cli
 
-    run()
+    cli.run(command.main, cli.parse, "python -m fairjax.audit")
 else:
     from fairjax.auditing.classification import audit
 

@@ -1,4 +1,4 @@
-"""What the launchers share: what comes after `--` goes to `python -m fairjax.launch`."""
+"""What the launchers share: what comes after `--` goes to `fairjax launch`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def program(argv: Sequence[str], python: str) -> list[str]:
 
     Args:
       argv: what is left of the command line, the launcher's own name first.
-      python: the interpreter there.
+      python: interpreter of the process.
 
     Raises:
-      UserError: nothing stands after `--`.
+      UserError: nothing comes after `--`.
     """
     if len(argv) < 2:
         raise UserError(
-            "say what to start, after two hyphens: … -- --config=configs/quickstart.py --workdir=runs/a"
+            "say what to start, after two hyphens: … -- --config=quickstart --workdir=runs/a"
         )
     return [python, "-m", MODULE.value, *argv[1:]]
 

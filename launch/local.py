@@ -1,7 +1,6 @@
-"""Starts N processes on this machine, which share the work: `python -m launch.local --processes=2
--- --config=… …`.
+"""`fairjax local --processes=2 -- --config=NAME …`: processes of this machine that share the work.
 
-They find each other on 127.0.0.1. Every line of output begins with the process's number. When one
+They find each other on 127.0.0.1. Every line of output begins with the process's index. When one
 fails, the others are stopped, and the launcher exits as the one that failed.
 """
 
@@ -18,6 +17,7 @@ import time
 
 from absl import flags
 
+from fairjax.launchers import common
 from fairjax.launchers.common import DRY_RUN, program
 from fairjax.utils import cli
 from fairjax.utils.devices import MOST_CPU_DEVICES
@@ -25,39 +25,40 @@ from fairjax.utils.distributed import COORDINATOR, COUNT, INDEX
 from fairjax.utils.errors import UserError
 
 PROCESSES = flags.DEFINE_integer("processes", 2, "Processes to start.", lower_bound=1)
+flags.adopt_module_key_flags(common)
 PORT = flags.DEFINE_integer("port", 0, "Port on which they meet; 0: one that is free.")
 SECONDS_TO_STOP = 10.0
 
 
 def environment(index: int, count: int, port: int) -> dict[str, str]:
-    """What process `index` of `count` is told; the CPU's cores are shared out unless the user has
-    chosen.
+    """The variables of one process; the CPU's cores are dealt out unless the user has chosen.
+
+    Args:
+      index: index of the process.
+      count: number of processes.
+      port: port on which they meet.
     """
     chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get(
         "XLA_FLAGS", ""
     )
     cores = min(max(1, len(os.sched_getaffinity(0)) // count), MOST_CPU_DEVICES)
-    told = {COORDINATOR: f"127.0.0.1:{port}", COUNT: str(count), INDEX: str(index)}
-    return told if chosen else told | {"JAX_NUM_CPU_DEVICES": str(cores)}
+    variables = {COORDINATOR: f"127.0.0.1:{port}", COUNT: str(count), INDEX: str(index)}
+    return variables if chosen else variables | {"JAX_NUM_CPU_DEVICES": str(cores)}
 
 
 def main(argv: list[str]) -> None:
     """Starts the processes and waits for them."""
     line, count = program(argv, sys.executable), PROCESSES.value
     port = PORT.value or _free_port()
-    told = [environment(index, count, port) for index in range(count)]
+    environments = [environment(index, count, port) for index in range(count)]
     if DRY_RUN.value:
-        for variables in told:
-            print(
-                shlex.join(
-                    ["env", *(f"{name}={value}" for name, value in variables.items()), *line]
-                )
-            )
+        for variables in environments:
+            settings = [f"{name}={value}" for name, value in variables.items()]
+            print(shlex.join(["env", *settings, *line]))
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     processes: list[subprocess.Popen[str]] = []
     try:
-        for index, variables in enumerate(told):
+        for index, variables in enumerate(environments):
             processes.append(_start(index, line, variables))
         status = _wait(processes)
     finally:
@@ -72,8 +73,9 @@ def _free_port() -> int:
 
 
 def _start(index: int, line: list[str], variables: dict[str, str]) -> subprocess.Popen[str]:
-    """One process in a session of its own, so that its workers are stopped with it; a thread passes
-    on what it says.
+    """Starts a process in its own session, so that its workers are stopped with it.
+
+    A thread passes its output on.
     """
     try:
         process = subprocess.Popen(
@@ -88,9 +90,9 @@ def _start(index: int, line: list[str], variables: dict[str, str]) -> subprocess
     except OSError as error:
         raise UserError(f"process {index} could not be started: {error}") from None
 
-    def pass_on():
-        for said in process.stdout or ():
-            sys.stdout.write(f"[{index}] {said}")
+    def pass_on() -> None:
+        for line in process.stdout or ():
+            sys.stdout.write(f"[{index}] {line}")
             sys.stdout.flush()
 
     threading.Thread(target=pass_on, name=f"output-{index}", daemon=True).start()
@@ -112,7 +114,7 @@ def _wait(processes: list[subprocess.Popen[str]]) -> int:
 
 
 def _stop(processes: list[subprocess.Popen[str]]) -> None:
-    """Asks those that still run to end, then makes them, and lets their last words through."""
+    """Asks those that still run to end, then kills them, and passes their last lines on."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         running = [process for process in processes if process.poll() is None]
         for process in running:
@@ -126,4 +128,4 @@ def _stop(processes: list[subprocess.Popen[str]]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse)
+    cli.run(main)

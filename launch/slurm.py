@@ -1,7 +1,6 @@
-"""Submits a SLURM job, one task per node: `python -m launch.slurm --nodes=4 --partition=gpu --
---config=… --workdir=…`.
+"""`fairjax slurm --nodes=4 --partition=gpu -- --config=NAME --workdir=DIR`: a job, a task per node.
 
-The work directory, and the cache if embeddings are to be shared, must lie on a file system that all
+The work directory, and the cache if embeddings are to be shared, must be on a file system that all
 nodes see. JAX asks SLURM who the processes are; each has all devices of its node.
 """
 
@@ -13,12 +12,14 @@ from pathlib import Path
 
 from absl import flags
 
+from fairjax.launchers import common
 from fairjax.launchers.common import DRY_RUN, program
 from fairjax.utils import cli
 from fairjax.utils.errors import UserError
 
+flags.adopt_module_key_flags(common)
 NODES = flags.DEFINE_integer("nodes", 1, "Nodes, with one process each.", lower_bound=1)
-TIME = flags.DEFINE_string("time", "24:00:00", "Time limit, as of sbatch.")
+TIME = flags.DEFINE_string("time", "24:00:00", "Time limit, in the form of sbatch.")
 NAME = flags.DEFINE_string("name", "fairjax", "Name of the job.")
 PARTITION = flags.DEFINE_string("partition", None, "Partition; by default the cluster's.")
 ACCOUNT = flags.DEFINE_string("account", None, "Account; by default the user's.")
@@ -61,7 +62,9 @@ def script(argv: list[str]) -> str:
         *([SETUP.value] if SETUP.value else []),
     ]
     lines += ["export FAIRJAX_DISTRIBUTED=auto"] if NODES.value > 1 else []
-    run = ["srun", "--kill-on-bad-exit=1", "--label", *program(argv, PYTHON.value)]
+    # srun does not inherit this option of sbatch since SLURM 22.05
+    cpus = [f"--cpus-per-task={CPUS.value}"] if CPUS.value else []
+    run = ["srun", "--kill-on-bad-exit=1", "--label", *cpus, *program(argv, PYTHON.value)]
     return "\n".join([*lines, shlex.join(run), ""])
 
 
@@ -82,4 +85,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse)
+    cli.run(main)

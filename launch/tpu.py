@@ -1,7 +1,6 @@
-"""Starts it on every host of a TPU pod: `python -m launch.tpu --name=POD --zone=ZONE -- --config=…
---workdir=…`.
+"""`fairjax tpu --name=POD --zone=ZONE -- --config=NAME --workdir=DIR`: all hosts of a TPU pod.
 
-fairjax must be installed on the hosts in `--directory`, and the work directory lie on a file system
+fairjax must be installed on the hosts in `--directory`, and the work directory be on a file system
 that they share. JAX finds the other hosts by itself.
 """
 
@@ -11,13 +10,15 @@ import shlex
 
 from absl import flags
 
+from fairjax.launchers import common
 from fairjax.launchers.common import program, start
 from fairjax.utils import cli
 from fairjax.utils.errors import UserError
 
+flags.adopt_module_key_flags(common)
 NAME = flags.DEFINE_string("name", None, "Name of the TPU.")
-ZONE = flags.DEFINE_string("zone", None, "Its zone.")
-PROJECT = flags.DEFINE_string("project", None, "Its project; by default gcloud's.")
+ZONE = flags.DEFINE_string("zone", None, "Zone of the TPU.")
+PROJECT = flags.DEFINE_string("project", None, "Project of the TPU; by default gcloud's.")
 DIRECTORY = flags.DEFINE_string(
     "directory", "fairjax", "The checkout on the hosts, below the home directory."
 )
@@ -41,4 +42,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse)
+    cli.run(main)

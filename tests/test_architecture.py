@@ -20,8 +20,10 @@ FLOORS = [
     {"report"},
     {"auditing"},
     {"tasks"},
-    {"configs"},
+    {"configs", "register"},
     {"launch", "launchers", "audit"},
+    {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -167,9 +167,14 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
         (["--config.evaluation.policy=compat2"], "unknown evaluation.policy 'compat2'"),
         (["--config.embedding.batch_size=0"], "embedding.batch_size must be at least 1, not 0"),
         (["--config.model.image_size=7"], "phantom_vit takes no images of 7 pixels"),
-        (["--config.dataset.cuts=sex=3"], "'sex', no continuous attribute; there are: age"),
+        (["--config.dataset.bins=sex=3"], "'sex', no continuous attribute; there are: age"),
         (["--config.training.order=random"], "training.order must be one of"),
-        (["--config=configs/nothing.py"], "there is no configuration file configs/nothing.py"),
+        (["--config.training.methods=erm,erms"], "unknown method 'erms'"),
+        (["--config.evaluation.metrics=auc,aucc"], "unknown evaluation.metrics 'aucc'"),
+        (
+            ["--config=configs/nothing.py"],
+            "there is no configuration file configs/nothing.py, nor a packaged one",
+        ),
         (
             ["--config=configs/linear_probe.py:datset=x"],
             "unknown config argument 'datset'; did you mean 'dataset'?",
@@ -179,7 +184,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(checkpoint, tmp_path):
             "image root nowhere does not exist",
         ),
         (["--config.model.checkpoint=nowhere"], "nowhere holds no converted model"),
-        (["--workdri=x"], "Did you mean: workdir"),
+        (["--workdri=x"], "unknown flag --workdri; did you mean 'workdir'?"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
@@ -227,7 +232,7 @@ def table_run(folder, rows, checkpoint, *more):
         f"--config.dataset.root={folder}",
         "--config.dataset.table=mine.csv",
         "--config.dataset.patient=patient",
-        "--config.dataset.cuts=age=50",
+        "--config.dataset.bins=age=50",
         f"--config.model.checkpoint={checkpoint}",
         "--config.seeds=2",
         "--config.n_boot=20",
@@ -267,7 +272,7 @@ def test_slices_are_embedded_and_volumes_are_scored(checkpoint, tmp_path):
     options = (
         "--config.dataset.dimensions=2.5D",
         "--config.dataset.window=(0, 255)",
-        "--config.dataset.pool=mean",
+        "--config.dataset.aggregate_slices=mean",
     )
     done = table_run(tmp_path, rows, checkpoint, *options, "--config.embedding.max_unreadable=0.1")
     assert done.returncode == 0, done.stderr
@@ -331,8 +336,26 @@ def test_a_work_directory_in_use_or_of_other_settings_is_refused(finished, check
     with locked(workdir / ".lock", "locked"):
         failed = launch(*command, cache=cache)
     assert (failed.returncode, "in use by another run" in failed.stderr) == (2, True)
-    failed = launch(*command, "--config.n_boot=51", cache=cache)
-    assert (failed.returncode, "n_boot was 50, is 51" in failed.stderr) == (2, True)
+    failed = launch(*command, "--config.training.epochs=9", cache=cache)
+    assert (failed.returncode, "training.epochs was 8, is 9" in failed.stderr) == (2, True)
+
+
+def test_lists_are_read_however_they_are_written(checkpoint, tmp_path):
+    for methods in ("erm,group_dro", "('erm','group_dro')", "('erm',)"):
+        said = launch(
+            *SMALL,
+            f"--config.model.checkpoint={checkpoint}",
+            f"--config.training.methods={methods}",
+            "--config.attributes=sex",
+            "--config.training.usages=linear_probe,mlp_probe",
+            "--config.training.learning_rates=1e-3,4e-3",
+            f"--workdir={tmp_path / 'work'}",
+            "--dry_run",
+            cache=tmp_path / "cache",
+        )
+        assert said.returncode == 0, said.stderr
+        assert "mlp_probe/erm " in said.stdout
+        assert ("linear_probe/group_dro[sex]" in said.stdout) == ("group_dro" in methods)
 
 
 def test_help_imports_nothing_heavy():

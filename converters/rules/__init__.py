@@ -1,43 +1,16 @@
-"""One module per family of published files, one `Layout` per way of naming their tensors."""
+"""One module per family of published files, with a `Layout` per way of naming their tensors.
+
+Every module here with `LAYOUTS` counts: a new one is listed nowhere else.
+"""
 
 from __future__ import annotations
 
-from fairjax.converters.engine import Layout
-from fairjax.converters.rules import (
-    biomedclip,
-    blip,
-    blip2,
-    clip,
-    convnets,
-    dinov2,
-    medclip,
-    medmae,
-    sam,
-    sam2,
-    siglip,
-)
+import pkgutil
+from importlib import import_module
 
+from fairjax.converters.engine import Layout
+
+_MODULES = [import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
 LAYOUTS: dict[str, Layout] = {
-    layout.name: layout
-    for layout in (
-        clip.OPENAI,
-        clip.HF,
-        biomedclip.BIOMEDCLIP,
-        medclip.MEDCLIP,
-        siglip.SIGLIP,
-        blip.HF,
-        blip.LAVIS,
-        blip2.HF,
-        blip2.LAVIS,
-        dinov2.HUB,
-        dinov2.HF,
-        medmae.MEDMAE,
-        convnets.RESNET,
-        convnets.C2L,
-        *convnets.MOCO,
-        sam.SAM,
-        sam.LVM_MED,
-        sam.MOBILE_SAM,
-        sam2.SAM2,
-    )
+    layout.name: layout for module in _MODULES for layout in getattr(module, "LAYOUTS", ())
 }

@@ -1,6 +1,4 @@
-"""BiomedCLIP (`open_clip_pytorch_model.bin`): open_clip's CustomTextCLIP of a timm ViT and Hugging
-Face's BERT.
-"""
+"""BiomedCLIP (`open_clip_pytorch_model.bin`): a timm ViT and Hugging Face's BERT."""
 
 from __future__ import annotations
 
@@ -37,3 +35,5 @@ BIOMEDCLIP = Layout(
     },
     ignored=UNSIZED,
 )
+
+LAYOUTS = (BIOMEDCLIP,)

@@ -1,6 +1,4 @@
-"""BLIP, as Hugging Face (`BlipForImageTextRetrieval`) and LAVIS (`model_base_capfilt_large.pth`)
-have it.
-"""
+"""BLIP, as Hugging Face (`BlipForImageTextRetrieval`) and LAVIS have it."""
 
 from __future__ import annotations
 
@@ -74,3 +72,5 @@ LAVIS = Layout(
     aliases={**_ALIASES, "v_width": mlp_of("vision")},
     ignored=UNSIZED,
 )
+
+LAYOUTS = (HF, LAVIS)

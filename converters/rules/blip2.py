@@ -1,6 +1,4 @@
-"""BLIP-2's first stage, as Hugging Face (`Blip2ForImageTextRetrieval`) and LAVIS
-(`blip2_pretrained.pth`) have it.
-"""
+"""BLIP-2's first stage, as Hugging Face (`Blip2ForImageTextRetrieval`) and LAVIS have it."""
 
 from __future__ import annotations
 
@@ -86,3 +84,5 @@ LAVIS = Layout(
     aliases={**_ALIASES, "v_width": mlp_of("vision", 4.3637)},
     ignored=UNSIZED | {"mlp_ratio"},
 )
+
+LAYOUTS = (HF, LAVIS)

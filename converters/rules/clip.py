@@ -1,6 +1,4 @@
-"""CLIP, as OpenAI (`ViT-B-32.pt`, PubMedCLIP) and Hugging Face (`CLIPModel`: clip-vit-base-patch32,
-PLIP) have it.
-"""
+"""CLIP, as OpenAI (`ViT-B-32.pt`, PubMedCLIP) and Hugging Face (`CLIPModel`, PLIP) have it."""
 
 from __future__ import annotations
 
@@ -101,3 +99,5 @@ HF = Layout(
     },
     ignored=frozenset({"seed", "logit_scale", "pad"}),
 )
+
+LAYOUTS = (OPENAI, HF)

@@ -1,6 +1,4 @@
-"""ResNet and DenseNet under torchvision's names, alone (LVM-Med, C2L) or as a query encoder of MoCo
-(MoCo-CXR).
-"""
+"""ResNet and DenseNet under torchvision's names, alone or as a query encoder of MoCo."""
 
 from __future__ import annotations
 
@@ -88,9 +86,7 @@ C2L = Layout(
 def _moco(
     name: str, encoder: Iterable[Rule], head: str, aliases: Mapping[str, Alias], *, mlp: bool
 ) -> Layout:
-    """MoCo's pretraining file; its projection is one linear layer or, with `mlp`, two with ReLU
-    between them.
-    """
+    """MoCo's pretraining file; its projection is linear or, with `mlp`, two layers."""
     layers = (
         {f"{head}.0": "projection.0", f"{head}.2": "projection.1"}
         if mlp
@@ -128,3 +124,5 @@ MOCO = tuple(
     )
     for mlp in (True, False)
 )
+
+LAYOUTS = (RESNET, C2L, *MOCO)

@@ -11,7 +11,7 @@ _ALIASES: dict[str, Alias] = {
     "mlp_ratio": lambda ratio, given: {"mlp_dim": int(ratio * given["width"])},
 }
 _IGNORED = frozenset({"seed", "other_sizes"})
-_MASK_TOKEN = "stands for masked patches, in pretraining only"
+_MASK_TOKEN = "represents masked patches, in pretraining only"
 
 HUB = Layout(
     name="dinov2_hub",
@@ -71,3 +71,5 @@ HF = Layout(
     aliases=_ALIASES,
     ignored=_IGNORED,
 )
+
+LAYOUTS = (HUB, HF)

@@ -1,6 +1,4 @@
-"""MedCLIP (`medclip-vit`: pytorch_model.bin): Hugging Face's Swin and BERT, each under a
-projection.
-"""
+"""MedCLIP (`medclip-vit`): Hugging Face's Swin and BERT, each under a projection."""
 
 from __future__ import annotations
 
@@ -67,3 +65,5 @@ MEDCLIP = Layout(
     },
     ignored=UNSIZED,
 )
+
+LAYOUTS = (MEDCLIP,)

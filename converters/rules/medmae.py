@@ -1,6 +1,4 @@
-"""MedMAE (`vit-b_CXR_0.5M_mae.pth`): timm's ViT, which DINOv2's hub names alike, and perhaps the
-decoder.
-"""
+"""MedMAE (`vit-b_CXR_0.5M_mae.pth`): timm's ViT, and perhaps the decoder."""
 
 from __future__ import annotations
 
@@ -26,3 +24,5 @@ MEDMAE = Layout(
         {"seed", "dec_width", "dec_depth", "dec_heads", "decoder_in_file", "mlp_ratio"}
     ),
 )
+
+LAYOUTS = (MEDMAE,)

@@ -1,6 +1,4 @@
-"""Towers that several publishers name alike: Hugging Face's BERT and timm's ViT, and how the
-recordings call sizes.
-"""
+"""Towers that several publishers name alike: Hugging Face's BERT and timm's ViT."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ TIMM_BLOCK = (
 
 
 def timm_vit(block: tuple[Rule, ...] = TIMM_BLOCK) -> tuple[Rule, ...]:
-    """A ViT of timm without its final norm, which publishers put in various places."""
+    """A ViT of timm without its final norm, whose name varies between publishers."""
     return (
         *rule("patch_embed.proj.weight", "patch_embed.kernel", CONV),
         *rule("patch_embed.proj.bias", "patch_embed.bias"),
@@ -33,8 +31,7 @@ def _separate(source: str) -> tuple[str, ...]:
 
 
 def bert_layer(attention: str = "self") -> tuple[Rule, ...]:
-    """A layer of Hugging Face's BERT, with what BLIP (cross-attention) and BLIP-2 (the queries'
-    MLP) add to it.
+    """A layer of Hugging Face's BERT, with what BLIP and BLIP-2 add to it.
 
     Args:
       attention: how the module with the projections is called: "self", in the Q-Former "attention".
@@ -84,18 +81,16 @@ UNSIZED = frozenset({"seed", "seq", "logit_scale", "logit_bias", "temp"})
 
 
 def mlp_of(prefix: str, ratio: float = 4.0) -> Alias:
-    """An alias for the width of a ViT whose hidden layers are `ratio` times as wide, unless their
-    width is given.
-    """
+    """An alias for the width of a ViT whose hidden layers are `ratio` times as wide."""
     return lambda width, given: {
         f"{prefix}.width": width,
         f"{prefix}.mlp_dim": given.get("v_inter", int(width * given.get("mlp_ratio", ratio))),
     }
 
 
-def bounded_context(most: int | None = None) -> Alias:
-    """An alias for the number of BERT's positions, all or at most `most` of which prompts may take."""
+def bounded_context(max_length: int | None = None) -> Alias:
+    """An alias for the number of BERT's positions, of which prompts take at most `max_length`."""
     return lambda n, given: {
         "text.positions": n,
-        "text.context_length": n if most is None else min(n, most),
+        "text.context_length": n if max_length is None else min(n, max_length),
     }

@@ -1,6 +1,4 @@
-"""SAM and its descendants: the ViT encoder (SAM, MedSAM, FT-SAM, SAM-Med2D, LVM-Med), TinyViT,
-prompts and decoder.
-"""
+"""SAM and its descendants: the ViT or TinyViT encoder, prompts and decoder."""
 
 from __future__ import annotations
 
@@ -217,3 +215,5 @@ MOBILE_SAM = Layout(
     },
     ignored=frozenset({"seed", "patch_size", "num_classes"}),
 )
+
+LAYOUTS = (SAM, LVM_MED, MOBILE_SAM)

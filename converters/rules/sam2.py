@@ -1,6 +1,4 @@
-"""SAM 2.1 (`sam2.1_hiera_tiny.pt`) and MedSAM2: what single images need; the memory of video frames
-is left out.
-"""
+"""SAM 2.1 (`sam2.1_hiera_tiny.pt`) and MedSAM2, without the memory of video frames."""
 
 from __future__ import annotations
 
@@ -94,3 +92,5 @@ SAM2 = Layout(
         }
     ),
 )
+
+LAYOUTS = (SAM2,)

@@ -43,3 +43,5 @@ SIGLIP = Layout(
     },
     ignored=UNSIZED,
 )
+
+LAYOUTS = (SIGLIP,)

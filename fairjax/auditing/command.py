@@ -1,5 +1,4 @@
-"""`python -m fairjax.audit PREDICTIONS.{csv,tsv,parquet} --label=COL --score=COL --group=COL
-[--group=COL …] …`.
+"""`fairjax audit PREDICTIONS.{csv,tsv,parquet} --label=COL --score=COL --group=COL …`.
 
 A fairness report with confidence intervals from a table with one row per image: labels, scores,
 groups and patients. Of segmentations the table has a column with each image's Dice (--dice), or
@@ -15,7 +14,7 @@ from typing import Any
 
 from absl import flags
 
-from fairjax.utils import cli
+from fairjax.utils import cli, plugins
 from fairjax.utils.errors import UserError
 
 _TEXT, _LIST = flags.DEFINE_string, flags.DEFINE_multi_string
@@ -116,6 +115,7 @@ def main(argv: list[str]) -> None:
             f"say whose groups to compare, with --group; the columns are {', '.join(map(str, table))}"
         )
     cli.set_up_jax(cli.cache_dir())
+    plugins.load()
     report = _audit(table, Path(argv[1]), facts | _hashes(argv[1]))
     paths = [report.to_html(out / "report.html"), report.to_json(out / "audit.json")]
     paths += [report.to_csv(out / "results.csv"), *report.write_tables(out)]
@@ -224,8 +224,3 @@ def _score(table, name: str):
 
 def _paths(column, table: Path) -> list[Path]:
     return [table.parent / str(path) for path in column]
-
-
-def run() -> None:
-    """Runs the command line."""
-    cli.run(main, cli.parse)

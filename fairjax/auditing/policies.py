@@ -18,12 +18,14 @@ from fairjax.auditing.evaluate import Cohort, Outcome, adjust, evaluate_models
 from fairjax.auditing.settings import Settings
 from fairjax.metrics.compat import best_f1_threshold, just_above, own_range_edges
 from fairjax.metrics.disparity import CRITERIA
+from fairjax.metrics.table import METRICS
 from fairjax.metrics.threshold import choose_threshold
 from fairjax.statistics.rows import ALL
 from fairjax.utils.errors import UserError
 
 COMPAT_METRICS = ("auc", "acc", "bce", "ece", "tpr", "tnr")
-AT_THRESHOLD = ("acc", "tpr", "tnr")  # the others are the same at every threshold
+# the others are the same at every threshold
+AT_THRESHOLD = tuple(name for name in COMPAT_METRICS if not METRICS[name].of_scores)
 BEST = "@best_f1"
 
 

@@ -1,6 +1,4 @@
-"""`python -m fairjax.datasets`: the list of datasets; `check NAME --root=DIR`, `split NAME
---root=DIR`, `docs`.
-"""
+"""`fairjax datasets [list | check NAME --root=DIR | split NAME --root=DIR --out=CSV | docs]`."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from fairjax.utils import cli
+from fairjax.utils import cli, plugins
 from fairjax.utils.errors import UserError, lookup
 
 _TEXT = flags.DEFINE_string
@@ -49,6 +47,7 @@ EXIT_NOT_READY = 1
 def main(argv: list[str]) -> None:
     """Lists, checks or splits datasets, or writes their page."""
     verb, *names = argv[1:] or ["list"]
+    plugins.load()
     lookup("command", verb, VERBS)(names)
 
 
@@ -94,7 +93,7 @@ def _loaded(names: list[str]) -> tuple[Any, Any]:
 
     if len(names) != 1:
         raise UserError(
-            f"name one dataset, not {len(names)}: python -m fairjax.datasets check NAME --root=DIR"
+            f"name one dataset, not {len(names)}: fairjax datasets check NAME --root=DIR"
         )
     dataset = datasets.load(names[0], ROOT.value, **_options())
     try:
@@ -126,4 +125,4 @@ def _options() -> dict[str, Any]:
 VERBS = {"list": _list, "check": _check, "split": _split, "docs": _docs}
 
 if __name__ == "__main__":
-    cli.run(main, cli.parse)
+    cli.run(main)

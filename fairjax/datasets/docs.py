@@ -9,6 +9,7 @@ from fairjax.datasets.catalog import SPECS
 from fairjax.datasets.masks import NONZERO
 from fairjax.datasets.rules import Bins, Groups, Rule
 from fairjax.datasets.spec import Spec
+from fairjax.utils.text import aligned
 
 HEAD = """# Datasets
 
@@ -44,11 +45,7 @@ def listing() -> str:
     own = [["synthetic", "classification", "phantoms", "2D", "patient", "sex, age, site"]]
     own += [["table", "either", "a user's own", "any", "a column", "columns"]]
     rows = [list(COLUMNS), *(row(name, spec) for name, spec in SPECS.items()), *own]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip()
-        for cells in rows
-    )
+    return "\n".join(aligned(rows))
 
 
 def markdown() -> str:

@@ -56,6 +56,8 @@ class Spec:
       access: where to apply for it.
       tree: what the root folder holds, for people.
       note: what else a user must know.
+      compat_grey: mean and standard deviation by which FairMedFM normalises its grey images; None
+        where it uses CLIP's.
     """
 
     title: str
@@ -78,6 +80,7 @@ class Spec:
     access: str
     tree: str
     note: str = ""
+    compat_grey: tuple[float, float] | None = None
 
     @property
     def columns(self) -> list[str]:

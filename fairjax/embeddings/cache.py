@@ -1,4 +1,4 @@
-"""The cache of embeddings: a folder per content key, a manifest that names the complete shards."""
+"""The cache of embeddings: a directory per content key, a manifest of its complete shards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fairjax.utils.storage import atomic_write, hash_file, hash_json, locked, re
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """What the encoder made of a dataset's images.
+    """The embeddings of a dataset's images.
 
     Attributes:
       features: (n, d) float32, zeros where the image could not be read; (n, q, d) of a model with q
@@ -36,19 +36,18 @@ class Embeddings:
 
 @dataclasses.dataclass
 class Cache:
-    """Shards of consecutive rows of one dataset × model × preprocessing × precision, and the
-    manifest of complete ones.
+    """Shards of consecutive rows of one dataset × model × preprocessing × precision.
 
     A shard counts only once the manifest names it, and the manifest is replaced atomically after
     the shard, so a process that is killed at any moment leaves a cache that is right as far as it
     goes.
 
     Attributes:
-      root: the folder of all caches.
-      key: what the features are a function of; another key, another folder.
+      root: the directory of all caches.
+      key: what the features are a function of; another key, another directory.
       n: number of rows.
       shard_rows: rows per shard.
-      process: of several that fill a cache together, each with a manifest of its own.
+      process: index of the process, of several that fill a cache, each with its own manifest.
     """
 
     root: Path
@@ -58,14 +57,16 @@ class Cache:
     process: int = 0
 
     @property
-    def folder(self) -> Path:
-        """Where this key's shards lie."""
+    def directory(self) -> Path:
+        """Where this key's shards are."""
         return self.root / hash_json(self.key | {"shard_rows": self.shard_rows})[:20]
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
         """The key, and per complete shard its hash and its quarantined images."""
-        found = [read_json(path)["shards"] for path in sorted(self.folder.glob("manifest*.json"))]
+        found = [
+            read_json(path)["shards"] for path in sorted(self.directory.glob("manifest*.json"))
+        ]
         return {
             "key": self.key,
             "n": self.n,
@@ -86,8 +87,9 @@ class Cache:
     def lock(self):
         """Holds this key against other processes."""
         return locked(
-            self.folder / f"lock{self._suffix}",
-            f"the embeddings in {self.folder} are being computed by another run; start again when it has ended",
+            self.directory / f"lock{self._suffix}",
+            f"the embeddings in {self.directory} are being computed by another run; "
+            "start again when it has ended",
         )
 
     def add(
@@ -97,12 +99,12 @@ class Cache:
         quarantined: list[dict[str, Any]],
     ) -> None:
         """Writes one shard, then names it in the manifest."""
-        path = self.folder / self._name(rows)
+        path = self.directory / self._name(rows)
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(features, np.float32), allow_pickle=False)
         atomic_write(path, lambda file: file.write(buffer.getbuffer()))
         self.manifest["shards"][path.name] = {"sha256": hash_file(path), "quarantined": quarantined}
-        write_json(self.folder / f"manifest{self._suffix}.json", self.manifest)
+        write_json(self.directory / f"manifest{self._suffix}.json", self.manifest)
 
     def quarantined(self) -> list[dict[str, Any]]:
         """Every image that could not be read so far, by row."""
@@ -112,6 +114,24 @@ class Cache:
             for entry in self.manifest["shards"][name]["quarantined"]
         ]
 
+    def paths(self) -> tuple[Path, ...]:
+        """The complete shards, in the order of their rows."""
+        return tuple(self.directory / name for name in sorted(self.manifest["shards"]))
+
+    def check(self) -> None:
+        """Compares the shards with their hashes.
+
+        Raises:
+          UserError: a shard is damaged; it names the directory to delete.
+        """
+        for path in self.paths():
+            entry = self.manifest["shards"][path.name]
+            if not path.exists() or hash_file(path) != entry["sha256"]:
+                raise UserError(
+                    f"the embedding cache is damaged: {path} is missing or not what was written; "
+                    f"delete {self.directory} and run again"
+                )
+
     def load(self, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> Embeddings:
         """Reads all shards.
 
@@ -119,22 +139,18 @@ class Cache:
           keep: (b, …) → (b, …), what is kept of each shard's features; all by default.
 
         Raises:
-          UserError: a shard is damaged; it names the folder to delete.
+          UserError: a shard is damaged.
         """
-        parts = []
-        for name, entry in sorted(self.manifest["shards"].items()):
-            path = self.folder / name
-            if not path.exists() or hash_file(path) != entry["sha256"]:
-                raise UserError(
-                    f"the embedding cache is damaged: {path} is missing or not what was written; "
-                    f"delete {self.folder} and run again"
-                )
-            part = np.load(path, allow_pickle=False)
-            parts.append(keep(part) if keep else part)
+        self.check()
+        parts = (np.load(path, allow_pickle=False) for path in self.paths())
+        return self.filled(np.concatenate([keep(part) if keep else part for part in parts]))
+
+    def filled(self, features: Float[np.ndarray, "n *q d"]) -> Embeddings:
+        """Features with what the manifest says of their rows."""
         quarantined = self.quarantined()
         valid = np.ones(self.n, bool)
         valid[[entry["row"] for entry in quarantined]] = False
-        return Embeddings(np.concatenate(parts), valid, quarantined, self.key)
+        return Embeddings(features, valid, quarantined, self.key)
 
     @property
     def _suffix(self) -> str:

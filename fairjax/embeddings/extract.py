@@ -1,6 +1,4 @@
-"""Extraction: grain reads and preprocesses, the devices encode batches of one shape, shards go to
-the cache.
-"""
+"""Extraction: grain reads images, the devices encode batches of one shape, the cache keeps them."""
 
 from __future__ import annotations
 
@@ -24,11 +22,12 @@ from tqdm import tqdm
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.read import PADDING, Batch, Load, batches
-from fairjax.utils import distributed, progress
+from fairjax.utils import distributed
 from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.progress import bar
 
 IN_FLIGHT = 2  # batches on the devices before the oldest is fetched
-FEATURES = {"probe": "probe_features", "image": "encode_image"}  # and the methods that compute them
+FEATURES = {"probe": "probe_features", "image": "encode_image"}  # name → method of the module
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Encoder:
       image_shape: (h, w, 3), what `preprocess` gives.
       key: what identifies the features besides the images and `feature`: weights hash,
         preprocessing, dtype.
-      feature: which of the module's outputs is taken, of `FEATURES`.
+      feature: which of the module's outputs is taken, a key of `FEATURES`.
     """
 
     module: nnx.Module
@@ -59,9 +58,7 @@ class Encoder:
 
     @property
     def cache_key(self) -> dict[str, Any]:
-        """What identifies the features besides the images. Features that are the same have the same
-        key.
-        """
+        """What identifies the features besides the images; equal features have equal keys."""
         projected = getattr(getattr(self.module, "config", None), "probe", "") == "projected"
         return (
             self.key
@@ -73,8 +70,14 @@ class Encoder:
 def open_cache(
     dataset: Dataset, encoder: Encoder, root: Path, *, batch_size: int, shard_batches: int
 ) -> Cache:
-    """The cache of a dataset's embeddings, in shards of whole batches of a multiple of the number
-    of devices.
+    """Opens the cache of a dataset's embeddings.
+
+    Args:
+      dataset: n images.
+      encoder: the frozen tower.
+      root: directory of the caches.
+      batch_size, shard_batches: as in `embed`; the batch is rounded up to a multiple of the number
+        of devices.
     """
     batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
     key = encoder.cache_key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
@@ -91,27 +94,26 @@ def embed(
     threads: int = 4,
     processes: int = 0,
     max_unreadable: float = 0.01,
-    share: tuple[int, int] = (0, 1),
+    shard: tuple[int, int] = (0, 1),
     keep: Callable[[np.ndarray], np.ndarray] | None = None,
-    show_progress: bool = True,
+    progress: bool = True,
 ) -> Embeddings:
     """Embeds every image once; what is in the cache is not touched again.
 
     Args:
       dataset: n images.
       encoder: the frozen tower.
-      root: folder of the caches.
-      batch_size: images per device batch, over all devices (rounded up to a multiple of their
-        number).
+      root: directory of the caches.
+      batch_size: images per batch, over all devices (rounded up to a multiple of their number).
       shard_batches: batches per shard: what a kill can lose.
       threads: reader threads; with `processes` > 0, threads per reader process.
       processes: reader processes (0: threads of this process alone).
-      max_unreadable: share of images that may be unreadable.
-      share: (index, count) of the process: it embeds the shards index, index + count, … and waits
-        for the others.
+      max_unreadable: fraction of images that may be unreadable.
+      shard: (index, count) of the process: it embeds the cache's shards index, index + count, … and
+        waits for the others.
       keep: what is kept in memory of each shard's features, (b, …) → (b, …), such as zero-shot
         logits of BLIP-2's 32 vectors per image; all by default.
-      show_progress: whether to show a bar with images/s and the time left.
+      progress: whether to show a bar with images/s and the time left.
 
     Returns:
       `Embeddings` in the order of the dataset's rows.
@@ -134,8 +136,8 @@ def embed(
         threads=threads,
         processes=processes,
         max_unreadable=max_unreadable,
-        share=share,
-        show_progress=show_progress,
+        shard=shard,
+        progress=progress,
         keep=keep,
     )
 
@@ -151,48 +153,47 @@ def fill(
     threads: int,
     processes: int,
     max_unreadable: float,
-    show_progress: bool,
-    share: tuple[int, int] = (0, 1),
+    progress: bool,
+    shard: tuple[int, int] = (0, 1),
     what: str = "embedding",
     keep: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Embeddings:
     """Computes what a cache lacks, shard by shard, so that a killed run loses one shard at most.
 
     Args:
-      cache: of one row of numbers per image of `dataset`.
+      cache: has a row of numbers per image of `dataset`.
       dataset: n images.
       load: row → what `compute` takes of one image; see `fairjax.embeddings.read`.
       module: the model.
       compute: (module, a batch) → (b, d) or (b, q, d), compiled, and sharded over the devices.
       batch_size: a multiple of the number of devices that divides the cache's shards.
-      threads, processes, max_unreadable, share, show_progress: as in `embed`.
+      threads, processes, max_unreadable, shard, progress: as in `embed`.
       what: names the work on the bar.
       keep: what is kept of each shard in memory; see `Cache.load`.
     """
-    index, count = share
+    index, count = shard
     cache.process = index
     if not cache.missing():
         distributed.barrier("nothing to embed")
-        _check_share(dataset, cache.quarantined(), max_unreadable)
+        _check_unreadable(dataset, cache.quarantined(), max_unreadable)
         return cache.load(keep)
     with cache.lock():
         cache.refresh()  # it may have grown before the lock was ours
         spans = cache.missing()[index::count]
-        distributed.barrier(
-            "to embed"
-        )  # nobody adds a shard before everybody has seen what is missing
+        # no one adds a shard before everyone has seen what is missing
+        distributed.barrier("to embed")
         rows = np.concatenate([_padded(span, batch_size) for span in spans] or [np.zeros(0, int)])
         computed = _compute(
             module, compute, batches(load, rows, batch_size, threads=threads, processes=processes)
         )
         done = len(dataset) - sum(map(len, spans))
-        with progress.bar(what, "image", len(dataset), done=done, show=show_progress) as bar:
+        with bar(what, "image", len(dataset), done=done, show=progress) as watched:
             for span in spans:
                 features, quarantined = _shard(
-                    dataset, itertools.islice(computed, -(-len(span) // batch_size)), bar
+                    dataset, itertools.islice(computed, -(-len(span) // batch_size)), watched
                 )
                 cache.add(span, features, quarantined)
-                _check_share(dataset, cache.quarantined(), max_unreadable)
+                _check_unreadable(dataset, cache.quarantined(), max_unreadable)
     distributed.barrier("embedded")
     cache.refresh()
     return cache.load(keep)
@@ -205,7 +206,7 @@ def _padded(span: range, batch_size: int) -> np.ndarray:
 
 
 def _shard(
-    dataset: Dataset, encoded: Iterator[Batch], bar: tqdm
+    dataset: Dataset, encoded: Iterator[Batch], watched: tqdm
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Collects one shard's features (rows, d) and its unreadable images."""
     images = dataset.table["image"]
@@ -218,7 +219,7 @@ def _shard(
             for row, why in zip(rows, reasons)
             if why
         ]
-        bar.update(int(real.sum()))
+        watched.update(int(real.sum()))
     return np.concatenate(parts), quarantined
 
 
@@ -227,9 +228,7 @@ def _compute(
     compute: Callable[[Any, Any], Float[Array, "b *q d"]],
     stream: Iterator[Batch],
 ) -> Iterator[Batch]:
-    """Runs batches through the model, sharded over `data`; keeps the devices busy while the host
-    reads.
-    """
+    """Runs batches through the model, sharded over `data`, while the host reads the next ones."""
     mesh = Mesh(np.asarray(jax.local_devices()), ("data",))
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     graph, state = nnx.split(module)
@@ -254,13 +253,13 @@ def _fetch(rows: np.ndarray, features: Array, reasons: list[str]) -> Batch:
     return rows, fetched, reasons
 
 
-def _check_share(
+def _check_unreadable(
     dataset: Dataset, quarantined: list[dict[str, Any]], max_unreadable: float
 ) -> None:
     if len(quarantined) > max_unreadable * len(dataset):
         first = quarantined[0]
         raise UserError(
-            f"{len(quarantined)} of {len(dataset)} images of {dataset.name} cannot be read, more than the allowed "
-            f"share {max_unreadable:g}; the first is {first['image']} ({first['reason']}); mend the images or raise "
-            f"--config.embedding.max_unreadable"
+            f"{len(quarantined)} of {len(dataset)} images of {dataset.name} cannot be read, more "
+            f"than the allowed fraction {max_unreadable:g}; the first is {first['image']} "
+            f"({first['reason']}); mend the images or raise --config.embedding.max_unreadable"
         )

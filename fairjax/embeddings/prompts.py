@@ -1,4 +1,4 @@
-"""Prompts through a frozen text tower once, into the cache where the images' embeddings lie."""
+"""Prompts pass through a frozen text tower once, into a cache like that of the images."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class TextEncoder:
 def load_text_encoder(
     directory: str | os.PathLike, dtype: str = "float32", module: nnx.Module | None = None
 ) -> TextEncoder:
-    """The text tower of a model directory.
+    """Loads the text tower of a model directory.
 
     Args:
-      directory: as written by the converters.
-      dtype: of the computation.
-      module: the model, where it is loaded already.
+      directory: a model directory, as written by the converters.
+      dtype: floating-point type of the computation.
+      module: the model, if it is loaded already.
 
     Raises:
       UserError: the model has no text tower, its directory no tokenizer, or either is damaged.
@@ -72,13 +72,12 @@ def embed_prompts(
     *,
     batch_size: int = BATCH_SIZE,
 ) -> Float[np.ndarray, "n d"]:
-    """Embeds prompts, as one batch to the tokenizer: where padding matters (MedCLIP) it is to the
-    longest of all.
+    """Embeds prompts, which the tokenizer sees as one batch: it pads them to the longest of all.
 
     Args:
       prompts: n texts; the same list, in the same order, is embedded once.
       encoder: the frozen text tower.
-      root: folder of the caches.
+      root: directory of the caches.
       batch_size: prompts per device batch.
 
     Returns:

@@ -1,6 +1,4 @@
-"""The reader's side of extraction: grain decodes and preprocesses ahead of the devices; in worker
-processes too.
-"""
+"""Reading for extraction: grain decodes and preprocesses ahead of the devices."""
 
 from __future__ import annotations
 
@@ -20,9 +18,8 @@ Arrays = dict[str, np.ndarray]
 # Row, what was read (pixels (h, w, 3), or several arrays by name), why it could not be read ('' if
 # it could).
 Example = tuple[int, "np.ndarray | Arrays", str]
-Batch = tuple[
-    np.ndarray, Any, list[str]
-]  # rows (b,), what was read with an axis (b, …), or features (b, d), reasons
+# Rows (b,), what was read (b, …) or features (b, d), reasons.
+Batch = tuple[np.ndarray, Any, list[str]]
 
 PADDING = -1
 
@@ -43,9 +40,7 @@ class Load(grain.transforms.Map):
             return row, nothing, ""
         try:
             return row, self.preprocess(self._read(self.images[row])), ""
-        except (
-            Exception
-        ) as error:  # whatever a decoder throws at a broken file, the other images go on
+        except Exception as error:  # whatever a decoder raises, the other images continue
             return row, nothing, f"{type(error).__name__}: {error}"
 
     def _read(self, image: str) -> Any:
@@ -72,12 +67,11 @@ def batches(
     threads: int,
     processes: int,
 ) -> Iterator[Batch]:
-    """Reads `rows` in order, `batch_size` at a time, ahead of the consumer; at most a few batches
-    are held.
+    """Reads `rows` in order, `batch_size` at a time, a few batches ahead of the consumer.
 
     Args:
       load: row → `Example`.
-      rows: which to read; `PADDING` reads nothing.
+      rows: rows to read; `PADDING` reads nothing.
       batch_size: rows per batch; it divides their number.
       threads: reader threads, per process.
       processes: reader processes; 0 reads in threads of this one.

@@ -47,6 +47,7 @@ class Metric(NamedTuple):
       resampling_biased: Whether drawing with replacement shifts the statistic itself, as noise in
         every bin raises a calibration error: its replicates are then centred on the estimate before
         intervals are read off.
+      chance: value of scores that know nothing; None where it depends on the data.
     """
 
     label: str
@@ -56,6 +57,12 @@ class Metric(NamedTuple):
     bounds: tuple[float, float]
     source: str
     resampling_biased: bool = False
+    chance: float | None = None
+
+    @property
+    def of_scores(self) -> bool:
+        """Whether it is of scores; else it is of the decisions that a threshold makes of them."""
+        return "above" not in self.needs
 
 
 class Tallies:
@@ -133,6 +140,7 @@ METRICS: dict[str, Metric] = {
         True,
         _UNIT,
         "Σ w_i w_j (1[s_i > s_j] + ½ 1[s_i = s_j]) / (W₊ W₋), Mann & Whitney 1947",
+        chance=0.5,
     ),
     "auprc": Metric(
         "AUPRC",

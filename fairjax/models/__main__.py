@@ -1,12 +1,16 @@
-"""`python -m fairjax.models [NAME]`: the table of foundation models, or all that it says of one."""
+"""`fairjax models [NAME …]`: the table of foundation models, or all fields of some."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
+from typing import TYPE_CHECKING, Any
 
-from fairjax.models.zoo import MODELS, FoundationModel
-from fairjax.utils.errors import EXIT_USER_ERROR, UserError, lookup
+from fairjax.utils import cli, plugins
+from fairjax.utils.errors import lookup
+from fairjax.utils.text import aligned
+
+if TYPE_CHECKING:
+    from fairjax.models.zoo import FoundationModel
 
 HEADER = (
     "name",
@@ -21,37 +25,36 @@ HEADER = (
 )
 
 
+def main(argv: list[str]) -> None:
+    """Prints the table, or the rows that are named."""
+    plugins.load()
+    print("\n\n".join(map(description, argv[1:])) if argv[1:] else table())
+
+
 def table() -> str:
     """The zoo as aligned text, one line per model."""
-    rows = [HEADER, *map(_cells, MODELS.values())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows
-    )
+    from fairjax.models.zoo import MODELS
+
+    return "\n".join(aligned([HEADER, *map(_columns, MODELS.values())]))
 
 
-def _cells(row: FoundationModel) -> tuple[str, ...]:
-    """One model: input in pixels, width of the probed feature, most tokens of a prompt, and words."""
+def _columns(row: FoundationModel) -> tuple[str, ...]:
+    """The columns of `HEADER` for one model."""
     numbers = (row.preprocess.size, row.architecture.probe_width, row.context_length or "")
-    return (
-        row.name,
-        row.family,
-        *map(str, numbers),
-        row.zero_shot,
-        row.published_file,
-        row.licence,
-        row.title,
-    )
+    texts = (row.zero_shot, row.published_file, row.licence, row.title)
+    return (row.name, row.family, *map(str, numbers), *texts)
 
 
 def description(name: str) -> str:
     """All fields of one row, one line each, those of its architecture by dotted names."""
+    from fairjax.models.zoo import MODELS
+
     row = lookup("model", name, MODELS)
     lines = [f"{path} = {value!r}" for path, value in _flat("", dataclasses.asdict(row))]
     return "\n".join([*lines, f"probe_width = {row.architecture.probe_width}"])
 
 
-def _flat(path: str, value):
+def _flat(path: str, value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
         return [(path, value)]
     return [
@@ -61,15 +64,5 @@ def _flat(path: str, value):
     ]
 
 
-def main(arguments: list[str]) -> int:
-    """Prints the table, or the rows that are named; returns the exit code."""
-    try:
-        print("\n\n".join(map(description, arguments)) if arguments else table())
-    except UserError as error:
-        print(f"fairjax.models: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    cli.run(main)

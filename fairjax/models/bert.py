@@ -1,6 +1,4 @@
-"""BERT (Devlin et al. 2019): MedCLIP's and BiomedCLIP's text tower, and, looking at an image,
-BLIP's and BLIP-2's.
-"""
+"""BERT (Devlin et al. 2019): the text tower of MedCLIP, BiomedCLIP, BLIP and BLIP-2."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ POOLS: dict[str, Callable[[list[Array]], Array]] = {
 
 
 class CrossAttention(nnx.Module):
-    """norm(x + attn(x, context)): tokens look at those of an image, which may have another width."""
+    """norm(x + attn(x, context)): attention to the tokens of an image, of any width."""
 
     def __init__(self, config: BERTConfig, context_width: int, *, dtype=None, rngs: nnx.Rngs):
         width, self.heads = config.width, config.heads
@@ -36,7 +34,7 @@ class CrossAttention(nnx.Module):
     def __call__(
         self, x: Float[Array, "b n d"], context: Float[Array, "b m c"]
     ) -> Float[Array, "b n d"]:
-        """Every token looks at all of `context`."""
+        """Every token attends to all of `context`."""
         b, n, d = x.shape
         q = self.q(x).reshape(b, n, self.heads, d // self.heads)
         k, v = jnp.moveaxis(
@@ -58,9 +56,7 @@ class FeedForward(nnx.Module):
 
 
 class BERTLayer(nnx.Module):
-    """A post-norm layer; with a context, the queries (or, where there are none, all tokens) also
-    attend to it.
-    """
+    """A post-norm layer; with a context, the queries (without any, all tokens) attend to it."""
 
     def __init__(
         self, config: BERTConfig, context_width: int | None, *, dtype=None, rngs: nnx.Rngs
@@ -76,7 +72,7 @@ class BERTLayer(nnx.Module):
         self.text = FeedForward(c, dtype=dtype, rngs=rngs)
         self.query = FeedForward(c, dtype=dtype, rngs=rngs) if c.queries else None
 
-    def look(
+    def attend(
         self, x: Float[Array, "b n d"], context: Float[Array, "b m c"] | None
     ) -> Float[Array, "b n d"]:
         """Attends to an image, in the layers that do, if there is one."""
@@ -92,8 +88,8 @@ class BERTLayer(nnx.Module):
         """Attends to the tokens where `mask` is true; the first `n_queries` are queries."""
         x = self.norm(x + self.attn(x, mask))
         if self.query is None or not n_queries:
-            return self.text(self.look(x, context))
-        queries, text = self.query(self.look(x[:, :n_queries], context)), x[:, n_queries:]
+            return self.text(self.attend(x, context))
+        queries, text = self.query(self.attend(x[:, :n_queries], context)), x[:, n_queries:]
         return jnp.concatenate([queries, self.text(text)], axis=1) if text.shape[1] else queries
 
 
@@ -102,9 +98,9 @@ class BERT(nnx.Module):
 
     Args:
       config: sizes and choices.
-      context_width: of the image's tokens, where the configuration has layers that attend to them.
-      dtype: of the computation (float32 or bfloat16); parameters are float32.
-      rngs: for the initial weights.
+      context_width: width of the image's tokens, if there are layers that attend to them.
+      dtype: data type of the computation (float32 or bfloat16); parameters are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(
@@ -123,11 +119,11 @@ class BERT(nnx.Module):
             else None
         )
         self.embed_norm = layer_norm(c.width, c.norm_eps, dtype=dtype, rngs=rngs)
-        looks = [c.cross_every > 0 and i % c.cross_every == 0 for i in range(c.depth)]
+        crosses = [c.cross_every > 0 and i % c.cross_every == 0 for i in range(c.depth)]
         self.layers = nnx.List(
             [
-                BERTLayer(c, context_width if look else None, dtype=dtype, rngs=rngs)
-                for look in looks
+                BERTLayer(c, context_width if cross else None, dtype=dtype, rngs=rngs)
+                for cross in crosses
             ]
         )
 
@@ -136,14 +132,15 @@ class BERT(nnx.Module):
         length, positions = token_ids.shape[1], self.config.positions
         if length > positions:
             raise UserError(
-                f"this text tower takes at most {positions} tokens, not {length}: truncate the prompts"
+                f"this text tower takes at most {positions} tokens, not {length}: "
+                f"truncate the prompts"
             )
         x = self.token_embed(token_ids)
         x = x + self.pos_embed[:length].astype(x.dtype)
         return x if self.type_embed is None else x + self.type_embed[0].astype(x.dtype)
 
     def embed(self, token_ids: Int[Array, "b l"]) -> Float[Array, "b l d"]:
-        """What enters the first layer for a text alone."""
+        """Returns the input of the first layer for a text alone."""
         return self.embed_norm(self.embed_text(token_ids))
 
     def layer_outputs(
@@ -153,9 +150,7 @@ class BERT(nnx.Module):
         context: Float[Array, "b m c"] | None = None,
         n_queries: int = 0,
     ) -> list[Float[Array, "b n d"]]:
-        """The outputs of all layers for embedded tokens; where `mask` is false, tokens are not
-        attended.
-        """
+        """Returns the outputs of all layers; tokens where `mask` is false are not attended."""
         attend = None if mask is None else mask.astype(bool)[:, None, None, :]
         outputs = []
         for layer in self.layers:
@@ -166,9 +161,7 @@ class BERT(nnx.Module):
     def mask(
         self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None
     ) -> Bool[Array, "b l"] | None:
-        """The mask given or, if there is none and the model makes its own, that of all tokens but
-        padding.
-        """
+        """Returns the mask, or that of all tokens but padding if the model makes its own."""
         pad = self.config.pad_token_id
         return token_ids != pad if mask is None and pad is not None else mask
 
@@ -178,7 +171,7 @@ class BERT(nnx.Module):
         mask: Bool[Array, "b l"] | None = None,
         context: Float[Array, "b m c"] | None = None,
     ) -> Float[Array, "b l d"]:
-        """The last layer's tokens of a text, which looks at `context` where its layers can."""
+        """Returns the last layer of a text, which attends to `context` where its layers can."""
         return self.layer_outputs(self.embed(token_ids), self.mask(token_ids, mask), context)[-1]
 
     def encode_text(
@@ -191,7 +184,7 @@ class BERT(nnx.Module):
 
 
 class QFormer(BERT):
-    """BLIP-2's Q-Former: a BERT in which learned queries look at the image, alone or beside a text."""
+    """BLIP-2's Q-Former: a BERT whose learned queries attend to an image, perhaps with a text."""
 
     def __init__(self, config: BERTConfig, context_width: int, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(config, context_width, dtype=dtype, rngs=rngs)
@@ -203,7 +196,7 @@ class QFormer(BERT):
         token_ids: Int[Array, "b l"] | None = None,
         mask: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b q d"]:
-        """What the learned queries see in an image, alone or beside a text."""
+        """Returns the outputs of the learned queries for an image, alone or with a text."""
         b, n = context.shape[0], self.config.queries
         x = jnp.broadcast_to(self.query_embed[...].astype(context.dtype), (b, n, self.config.width))
         attend = None

@@ -1,6 +1,4 @@
-"""BLIP (Li et al. 2022) and BLIP-2's first stage (Li et al. 2023): a ViT, and a BERT that can look
-at the image.
-"""
+"""BLIP (Li et al. 2022) and BLIP-2's first stage (Li et al. 2023)."""
 
 from __future__ import annotations
 
@@ -21,9 +19,9 @@ class BLIP(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters and the features
+        returned are float32.
+      rngs: random keys of the initial weights.
     """
 
     TEXT: type[BERT] = BERT
@@ -80,9 +78,7 @@ class BLIP(nnx.Module):
         token_ids: Int[Array, "b l"],
         mask: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b 2"]:
-        """Logits of "text i does not fit image i" and "it fits", by the text's layers that look at
-        the image.
-        """
+        """Returns the logits of "text i does not fit image i" and of "it fits"."""
         return self._matched(self.text(token_ids, mask, self.vision(images))[:, :1])
 
     def _matched(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b 2"]:
@@ -92,7 +88,7 @@ class BLIP(nnx.Module):
 
 
 class BLIP2(BLIP):
-    """BLIP-2's first stage: an image is what the queries of the Q-Former see in it."""
+    """BLIP-2's first stage: an image is the outputs of the Q-Former's queries."""
 
     TEXT = QFormer
     text: QFormer
@@ -121,7 +117,5 @@ class BLIP2(BLIP):
         token_ids: Int[Array, "b l"],
         mask: Bool[Array, "b l"] | None = None,
     ) -> Float[Array, "b 2"]:
-        """Logits of "text i does not fit image i" and "it fits", averaged over queries that see
-        both.
-        """
+        """Returns the same logits, averaged over queries that attend to image and text."""
         return self._matched(self.text.query(self.vision(images), token_ids, mask))

@@ -40,7 +40,8 @@ class CLIPText(nnx.Module):
         length, context = token_ids.shape[1], self.config.context_length
         if length > context:
             raise UserError(
-                f"this text tower takes at most {context} tokens, not {length}: truncate the prompts"
+                f"this text tower takes at most {context} tokens, not {length}: "
+                f"truncate the prompts"
             )
         x = self.token_embed(token_ids)
         return x + self.pos_embed[:length].astype(x.dtype)
@@ -49,9 +50,8 @@ class CLIPText(nnx.Module):
         self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
     ) -> Float[Array, "b l d"]:
         """All tokens after the final norm; padding, where `mask` is false, is not attended."""
-        attend = (
-            None if mask is None else mask.astype(bool)[:, None, None, :]
-        )  # (b, 1, queries, keys)
+        # (b, 1, queries, keys)
+        attend = None if mask is None else mask.astype(bool)[:, None, None, :]
         if self.config.causal:
             length = token_ids.shape[1]
             causal = jnp.tril(jnp.ones((length, length), bool))[None, None]
@@ -61,13 +61,13 @@ class CLIPText(nnx.Module):
     def encode_text(
         self, token_ids: Int[Array, "b l"], mask: Bool[Array, "b l"] | None = None
     ) -> Float[Array, "b d"]:
-        """The vector at the position that stands for the text."""
+        """The vector at the position that represents the text."""
         tokens = self(token_ids, mask)
         position = TEXT_POOLS[self.config.pool](token_ids, self.config.eos_token_id)
         return jnp.take_along_axis(tokens, position[:, None, None], axis=1)[:, 0]
 
 
-# Token ids (b, l) and the id of end-of-text -> the position (b,) that stands for the text.
+# Token ids (b, l) and the id of end-of-text -> the position (b,) that represents the text.
 TEXT_POOLS = {
     "eos": lambda ids, eos: jnp.argmax(
         ids if eos is None else ids == eos, axis=1
@@ -77,9 +77,7 @@ TEXT_POOLS = {
 
 
 class ProjectionMLP(nnx.Module):
-    """open_clip's projection of a BERT: two linear maps without bias, through the mean of both
-    widths.
-    """
+    """open_clip's projection of a BERT: two linear maps without bias, via the mean width."""
 
     def __init__(self, n_in: int, n_out: int, *, dtype=None, rngs: nnx.Rngs):
         self.fc1 = linear(n_in, (n_in + n_out) // 2, bias=False, dtype=dtype, rngs=rngs)
@@ -106,9 +104,9 @@ class CLIP(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters and the features
+        returned are float32.
+      rngs: random keys of the initial weights.
     """
 
     IMAGE_TOWER = "vision"
@@ -125,9 +123,8 @@ class CLIP(nnx.Module):
         self.visual_projection = visual(c.vision.width, c.embed_dim, dtype=dtype, rngs=rngs)
         self.text_projection = text(c.text.width, c.embed_dim, dtype=dtype, rngs=rngs)
         self.logit_scale = nnx.Param(jnp.log(jnp.float32(1 / 0.07)))  # CLIP's initial temperature
-        self.logit_bias = (
-            nnx.Param(jnp.float32(-10.0)) if c.logit_bias else None
-        )  # SigLIP's initial bias
+        # SigLIP's initial bias.
+        self.logit_bias = nnx.Param(jnp.float32(-10.0)) if c.logit_bias else None
 
     def pool_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b v"]:
         """Preprocessed images -> the image tower's vector, before the projection."""
@@ -162,9 +159,7 @@ class CLIP(nnx.Module):
         )
 
     def logits(self, image: Float[Array, "b e"], text: Float[Array, "k e"]) -> Float[Array, "b k"]:
-        """Cosines of image and text embeddings times the learned exp(logit_scale), plus the bias if
-        there is one.
-        """
+        """Cosines times the learned exp(logit_scale), plus the bias if there is one."""
         limits = self.config.logit_scale_range
         scale = (
             self.logit_scale[...] if limits is None else jnp.clip(self.logit_scale[...], *limits)
@@ -174,9 +169,7 @@ class CLIP(nnx.Module):
     def zero_shot_logits(
         self, image: Float[Array, "b e"], text: Float[Array, "k e"]
     ) -> Float[Array, "b k"]:
-        """Cosines times the scale that this model's zero-shot classification uses, plus the bias if
-        there is one.
-        """
+        """Cosines times the scale of zero-shot classification, plus the bias if there is one."""
         c = self.config
         learned = c.zero_shot_factor * jnp.exp(self.logit_scale[...])
         return self._with_bias(

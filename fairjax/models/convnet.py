@@ -1,6 +1,4 @@
-"""What convolutional encoders share: frozen BatchNorm, the first layers, and what follows the last
-feature grid.
-"""
+"""Convolutional encoders: frozen BatchNorm, first layers, pooling and projection."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ def max_pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
 
 
 class ConvNet(nnx.Module):
-    """An encoder whose `features(images)` is a grid that is averaged and, by configuration,
-    projected.
-    """
+    """An encoder whose `features(images)` are averaged and, perhaps, projected."""
 
     def __init__(self, config: ConvNetConfig, *, dtype=None, rngs: nnx.Rngs):
         self.config = config
@@ -69,16 +65,14 @@ class ConvNet(nnx.Module):
         wanted = self.config.fixed_grid
         if wanted is not None and grid.shape[1:3] != (wanted, wanted):
             raise UserError(
-                f"this model takes images of {self.config.image_size}x{self.config.image_size} pixels, not of "
-                f"{images.shape[1]}x{images.shape[2]}: its pooling needs {wanted}x{wanted} features, not "
-                f"{grid.shape[1]}x{grid.shape[2]}"
+                f"this model takes images of {self.config.image_size}x{self.config.image_size} "
+                f"pixels, not of {images.shape[1]}x{images.shape[2]}: its pooling needs "
+                f"{wanted}x{wanted} features, not {grid.shape[1]}x{grid.shape[2]}"
             )
         return grid.astype(jnp.float32).mean(axis=(1, 2))
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b e"]:
-        """Preprocessed images -> the projected feature or, of a model without projection, the
-        pooled one.
-        """
+        """Preprocessed images -> the projected feature; without projection, the pooled one."""
         x = self.pool_image(images)
         for i, layer in enumerate(self.projection):
             x = layer(x if i == 0 else jax.nn.relu(x))

@@ -27,9 +27,7 @@ class PlainConv(nnx.Module):
 
 
 class DenseLayer(nnx.Module):
-    """Adds `growth` channels to those it gets: BatchNorm, ReLU, 1x1 convolution, then the same with
-    a 3x3 one.
-    """
+    """Adds `growth` channels: BatchNorm, ReLU, 1x1 convolution, then the same with a 3x3 one."""
 
     def __init__(self, n_in: int, config: DenseNetConfig, *, dtype, rngs):
         c = config
@@ -80,9 +78,9 @@ class DenseNet(ConvNet):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters and the features
+        returned are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(self, config: DenseNetConfig, *, dtype=None, rngs: nnx.Rngs):

@@ -1,6 +1,4 @@
-"""Parts that all transformers here share: attention, MLP, pre-norm block, patches, and resizing as
-PyTorch does it.
-"""
+"""Parts of transformers: attention, MLP, pre-norm block, patches, bicubic resizing."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ from fairjax.models.stack import Stack
 
 
 def gelu(x: Array) -> Array:
-    """The exact GELU, by erf: `jax.nn.gelu(approximate=False)` uses erfc, four times as slow on
-    XLA:CPU.
-    """
+    """The exact GELU by erf; `jax.nn.gelu` uses erfc, four times as slow on XLA:CPU."""
     return 0.5 * x * (1 + jax.lax.erf(x * np.sqrt(0.5).astype(x.dtype)))
 
 
@@ -31,7 +27,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
 }
 
-Mask = Bool[Array, "#b #h #n n"]  # true where a query (row) may look at a key (column)
+Mask = Bool[Array, "#b #h #n n"]  # true where a query (row) may attend to a key (column)
 
 PATCH_INIT = nnx.initializers.lecun_normal(in_axis=(0, 1, 2))
 KERNEL_INIT = nnx.initializers.xavier_uniform()
@@ -48,9 +44,8 @@ def layer_norm(width: int, eps: float, *, dtype=None, rngs: nnx.Rngs) -> nnx.Lay
     return nnx.LayerNorm(width, epsilon=eps, use_fast_variance=False, dtype=dtype, rngs=rngs)
 
 
-ACCELERATOR_ATTENTION = (
-    jax.nn.dot_product_attention
-)  # benchmarks/towers.py also measures its form by cuDNN
+# benchmarks/towers.py also measures its form by cuDNN.
+ACCELERATOR_ATTENTION = jax.nn.dot_product_attention
 
 
 def attention(
@@ -60,9 +55,7 @@ def attention(
     bias: Float[Array, "#b h n m"] | None = None,
     mask: Bool[Array, "#b #h n m"] | None = None,
 ) -> Float[Array, "b n h e"]:
-    """softmax(q kᵀ / √e + bias) v where `mask` is true: `jax.nn.dot_product_attention`, on CPU a
-    faster form of it.
-    """
+    """softmax(q kᵀ / √e + bias) v where `mask` is true, in a faster form on CPUs."""
     return jax.lax.platform_dependent(
         q, k, v, bias, mask, cpu=_attention_cpu, default=ACCELERATOR_ATTENTION
     )
@@ -92,13 +85,13 @@ class Attention(nnx.Module):
     """Multi-head self-attention with one fused projection of queries, keys and values.
 
     Args:
-      width: of the tokens; each head has width / heads channels.
-      heads: how many.
+      width: width of the tokens; each head has width / heads channels.
+      heads: number of heads.
       qkv_bias: whether the fused projection has a bias.
-      per_head: the projection's columns are (heads, 3, head_dim), as in TinyViT, in place of (3,
-        heads, head_dim).
-      dtype: of the computation.
-      rngs: for the initial weights.
+      per_head: whether the projection's columns are (heads, 3, head_dim), as in TinyViT, and not
+        (3, heads, head_dim).
+      dtype: data type of the computation.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(
@@ -186,13 +179,12 @@ class Transformer(Stack):
         )
 
     def __call__(self, x: Float[Array, "b n d"], mask: Mask | None = None) -> Float[Array, "b n d"]:
-        """The output of the last block; each attends where `mask` is true, everywhere without one."""
+        """Returns the last block's output; each attends where `mask` is true."""
         return super().__call__(x, mask)
 
 
 class PatchEmbed(nnx.Module):
-    """Non-overlapping patches through one linear map: a convolution whose stride is its kernel,
-    without padding.
+    """Non-overlapping patches through one linear map: an unpadded, strided convolution.
 
     Rows and columns of pixels past the last whole patch are dropped, as that convolution does. On
     XLA:CPU the contraction below is up to 1.5 times as fast as `lax.conv_general_dilated`.
@@ -225,15 +217,16 @@ class PatchEmbed(nnx.Module):
 
 
 def bicubic_matrix(n_in: int, n_out: int, offset: float = 0.0) -> np.ndarray:
-    """Weights of PyTorch's bicubic interpolation: a = -0.75, half-pixel centres, clamped edges, no
-    antialiasing.
+    """Weights of PyTorch's bicubic interpolation.
+
+    Its cubic has a = -0.75, half-pixel centres, clamped edges and no antialiasing.
 
     `jax.image.resize` differs: its cubic has a = -0.5, antialiases, and takes no scale other than
     the ratio of sizes.
 
     Args:
-      n_in: samples there are.
-      n_out: samples wanted.
+      n_in: number of samples.
+      n_out: number of samples wanted.
       offset: 0.1 for DINOv2, which passes scale_factor = (n_out + 0.1) / n_in; 0 for the exact
         ratio.
 

@@ -18,6 +18,7 @@ from fairjax.models.stack import layer_names
 from fairjax.models.zoo import MODELS
 from fairjax.utils.errors import UserError, lookup
 
+Filter = Any  # of NNX: a type of variables, or a function of path and variable
 Adapters = dict[str, Array]  # "vision.encoder.blocks.0.attn.qkv.a", and ".b"
 
 
@@ -40,9 +41,8 @@ class LowRank(nnx.Module):
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
         """Maps each vector."""
         x, a, b = nnx.nn.dtypes.promote_dtype((x, self.a[...], self.b[...]), dtype=self.base.dtype)
-        added = (
-            x.reshape(-1, x.shape[-1]) @ a @ b
-        )  # flat: gradients that sum over several axes are slow on XLA:CPU
+        # flat: gradients that sum over several axes are slow on XLA:CPU
+        added = x.reshape(-1, x.shape[-1]) @ a @ b
         return self.base(x) + self.factor * added.reshape(*x.shape[:-1], -1)
 
     def merged(self) -> nnx.Linear:
@@ -120,29 +120,35 @@ def initial(key: Key[Array, ""], module: nnx.Module) -> Adapters:
     return drawn
 
 
-def adapters(module: nnx.Module) -> Adapters:
-    """The additions of a module, by their dotted names."""
-    flat = nnx.to_flat_state(nnx.state(module, nnx.LoRAParam))
+def adapters(module: nnx.Module, trained: Filter = nnx.LoRAParam) -> Adapters:
+    """Gives the additions of a module, by their dotted names.
+
+    Args:
+      module: from `inject`.
+      trained: a filter of NNX, if other arrays are trained too.
+    """
+    flat = nnx.to_flat_state(nnx.state(module, trained))
     return {_name(path): leaf.get_value() for path, leaf in flat}
 
 
-def with_adapters(module: nnx.Module, arrays: Adapters) -> nnx.Module:
-    """A module that shares the frozen arrays of `module`, and has these additions."""
-    return split(module)[0](arrays)
-
-
-def split(module: nnx.Module) -> tuple[Callable[..., Any], nnx.State]:
+def split(
+    module: nnx.Module, trained: Filter = nnx.LoRAParam
+) -> tuple[Callable[..., Any], nnx.State]:
     """Takes a module apart for programs of many adapters on one frozen tower.
 
+    Args:
+      module: from `inject`.
+      trained: as in `adapters`.
+
     Returns:
-      A function of adapters (and of the frozen arrays, where they are an argument of the program),
+      A function of adapters (and of the frozen arrays, if they are an argument of the program),
       which gives the module; and the frozen arrays.
     """
-    graph, low_rank, frozen = nnx.split(module, nnx.LoRAParam, ...)  # type: ignore[misc]
-    paths = [path for path, _ in nnx.to_flat_state(low_rank)]
+    graph, state, frozen = nnx.split(module, trained, ...)  # type: ignore[misc]
+    leaves = nnx.to_flat_state(state)
 
     def join(arrays: Adapters, arrays_of_tower: nnx.State = frozen) -> Any:
-        flat = [(path, nnx.LoRAParam(arrays[_name(path)])) for path in paths]
+        flat = [(path, leaf.replace(arrays[_name(path)])) for path, leaf in leaves]
         return nnx.merge(graph, nnx.from_flat_state(flat), arrays_of_tower)
 
     return join, frozen

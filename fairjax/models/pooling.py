@@ -11,9 +11,7 @@ from fairjax.models.layers import EMBED_INIT, MLP, Attention, attention, layer_n
 
 
 class AttentionPool(nnx.Module):
-    """SigLIP's MAP head (Zhai et al. 2022): a learned probe looks at all tokens, then x +
-    mlp(norm(x)).
-    """
+    """SigLIP's MAP head (Zhai et al. 2022): a learned probe attends to all tokens."""
 
     def __init__(self, config: ViTConfig, *, dtype=None, rngs: nnx.Rngs):
         c = config

@@ -1,6 +1,4 @@
-"""From an image file's pixels to a model's input, in numpy and PIL alone: loader processes never
-import jax.
-"""
+"""From pixels to a model's input, in numpy and PIL: loader processes import no jax."""
 
 from __future__ import annotations
 
@@ -17,16 +15,14 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 def _shorter(height: int, width: int, size: int) -> tuple[int, int]:
     short = min(height, width)
-    return int(size * height / short), int(
-        size * width / short
-    )  # torchvision truncates the longer side
+    # torchvision truncates the longer side.
+    return int(size * height / short), int(size * width / short)
 
 
 def _longest(height: int, width: int, size: int) -> tuple[int, int]:
     scale = size / max(height, width)
-    return int(height * scale + 0.5), int(
-        width * scale + 0.5
-    )  # segment_anything's ResizeLongestSide
+    # segment_anything's ResizeLongestSide.
+    return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
 def _squash(height: int, width: int, size: int) -> tuple[int, int]:
@@ -36,13 +32,13 @@ def _squash(height: int, width: int, size: int) -> tuple[int, int]:
 RESIZES = {"shorter": _shorter, "longest": _longest, "squash": _squash, "pad": _squash}
 
 
-def _padded(picture: Image.Image, side: int) -> Image.Image:
+def _padded(image: Image.Image, side: int) -> Image.Image:
     square = Image.new("RGB", (side, side))
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
 
 
-def _picture(image: np.ndarray) -> Image.Image:
+def _from_array(image: np.ndarray) -> Image.Image:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise UserError(
             f"preprocessing takes uint8 images (H, W, 3), not {image.dtype} {image.shape}"
@@ -52,27 +48,34 @@ def _picture(image: np.ndarray) -> Image.Image:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """A model's own preprocessing: resize, centre crop, normalise, pad; instances are callable and
-    picklable.
+    """A model's own preprocessing: resize, centre crop, normalise, pad; picklable.
 
-    `resize` is "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`),
-    "longest" (the longer side to `size`, then zeros on the right and at the bottom, after
-    normalising), "squash" (both to `size`), or "pad" (black borders to a square of at least `size`,
-    then that to `size`, as MedCLIP's feature extractor does).
+    Attributes:
+      size: pixels per side of the square result.
+      resize: "shorter" (the shorter side to size / crop_fraction, then a centre crop of `size`),
+        "longest" (the longer side to `size`, then zeros on the right and at the bottom, after
+        normalising), "squash" (both to `size`), or "pad" (black borders to a square of at least
+        `size`, then that to `size`, as MedCLIP's feature extractor does).
+      interpolation: a key of `INTERPOLATIONS`.
+      crop_fraction: side of the centre crop, per shorter side of the resized image.
+      scale: factor of the pixel values 0..255, before mean and std.
+      mean: mean of each channel, which is subtracted.
+      std: standard deviation of each channel, by which it is divided.
+      grayscale: whether colours become ITU-R 601 luma, three times.
+      stretch: whether the values of each resized image are stretched to [0, 1] (MedSAM).
+      bgr: whether channels are blue, green, red (FairMedFM's segmentation).
     """
 
-    size: int  # pixels per side of the square result
+    size: int
     resize: str = "shorter"
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
-    scale: float = 1 / 255  # of the pixel values 0..255, before mean and std
+    scale: float = 1 / 255
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
-    grayscale: bool = False  # colours -> ITU-R 601 luma, three times
-    stretch: bool = (
-        False  # whether the values of each resized image are stretched to [0, 1] (MedSAM)
-    )
-    bgr: bool = False  # whether channels are blue, green, red (FairMedFM's segmentation)
+    grayscale: bool = False
+    stretch: bool = False
+    bgr: bool = False
 
     def __post_init__(self):
         lookup("resize rule", self.resize, RESIZES)
@@ -88,69 +91,53 @@ class Preprocess:
         return RESIZES[self.resize](height, width, target)
 
     def resized(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """The resized (and cropped, not padded) image: uint8 (H, W, 3), or a picture in RGB -> (h,
-        w, 3) in 0..255.
-        """
-        picture = image if isinstance(image, Image.Image) else _picture(image)
+        """Returns the resized (and cropped, not padded) image, (h, w, 3) in 0..255."""
+        pil = image if isinstance(image, Image.Image) else _from_array(image)
         if self.grayscale:
-            picture = picture.convert("L").convert("RGB")
+            pil = pil.convert("L").convert("RGB")
         if self.resize == "pad":
-            picture = _padded(picture, max(self.size, *picture.size))
-        h, w = self.resized_shape(picture.height, picture.width)
-        same = (h, w) == (picture.height, picture.width)
-        image = np.asarray(picture) if same else INTERPOLATIONS[self.interpolation](picture, h, w)
-        if self.resize == "shorter":
-            top, left = (
-                round((h - self.size) / 2),
-                round((w - self.size) / 2),
-            )  # as torchvision's CenterCrop
-            image = image[top : top + self.size, left : left + self.size]
-        return image
+            pil = _padded(pil, max(self.size, *pil.size))
+        h, w = self.resized_shape(pil.height, pil.width)
+        same = (h, w) == (pil.height, pil.width)
+        pixels = np.asarray(pil) if same else INTERPOLATIONS[self.interpolation](pil, h, w)
+        if self.resize == "shorter":  # the crop of torchvision's CenterCrop
+            top, left = round((h - self.size) / 2), round((w - self.size) / 2)
+            pixels = pixels[top : top + self.size, left : left + self.size]
+        return pixels
 
     def __call__(self, image: np.ndarray | Image.Image) -> np.ndarray:
-        """Maps an RGB image, uint8 (H, W, 3) or a picture, to the model's input, float32 (size,
-        size, 3).
-        """
+        """Maps an RGB image, uint8 (H, W, 3) or PIL, to the input, float32 (size, size, 3)."""
         resized = self.resized(image)[..., :: -1 if self.bgr else 1]
         h, w, c = resized.shape
         mean, std = (np.tile(np.asarray(values, np.float32), w) for values in (self.mean, self.std))
-        rows = resized.reshape(h, w * c).astype(
-            np.float32
-        )  # whole rows at a time: three channels make no loop
+        # Whole rows at a time: three channels make no loop.
+        rows = resized.reshape(h, w * c).astype(np.float32)
         if self.stretch:
             low, high = rows.min(), rows.max()
             rows = (rows - low) / max(high - low, np.float32(1e-8))
         rows *= np.float32(self.scale)
         rows -= mean
         rows /= std
-        padding = [(0, self.size - h), (0, self.size - w), (0, 0)]
-        return (
-            np.pad(rows.reshape(h, w, c), padding)
-            if (h, w) != (self.size, self.size)
-            else rows.reshape(h, w, c)
-        )
+        pixels = rows.reshape(h, w, c)
+        if (h, w) == (self.size, self.size):
+            return pixels
+        return np.pad(pixels, [(0, self.size - h), (0, self.size - w), (0, 0)])
 
 
-# FairMedFM normalises every model's images by constants of the dataset: these, for all others
-# CLIP's.
-COMPAT_GREY = {
-    **dict.fromkeys(("adni", "chexpert", "covid_ct_md", "mimic_cxr"), (0.5056, 0.252)),
-    "gf3300": (0.2756, 0.1708),
-}
-COMPAT_COLOUR = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
+FAIRMEDFM = Preprocess(size=224, mean=CLIP_MEAN, std=CLIP_STD)
 
 
-def compat(dataset: str) -> Preprocess:
-    """FairMedFM's preprocessing, the same for every model: shorter side to 224 pixels, bicubic, and
-    a centre crop.
+def compat(grey: tuple[float, float] | None) -> Preprocess:
+    """FairMedFM's preprocessing, the same for every model: shorter side to 224, centre crop.
 
     Args:
-      dataset: its name, which decides on mean and standard deviation.
+      grey: mean and standard deviation by which it normalises a dataset of grey images; None for
+        all others, which it normalises as CLIP does.
 
     Returns:
       The preprocessing of `get_transform` in FairMedFM's datasets/utils.py (Jin et al. 2024).
     """
-    if dataset not in COMPAT_GREY:
-        return COMPAT_COLOUR
-    mean, std = COMPAT_GREY[dataset]
-    return COMPAT_COLOUR.replace(mean=(mean,) * 3, std=(std,) * 3)
+    if grey is None:
+        return FAIRMEDFM
+    mean, std = grey
+    return FAIRMEDFM.replace(mean=(mean,) * 3, std=(std,) * 3)

@@ -13,7 +13,7 @@ from fairjax.utils.errors import lookup
 
 
 class BasicBlock(nnx.Module):
-    """Two 3x3 convolutions and a shortcut, with a convolution of its own where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is a convolution where the shape changes."""
 
     def __init__(self, n_in: int, width: int, stride: int, *, eps, dtype, rngs):
         self.conv1 = ConvNorm(n_in, width, 3, stride, eps=eps, dtype=dtype, rngs=rngs)
@@ -55,9 +55,9 @@ class ResNet(ConvNet):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters and the features
+        returned are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(self, config: ResNetConfig, *, dtype=None, rngs: nnx.Rngs):

@@ -1,6 +1,4 @@
-"""Blocks of one kind, one after another: unrolled, or as one block that is scanned over the layers'
-stacked arrays.
-"""
+"""Stacks of equal blocks: unrolled, or scanned over the stacked arrays of all layers."""
 
 from __future__ import annotations
 
@@ -13,16 +11,13 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-SCAN_DEPTH = (
-    24  # layers from which on a loop, quick to compile, is worth its copy of each layer's weights
-)
-EVERY = "*"  # in an array's path stands for the layer's number: its first axis is the layer
+# Layers from which on a loop, quick to compile, is worth its copy of each layer's weights.
+SCAN_DEPTH = 24
+EVERY = "*"  # in an array's path, the layer's number: its first axis is the layer
 
 
 class Layers(nnx.Module):
-    """One block whose arrays hold those of all layers, stacked along a first axis: they lie under
-    the name `EVERY`.
-    """
+    """One block whose arrays are those of all layers, stacked, under the name `EVERY`."""
 
     def __init__(self, blocks: list[nnx.Module]):
         state = jax.tree.map(lambda *layers: jnp.stack(layers), *map(nnx.state, blocks))
@@ -46,8 +41,8 @@ class Stack(nnx.Module):
     methods alone.
 
     Args:
-      make: makes a block, with fresh weights at every call.
-      depth: how many.
+      make: function that makes a block, with fresh weights at every call.
+      depth: number of blocks.
       scan: whether the blocks run as one in a loop, which compiles in seconds however many they are
         and, per layer, copies its weights once; None: from `SCAN_DEPTH` layers on.
       remat: whether gradients compute a block's intermediate results again in place of keeping
@@ -105,9 +100,7 @@ def unrolled(module: nnx.Module) -> nnx.Module:
 
 
 def layer_names(path: tuple[Any, ...], shape: tuple[int, ...]) -> list[str]:
-    """The dotted names of an array's layers, one each where its path has `EVERY`; else its own
-    name.
-    """
+    """The dotted names of an array's layers if its path has `EVERY`; else its own name."""
     layers = range(shape[0] if EVERY in path else 1)
     return [".".join(str(i if part == EVERY else part) for part in path) for i in layers]
 

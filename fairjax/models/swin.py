@@ -1,6 +1,4 @@
-"""Swin (Liu et al. 2021), MedCLIP's image tower: attention within windows, shifted in every other
-block.
-"""
+"""Swin (Liu et al. 2021), MedCLIP's image tower: attention within shifted windows."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from jaxtyping import Array, Float
 
 from fairjax.models.architectures import SwinConfig
 from fairjax.models.layers import EMBED_INIT, MLP, Attention, PatchEmbed, layer_norm, linear
+from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 from fairjax.utils.errors import UserError
 
 SHIFT_MASK = -100.0  # added to the scores between regions that only the shift made neighbours
@@ -23,29 +22,15 @@ def relative_positions(window: int) -> np.ndarray:
 
 
 def shift_bias(h: int, w: int, window: int, shift: int) -> np.ndarray:
-    """What the scores of a shifted grid get so that wrapped-around regions do not mix: (windows, 1,
-    n, n).
-    """
+    """Returns what keeps regions that the shift wrapped around apart: (windows, 1, n, n) scores."""
 
     def stripe(size: int) -> np.ndarray:
         return np.searchsorted([size - window, size - shift], np.arange(size), side="right")
 
-    regions = _windows_np(3 * stripe(h)[:, None] + stripe(w), window)
-    return np.where(regions[:, None, :, None] == regions[:, None, None, :], 0.0, SHIFT_MASK).astype(
-        np.float32
-    )
-
-
-def _windows_np(grid: np.ndarray, window: int) -> np.ndarray:
-    h, w = grid.shape
-    return (
-        grid.reshape(h // window, window, w // window, window).swapaxes(1, 2).reshape(-1, window**2)
-    )
-
-
-def pad_to_multiple(x: Float[Array, "b h w d"], size: int) -> Float[Array, "b H W d"]:
-    """Zeros at the bottom and on the right until both sides are multiples of `size`."""
-    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % size), (0, -x.shape[2] % size), (0, 0)))
+    grid = 3 * stripe(h)[:, None] + stripe(w)
+    regions = to_windows(grid[None, ..., None], window).reshape(-1, window**2)
+    apart = regions[:, None, :, None] != regions[:, None, None, :]
+    return np.where(apart, SHIFT_MASK, 0.0).astype(np.float32)
 
 
 class SwinBlock(nnx.Module):
@@ -70,13 +55,12 @@ class SwinBlock(nnx.Module):
         self.mlp = MLP(width, int(c.mlp_ratio * width), c.activation, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
-        """Attends within windows, of a grid rolled by half a window if `shifted` and there is more
-        than one.
-        """
+        """Attends within windows of a grid that is rolled by half a window if `shifted`."""
         _, h, w, _ = x.shape
         if min(h, w) < self.window:
             raise UserError(
-                f"a grid of {h}x{w} patches is smaller than Swin's windows of {self.window}: take larger images"
+                f"a grid of {h}x{w} patches is smaller than Swin's windows of {self.window}: "
+                f"take larger images"
             )
         padded = pad_to_multiple(self.norm1(x), self.window)
         shift = self.window // 2 if self.shifted and min(h, w) > self.window else 0
@@ -88,19 +72,13 @@ class SwinBlock(nnx.Module):
     def _attend(self, x: Float[Array, "b h w d"], shift: int) -> Float[Array, "b h w d"]:
         b, h, w, d = x.shape
         m = self.window
-        rows, columns = h // m, w // m
-        windows = (
-            x.reshape(b, rows, m, columns, m, d)
-            .swapaxes(2, 3)
-            .reshape(b * rows * columns, m * m, d)
-        )
-        bias = self.bias_table[...][relative_positions(m)].transpose(2, 0, 1)[
-            None
-        ]  # (1, heads, n, n)
+        windows = to_windows(x, m)
+        bias = self.bias_table[...][relative_positions(m)].transpose(2, 0, 1)  # (heads, n, n)
+        bias = bias[None]
         if shift:
             bias = jnp.tile(bias + shift_bias(h, w, m, shift), (b, 1, 1, 1))
-        attended = self.attn(windows, bias=bias.astype(x.dtype))
-        return attended.reshape(b, rows, columns, m, m, d).swapaxes(2, 3).reshape(b, h, w, d)
+        attended = self.attn(windows.reshape(-1, m * m, d), bias=bias.astype(x.dtype))
+        return from_windows(attended.reshape(windows.shape), h, w)
 
 
 class PatchMerging(nnx.Module):
@@ -139,13 +117,12 @@ class SwinStage(nnx.Module):
 
 
 class Swin(nnx.Module):
-    """A Swin transformer; it has no absolute positions, and takes images of any size whose grids
-    hold a window.
+    """A Swin transformer, without absolute positions, for images of any size.
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(self, config: SwinConfig, *, dtype=None, rngs: nnx.Rngs):

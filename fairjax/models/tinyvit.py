@@ -11,13 +11,12 @@ from jaxtyping import Array, Float
 from fairjax.models.architectures import TinyViTConfig
 from fairjax.models.convolution import KERNEL_INIT, Neck, conv
 from fairjax.models.layers import MLP, Attention, gelu, layer_norm
+from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 from fairjax.utils.errors import lookup
 
 
 class ConvNorm(nnx.Module):
-    """A convolution and a frozen BatchNorm: the affine map of its running statistics, multiplied
-    into the kernel.
-    """
+    """A convolution and a frozen BatchNorm, multiplied into the kernel."""
 
     def __init__(
         self,
@@ -48,9 +47,7 @@ class ConvNorm(nnx.Module):
 
 
 class Bottleneck(nnx.Module):
-    """1x1, depthwise 3x3 and 1x1 convolutions: with a shortcut an inverted bottleneck, without one
-    a patch merging.
-    """
+    """1x1, depthwise 3x3 and 1x1 convolutions; without a shortcut, a patch merging."""
 
     def __init__(
         self,
@@ -78,9 +75,7 @@ class Bottleneck(nnx.Module):
 
 
 def offset_index(window: int) -> np.ndarray:
-    """Index (n, n) of each pair of tokens in a window's table of attention biases, by |dy| and
-    |dx|.
-    """
+    """Index (n, n) of each pair of tokens in the table of attention biases, by |dy| and |dx|."""
     y, x = np.divmod(np.arange(window**2), window)
     return np.abs(y[:, None] - y) * window + np.abs(x[:, None] - x)
 
@@ -100,18 +95,12 @@ class WindowAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Mixes the tokens of each window."""
-        b, h, w, c = x.shape
+        _, h, w, c = x.shape
         n = self.window
-        rows, columns = -(-h // n), -(-w // n)
-        x = jnp.pad(x, ((0, 0), (0, rows * n - h), (0, columns * n - w), (0, 0)))
-        windows = x.reshape(b, rows, n, columns, n, c).swapaxes(2, 3).reshape(-1, n * n, c)
-        windows = self.attn(self.norm(windows), bias=self.biases[...][None, :, offset_index(n)])
-        x = (
-            windows.reshape(b, rows, columns, n, n, c)
-            .swapaxes(2, 3)
-            .reshape(b, rows * n, columns * n, c)
-        )
-        return x[:, :h, :w]
+        windows = to_windows(pad_to_multiple(x, n), n)
+        tokens = self.norm(windows.reshape(-1, n * n, c))
+        attended = self.attn(tokens, bias=self.biases[...][None, :, offset_index(n)])
+        return from_windows(attended.reshape(windows.shape), h, w)
 
 
 class Block(nnx.Module):
@@ -171,9 +160,9 @@ class TinyViT(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters and the features
+        returned are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(self, config: TinyViTConfig, *, dtype=None, rngs: nnx.Rngs):
@@ -191,9 +180,7 @@ class TinyViT(nnx.Module):
 
     @property
     def stride(self) -> int:
-        """Pixels per cell of the last stage's grid: the stem has 4, then every merging but the last
-        has 2.
-        """
+        """Pixels per cell of the last grid: 4 of the stem, 2 of all mergings but the last."""
         return 2 ** len(self.config.depths) * self.config.last_stride
 
     def stage_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b h w d"]:
@@ -208,9 +195,7 @@ class TinyViT(nnx.Module):
         return self.neck(self.stage_features(images)).astype(jnp.float32)
 
     def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
-        """Preprocessed images -> features averaged over the grid, after the neck or (by
-        configuration) before it.
-        """
+        """Preprocessed images -> features averaged over the grid, after or before the neck."""
         return getattr(self, self._features)(images).astype(jnp.float32).mean(axis=(1, 2))
 
     def probe_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:

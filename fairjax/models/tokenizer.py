@@ -1,4 +1,4 @@
-"""Tokenizers: prompts -> token ids as a model takes them, from local files and without a model hub."""
+"""Tokenizers: prompts -> token ids, from local files and without a model hub."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Tokenizer:
 
     Attributes:
       backend: a tokenizer of transformers.
-      spec: how the model wants its prompts.
+      spec: how prompts become token ids.
       context_length: tokens that longer prompts are cut to.
-      vocab_size: of the model.
+      vocab_size: tokens in the model's vocabulary.
     """
 
     backend: Any
@@ -72,8 +72,8 @@ class Tokenizer:
         ids = encoded["input_ids"].astype(np.int32)
         if ids.max(initial=0) >= self.vocab_size:
             raise UserError(
-                f"the tokenizer gives id {ids.max()}, but the model's vocabulary has {self.vocab_size} tokens: "
-                f"it needs the files of {self.spec.name}"
+                f"the tokenizer gives id {ids.max()}, but the model's vocabulary has "
+                f"{self.vocab_size} tokens: it needs the files of {self.spec.name}"
             )
         return ids, encoded["attention_mask"].astype(bool) if self.spec.masked else None
 
@@ -83,78 +83,87 @@ def file_names(kind: str) -> list[str]:
     return list(dict.fromkeys(name for names in (*VOCABULARIES[kind], SETTINGS) for name in names))
 
 
-def tokenizer_files(folder: str | os.PathLike, kind: str) -> list[Path]:
-    """The tokenizer's files in a folder: a vocabulary of its kind, and settings; none where there
-    is no vocabulary.
-    """
-    folder = Path(folder)
+def tokenizer_files(tokenizer_dir: str | os.PathLike, kind: str) -> list[Path]:
+    """Returns the files of a tokenizer, vocabulary and settings; none without a vocabulary."""
+    tokenizer_dir = Path(tokenizer_dir)
     for vocabulary in lookup("kind of tokenizer", kind, VOCABULARIES):
-        if all((folder / name).is_file() for name in vocabulary):
-            return [folder / name for name in (*vocabulary, *SETTINGS) if (folder / name).is_file()]
+        if all((tokenizer_dir / name).is_file() for name in vocabulary):
+            return [
+                tokenizer_dir / name
+                for name in (*vocabulary, *SETTINGS)
+                if (tokenizer_dir / name).is_file()
+            ]
     return []
 
 
-def require_tokenizer_files(folder: str | os.PathLike, spec: TokenizerSpec) -> list[Path]:
-    """The same, and a `UserError` that says which files are wanted where there is no vocabulary."""
-    if found := tokenizer_files(folder, spec.kind):
+def require_tokenizer_files(tokenizer_dir: str | os.PathLike, spec: TokenizerSpec) -> list[Path]:
+    """Returns the same files.
+
+    Raises:
+      UserError: there is no vocabulary; it names the files that are wanted.
+    """
+    if found := tokenizer_files(tokenizer_dir, spec.kind):
         return found
     wanted = " or ".join(" and ".join(names) for names in VOCABULARIES[spec.kind])
-    raise UserError(f"{folder} holds no tokenizer; put there {wanted} of {spec.name}")
+    raise UserError(f"{tokenizer_dir} holds no tokenizer; put there {wanted} of {spec.name}")
 
 
 def read_tokenizer(
-    folder: str | os.PathLike, spec: TokenizerSpec, context_length: int, vocab_size: int
+    tokenizer_dir: str | os.PathLike, spec: TokenizerSpec, context_length: int, vocab_size: int
 ) -> Tokenizer:
     """Reads a tokenizer from a folder of files as Hugging Face has them.
 
     Raises:
-      UserError: files are missing or damaged, or say not how to pad.
+      UserError: files are missing or damaged, or do not say how to pad.
     """
     import transformers
 
-    require_tokenizer_files(folder, spec)
+    require_tokenizer_files(tokenizer_dir, spec)
     try:
         backend = getattr(transformers, CLASSES[spec.kind]).from_pretrained(
-            str(folder), local_files_only=True
+            str(tokenizer_dir), local_files_only=True
         )
-    except Exception as error:  # the libraries behind it raise a bare Exception for damaged files
+    except Exception as error:  # what the libraries raise for damaged files
         raise UserError(
-            f"the tokenizer in {folder} cannot be read ({error}): take the files of {spec.name}"
+            f"the tokenizer in {tokenizer_dir} cannot be read ({error}): take the files of "
+            f"{spec.name}"
         ) from None
     if backend.pad_token_id is None:
         raise UserError(
-            f"the tokenizer in {folder} says not how to pad: add its tokenizer_config.json"
+            f"the tokenizer in {tokenizer_dir} does not say how to pad: add its "
+            "tokenizer_config.json"
         )
     return Tokenizer(backend, spec, context_length, vocab_size)
 
 
-def load_tokenizer(directory: str | os.PathLike) -> Tokenizer:
+def load_tokenizer(model_dir: str | os.PathLike) -> Tokenizer:
     """The tokenizer of a model directory.
 
     Args:
-      directory: as written by the converters.
+      model_dir: folder as written by the converters.
 
     Raises:
-      UserError: the model has no text tower; its tokenizer was not at hand when it was converted,
-        or is damaged.
+      UserError: the model has no text tower, or its tokenizer is damaged or was missing when it was
+        converted.
     """
     from fairjax.models.checkpoint import load_card
 
-    card = load_card(directory)
+    card = load_card(model_dir)
     spec = MODELS[card["model"]].tokenizer
     if spec is None:
         raise UserError(f"{card['model']} has no text tower, and no tokenizer")
     if not card.get("tokenizer"):
         raise UserError(
-            f"{directory} holds no tokenizer: convert the checkpoint again with --tokenizer=DIR, a folder with the "
-            f"files of {spec.name}"
+            f"{model_dir} holds no tokenizer: convert the checkpoint again with --tokenizer=DIR, "
+            f"a folder with the files of {spec.name}"
         )
-    folder = Path(directory) / "tokenizer"
-    if {path.name: hash_file(path) for path in tokenizer_files(folder, spec.kind)} != card[
+    tokenizer_dir = Path(model_dir) / "tokenizer"
+    if {path.name: hash_file(path) for path in tokenizer_files(tokenizer_dir, spec.kind)} != card[
         "tokenizer"
     ]:
         raise UserError(
-            f"the tokenizer in {folder} is incomplete or damaged: convert the checkpoint again"
+            f"the tokenizer in {tokenizer_dir} is incomplete or damaged: convert the checkpoint "
+            "again"
         )
     text = card["architecture"]["text"]
-    return read_tokenizer(folder, spec, text["context_length"], text["vocab_size"])
+    return read_tokenizer(tokenizer_dir, spec, text["context_length"], text["vocab_size"])

@@ -1,6 +1,4 @@
-"""The vision transformer: the image tower of CLIP, SigLIP and BLIP, DINOv2, and the small encoder
-that ships.
-"""
+"""The vision transformer: the image tower of CLIP, SigLIP, BLIP and DINOv2."""
 
 from __future__ import annotations
 
@@ -27,13 +25,12 @@ POOLS: dict[str, Callable[[Array, int], Array]] = {
 
 
 class ViT(nnx.Module):
-    """A ViT (Dosovitskiy et al. 2021) with pre-norm blocks; what varies between models is in its
-    configuration.
+    """A ViT (Dosovitskiy et al. 2021) with pre-norm blocks.
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32.
-      rngs: for the initial weights.
+      dtype: data type of the computation (float32 or bfloat16); parameters are float32.
+      rngs: random keys of the initial weights.
     """
 
     def __init__(self, config: ViTConfig, *, dtype=None, rngs: nnx.Rngs):
@@ -56,17 +53,15 @@ class ViT(nnx.Module):
         self.head = AttentionPool(c, dtype=dtype, rngs=rngs) if c.pool == "map" else None
 
     def positions(self, h: int, w: int) -> Float[Array, "n d"]:
-        """Position embeddings of the class token and an h×w grid of patches, resized if another
-        grid is stored.
-        """
+        """Position embeddings of the class token and of h×w patches, resized if need be."""
         c = self.config
         stored = self.pos_embed[...]
         if (h, w) == (c.grid, c.grid):
             return stored
         if c.resize_offset is None:
             raise UserError(
-                f"this model takes images of {c.image_size}x{c.image_size} pixels, not of {h}x{w} patches "
-                f"of {c.patch_size} pixels: its position embedding is not resized"
+                f"this model takes images of {c.image_size}x{c.image_size} pixels, not of {h}x{w} "
+                f"patches of {c.patch_size} pixels: its position embedding is not resized"
             )
         grid = stored[self.n_prefix :].reshape(c.grid, c.grid, c.width)
         resized = resize_bicubic(grid, h, w, c.resize_offset).reshape(h * w, c.width)

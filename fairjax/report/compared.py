@@ -1,6 +1,4 @@
-"""The numbers of methods, and their differences to a baseline, found by method, attribute, metric
-and group.
-"""
+"""The numbers of methods and their differences to a baseline."""
 
 from __future__ import annotations
 
@@ -8,7 +6,8 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from fairjax.report.cells import Cell, finite, signed
+from fairjax.report.estimate import Estimate
+from fairjax.report.format import finite, signed
 from fairjax.report.selected import GAP, OVERALL, WORST
 from fairjax.statistics.methods import KEY, SETTINGS
 
@@ -19,30 +18,34 @@ SHOWN = (OVERALL, WORST, GAP)
 
 
 class Method(NamedTuple):
-    """What was compared: a method in a usage, told of an attribute or of none ("")."""
+    """What was compared.
+
+    Attributes:
+      usage: the usage, e.g. "linear_probe".
+      method: the method, e.g. "group_dro".
+      sensitive: the attribute that the method uses; "" for none.
+    """
 
     usage: str
     method: str
     sensitive: str
 
 
-class Difference(Cell):
+class Difference(Estimate):
     """A difference to the baseline."""
 
     def interval(self, digits: int = 3) -> str:
         """Returns "[low, high]" with signs."""
-        return (
-            f"[{signed(self.low, digits)}, {signed(self.high, digits)}]"
-            if self.has_interval
-            else "[no interval]"
-        )
+        if not self.has_interval:
+            return "[no interval]"
+        return f"[{signed(self.low, digits)}, {signed(self.high, digits)}]"
 
     def text(self, digits: int = 3) -> str:
         """Returns "+value [low, high]", or "–" where there is no number."""
         return f"{signed(self.value, digits)} {self.interval(digits)}" if self.known else "–"
 
-    def side(self, higher_is_better: bool | None) -> str:
-        """Returns "better" or "worse" where the whole interval is, else "unclear"."""
+    def direction(self, higher_is_better: bool | None) -> str:
+        """Returns "better" or "worse" if the whole interval is, else "unclear"."""
         if not self.excludes_zero or higher_is_better is None:
             return "unclear"
         return "better" if (self.low > 0) == higher_is_better else "worse"
@@ -52,27 +55,19 @@ class Compared:
     """Methods, their numbers and their differences to the baseline.
 
     Args:
-      frame: of `fairjax.statistics.methods.compare_methods`.
+      frame: the frame of `fairjax.statistics.methods.compare_methods`.
     """
 
     def __init__(self, frame: pd.DataFrame):
         self.frame = frame
-        self._cells: dict[tuple, tuple[Cell, Difference]] = {}
+        self._estimates: dict[tuple, tuple[Estimate, Difference]] = {}
         for row in frame.itertuples(index=False):
-            of = row.n, row.n_positive, row.status
-            pair = (
-                Cell(row.value, row.ci_low, row.ci_high, *of),
-                Difference(
-                    row.difference,
-                    row.difference_low,
-                    row.difference_high,
-                    *of,
-                    p_value=row.p_value,
-                ),
-            )
-            self._cells[
-                Method(row.usage, row.method, row.sensitive), row.attribute, row.metric, row.group
-            ] = pair
+            sample = row.n, row.n_positive, row.status
+            value = Estimate(row.value, row.ci_low, row.ci_high, *sample)
+            ends = row.difference, row.difference_low, row.difference_high
+            difference = Difference(*ends, *sample, p_value=row.p_value)
+            method = Method(row.usage, row.method, row.sensitive)
+            self._estimates[method, row.attribute, row.metric, row.group] = value, difference
         self.settings = {
             Method(*(getattr(row, name) for name in KEY)): {
                 name: getattr(row, name) for name in SETTINGS if name in frame
@@ -88,7 +83,7 @@ class Compared:
 
     @property
     def usages(self) -> list[str]:
-        """In the order of the frame."""
+        """All, in the order of the frame."""
         return list(dict.fromkeys(method.usage for method in self.methods))
 
     @cached_property
@@ -103,37 +98,32 @@ class Compared:
         """Whether others are compared with it."""
         return self.baselines.get(method.usage) == method.method
 
-    def told(self, usage: str, attribute: str) -> list[Method]:
-        """Methods of a usage that were told of `attribute` or of none."""
-        return [of for of in self.methods if of.usage == usage and of.sensitive in ("", attribute)]
+    def methods_for(self, usage: str, attribute: str) -> list[Method]:
+        """Methods of a usage that use `attribute` or no sensitive attribute."""
+        return [m for m in self.methods if m.usage == usage and m.sensitive in ("", attribute)]
 
     def label(self, method: Method, among: list[Method]) -> str:
-        """Returns the method's name, with what it was told of where the name alone is not enough."""
-        same = [of for of in among if of.method == method.method and of.usage == method.usage]
-        return (
-            f"{method.method} ({method.sensitive})"
-            if len(same) > 1 and method.sensitive
-            else method.method
-        )
+        """Returns the method's name, with its sensitive attribute if the name is ambiguous."""
+        same = [m for m in among if m.method == method.method and m.usage == method.usage]
+        ambiguous = len(same) > 1 and method.sensitive
+        return f"{method.method} ({method.sensitive})" if ambiguous else method.method
 
     def pair(
         self, method: Method, attribute: str, name: str, group: str
-    ) -> tuple[Cell, Difference]:
-        """Returns the number and its difference to the baseline; without numbers where the frame
-        has no such row.
-        """
+    ) -> tuple[Estimate, Difference]:
+        """Returns the number and its difference to the baseline; NaN if there is no such row."""
         nothing = (math.nan,) * 5
-        absent = Cell(*nothing, "not computed"), Difference(*nothing, "not computed")
-        return self._cells.get((method, attribute, name, group), absent)
+        absent = Estimate(*nothing, "not computed"), Difference(*nothing, "not computed")
+        return self._estimates.get((method, attribute, name, group), absent)
 
     def best(
-        self, methods: list[Method], attribute: str, name: str, group: str, higher: bool
+        self, methods: list[Method], attribute: str, name: str, group: str, *, higher: bool
     ) -> set[Method]:
-        """Returns the methods with the best value, by itself or with others."""
-        values = {of: self.pair(of, attribute, name, group)[0].value for of in methods}
-        known = {of: value for of, value in values.items() if finite(value)}
+        """Returns the methods with the best value; several if they are equal."""
+        values = {m: self.pair(m, attribute, name, group)[0].value for m in methods}
+        known = {method: value for method, value in values.items() if finite(value)}
         wanted = (max if higher else min)(known.values(), default=math.nan)
-        return {of for of, value in known.items() if value == wanted}
+        return {method for method, value in known.items() if value == wanted}
 
 
 class Runs:
@@ -142,24 +132,23 @@ class Runs:
     Args:
       results: the tidy table of `ReportData`.
       compared: the methods.
-      name: of the metric.
+      name: the metric.
     """
 
     def __init__(self, results: pd.DataFrame, compared: Compared, name: str):
-        rows = results[
-            (results["metric"] == name) & results["group"].isin(SHOWN) & results["value"].notna()
-        ]
+        wanted = (results["metric"] == name) & results["group"].isin(SHOWN)
+        rows = results[wanted & results["value"].notna()]
         self._keys = [key for key in (*KEY, "attribute", "group") if key in rows]
         self._groups = dict(list(rows.groupby(self._keys, sort=False, observed=True)))
         self._settings = compared.settings
 
-    def values(self, of: Method, attribute: str, group: str, free: str = "") -> pd.DataFrame:
-        """Returns the rows of a method's selected settings, of which one may be `free` to differ."""
-        where = {**of._asdict(), "attribute": attribute, "group": group}
+    def values(self, method: Method, attribute: str, group: str, free: str = "") -> pd.DataFrame:
+        """Returns the rows of a method's selected settings, of which one may be `free`."""
+        where = {**method._asdict(), "attribute": attribute, "group": group}
         rows = self._groups.get(tuple(where[key] for key in self._keys))
         if rows is None:
             return next(iter(self._groups.values())).iloc[:0]
-        for name, value in self._settings[of].items():
+        for name, value in self._settings[method].items():
             if name in rows and name != free:
                 rows = rows[rows[name] == value] if finite(value) else rows[rows[name].isna()]
         return rows

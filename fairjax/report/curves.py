@@ -1,4 +1,4 @@
-"""What the curves of the report are made of: ROC steps, calibration bins, thinned clouds of points."""
+"""The points of curves: ROC steps, calibration bins, net benefit, thinned clouds of points."""
 
 from __future__ import annotations
 
@@ -32,15 +32,21 @@ def roc_steps(
     tpr = np.append(0, np.cumsum(positive[order])[last_of_tie]) / n_positive
     fpr = np.append(0, np.cumsum(~positive[order])[last_of_tie]) / n_negative
     points = np.unique(np.round(np.stack([fpr, tpr], 1) * _ROC_GRID), axis=0) / _ROC_GRID
-    before, here, after = points[:-2], points[1:-1], points[2:]
-    straight = np.any((before == here) & (here == after), axis=1)
+    before, middle, after = points[:-2], points[1:-1], points[2:]
+    straight = np.any((before == middle) & (middle == after), axis=1)
     keep = np.concatenate([[True], ~straight, [True]])
     return points[keep, 0], points[keep, 1]
 
 
 class Bins(NamedTuple):
-    """Calibration bins that hold samples: mean score, share of positives, its interval, and counts
-    of all bins.
+    """Calibration bins.
+
+    Attributes:
+      mean_score: mean score of each bin that holds samples.
+      frequency: fraction of positives in it.
+      low: lower end of the fraction's interval.
+      high: upper end of the fraction's interval.
+      counts: samples of all bins.
     """
 
     mean_score: Float[np.ndarray, " k"]
@@ -56,14 +62,13 @@ def calibration_bins(
     confidence: float,
     bins: int = 10,
 ) -> Bins:
-    """Bins scores into equal widths on [0, 1], the bins of the strict ECE, with Wilson intervals of
-    the frequency.
+    """Bins scores into equal widths on [0, 1], with Wilson intervals; the strict ECE's bins.
 
     Args:
       scores: positive-class probabilities.
       labels: 0 or 1.
       confidence: level of the intervals, e.g. 0.95.
-      bins: their number.
+      bins: number of bins.
     """
     index = np.clip((np.asarray(scores) * bins).astype(int), 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
@@ -76,44 +81,52 @@ def calibration_bins(
 
 
 def wilson(
-    share: Float[np.ndarray, " k"], n: Float[np.ndarray, " k"], confidence: float
+    fraction: Float[np.ndarray, " k"], n: Float[np.ndarray, " k"], confidence: float
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Returns the interval of a share among `n` independent samples.
+    """Returns the interval of a fraction of `n` independent samples.
+
+    Args:
+      fraction: fractions of positives.
+      n: samples that they are fractions of.
+      confidence: level of the intervals.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA
     1927.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    centre = (fraction + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(fraction * (1 - fraction) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return centre - half, centre + half
 
 
 def thinned(
-    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], kind: Int[np.ndarray, " n"], most: int
+    x: Float[np.ndarray, " n"],
+    y: Float[np.ndarray, " n"],
+    kind: Int[np.ndarray, " n"],
+    max_points: int,
 ) -> Bool[np.ndarray, " n"]:
-    """Marks at most `most` points that still show the cloud: one per occupied cell of a grid, for
-    each kind.
+    """Marks points that still show the cloud: for each kind, one per occupied square of a grid.
 
     Args:
-      x, y: finite coordinates.
+      x: finite coordinates.
+      y: finite coordinates.
       kind: an integer per point (its colour); points of different kinds do not replace one another.
-      most: all points are kept up to here; beyond it, the finest grid that fits is used.
+      max_points: all points are kept up to here; beyond it, the finest grid that fits is used.
     """
     keep = np.ones(len(x), bool)
-    cells = 256
-    while keep.sum() > most and cells > 1:
-        place = (kind * cells + _cell(x, cells)) * cells + _cell(y, cells)
+    size = 256
+    while keep.sum() > max_points and size > 1:
+        square = (kind * size + _bin(x, size)) * size + _bin(y, size)
         keep[:] = False
-        keep[np.unique(place, return_index=True)[1]] = True
-        cells = int(0.9 * cells)
+        keep[np.unique(square, return_index=True)[1]] = True
+        size = int(0.9 * size)
     return keep
 
 
-def _cell(values: Float[np.ndarray, " n"], cells: int) -> Int[np.ndarray, " n"]:
-    """Returns the index of the cell that holds each value, over the range of the values."""
+def _bin(values: Float[np.ndarray, " n"], n_bins: int) -> Int[np.ndarray, " n"]:
+    """Returns the bin of each value, over the range of the values."""
     low, high = values.min(), values.max()
-    return ((values - low) / max(high - low, 1e-12) * (cells - 1)).astype(int)
+    return ((values - low) / max(high - low, 1e-12) * (n_bins - 1)).astype(int)
 
 
 DECISION_GRID = np.linspace(0.01, 0.99, 99)
@@ -129,7 +142,8 @@ def net_benefit(
     Source: Vickers & Elkin 2006.
     """
     n = len(labels)
-    positives, negatives = (np.sort(scores[(np.asarray(labels) > 0) == of]) for of in (True, False))
+    positive = np.asarray(labels) > 0
+    positives, negatives = np.sort(scores[positive]), np.sort(scores[~positive])
     tp = len(positives) - np.searchsorted(positives, thresholds)
     fp = len(negatives) - np.searchsorted(negatives, thresholds)
     return tp / n - fp / n * thresholds / (1 - thresholds)

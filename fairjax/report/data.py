@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""The data of a report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ReportData:
       results: tidy, every run: run, dataset, model, usage, method, attribute, seed, learning_rate,
         weight_decay, policy, metric, group, value, ci_low, ci_high, n, n_positive, status ("ok", or
         why there is no number), n_invalid (bootstrap replicates without a value); of a sweep of
-        methods also sensitive (the attribute that the method was told of, "" for none) and
+        methods also sensitive (the attribute that the method uses, "" for none) and
         strength. Attribute "all" holds group "overall" over all test images; another attribute
         holds "overall" (its known samples), each group, "gap" and "worst" over groups, and
         differences "a − b".
@@ -37,16 +37,17 @@ class ReportData:
         split.
       thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value":
         …}.
+      primary: the metric that the report speaks of; "" for the first in order of display.
       notes: what a reader must know: small groups, what could not be computed.
       sample: what a row of the data is called: an image, a row.
-      unit: what is resampled: a patient, or a row where nobody knows the patients.
+      unit: what is resampled: a patient, or a row where the patients are not known.
       analysis: facts on how an audit was made, besides the threshold.
-      population: facts on who the numbers speak of, and who was left out.
+      population: facts on who the numbers are about, and who was left out.
       missingness: columns attribute, group, n_given, n_left_out; None where nothing was left out.
       comparisons: differences between models: a, b, attribute, metric, group, value, ci_low,
         ci_high, p_value, p_holm, p_bh, status, n_invalid; None where there is one model.
-      cases: pictures of single cases: {"image", "target", "value", "groups": {attribute: group},
-        "picture": data URI}.
+      cases: images of single cases: {"image", "target", "value", "groups": {attribute: group},
+        "data_uri": the image}.
       methods: the frame of `fairjax.statistics.methods.compare_methods`; None where one method was
         run.
       values: attribute → group → (n,) values of the cases, e.g. their Dice, of the run that is
@@ -64,6 +65,7 @@ class ReportData:
     run: str
     curves: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
     thresholds: dict[str, Any]
+    primary: str = ""
     notes: list[str] = field(default_factory=list)
     sample: str = "image"
     unit: str = "patient"

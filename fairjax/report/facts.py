@@ -1,11 +1,11 @@
-"""Settings and facts as a person writes them."""
+"""Settings and facts as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from fairjax.report.cells import finite
+from fairjax.report.format import finite
 
 _LABELS = {
     "n_images": "images",
@@ -16,7 +16,7 @@ _LABELS = {
 
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns (label, text) of each value that says something."""
+    """Returns (label, text) of each value that is not empty."""
     found = [
         (_LABELS.get(key, str(key).replace("_", " ")), _text(value))
         for key, value in values.items()
@@ -38,7 +38,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """Returns a setting as a person writes it."""
+    """Returns a setting as text."""
     if value is None or (isinstance(value, float) and not finite(value)):
         return ""
     if isinstance(value, Mapping):
@@ -47,8 +47,5 @@ def _text(value: Any) -> str:
         return ", ".join(map(_text, value))
     if isinstance(value, float):
         return f"{value:g}"
-    return (
-        f"{value:,}"
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000
-        else str(value)
-    )
+    grouped = isinstance(value, int) and not isinstance(value, bool) and value >= 10_000
+    return f"{value:,}" if grouped else str(value)

@@ -2,152 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Num
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator
 
 from fairjax.report import curves, svg
-from fairjax.report.cells import Cell, decimal, finite, metric, short
+from fairjax.report.display import metric
+from fairjax.report.drawing import (
+    DOTTED,
+    Rows,
+    Style,
+    draw_dot,
+    label_width,
+    place_axes,
+    plane,
+    round_ticks,
+)
+from fairjax.report.estimate import Estimate
+from fairjax.report.format import decimal, finite, short
 from fairjax.report.svg import colour
 
-_MARKERS = "osD^vPX"
-_GLYPHS = "●■◆▲▼✚✖"
-_MOST_DOTS = 1500
+_MAX_DOTS = 1500
 _WIDE = 3.0  # an interval this many times wider than the median one may leave the axis
 
 
-@dataclass(frozen=True)
-class Look:
-    """How a group is drawn in every figure: colour, marker, and line style (dashed from the seventh
-    group on).
-    """
-
-    token: str
-    marker: str
-    glyph: str
-    dash: str | tuple
-
-
-def looks(groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Look]:
-    """Returns the look of each (attribute, group); colours run on over attributes, so that few are
-    shared.
-    """
-    found: dict[tuple[str, str], Look] = {}
-    tokens = list(svg.GROUPS)
-    for attribute, names in groups.items():
-        for place, name in enumerate(names):
-            shape = place % len(_MARKERS)
-            dash: str | tuple = "-" if place < 6 else (0, (4, 2))
-            found[attribute, name] = Look(
-                tokens[len(found) % len(tokens)], _MARKERS[shape], _GLYPHS[shape], dash
-            )
-    return found
-
-
-def limits(cells: Sequence[Cell]) -> tuple[float, float]:
-    """Returns the axis range of a metric: at least 0.1 wide, and within [0, 1] where the numbers
-    are.
+def limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """Returns the axis range of a metric: at least 0.1 wide, and within [0, 1] if the numbers are.
 
     It holds all values, and all intervals but those of a few tiny groups, which would squeeze the
     others to dots.
     """
-    widths = [cell.high - cell.low for cell in cells if cell.has_interval]
-    widest = _WIDE * float(np.median(widths)) if widths else 0.0
-    shown = [(c.low, c.high) if c.has_interval and c.high - c.low <= widest else () for c in cells]
-    numbers = [c.value for c in cells if c.known] + [end for pair in shown for end in pair]
+    intervals = [(e.low, e.high) for e in estimates if e.has_interval]
+    widest = _WIDE * float(np.median([high - low for low, high in intervals])) if intervals else 0.0
+    numbers = [e.value for e in estimates if e.known]
+    numbers += [end for low, high in intervals if high - low <= widest for end in (low, high)]
     if not numbers:
         return 0.0, 1.0
     low, high = min(numbers), max(numbers)
     pad = max(0.06 * (high - low), (0.1 - (high - low)) / 2)
-    return (max(low - pad, 0) if low >= 0 else low - pad), (
-        min(high + pad, 1) if high <= 1 else high + pad
+    return (
+        max(low - pad, 0) if low >= 0 else low - pad,
+        min(high + pad, 1) if high <= 1 else high + pad,
     )
 
 
 def dot_whisker(
     name: str,
     metric_name: str,
-    rows: Sequence[tuple[str, Look, Cell]],
-    overall: Cell,
-    range_: tuple[float, float],
+    rows: Sequence[tuple[str, Style, Estimate]],
+    *,
+    overall: Estimate,
+    xlim: tuple[float, float],
     wide: bool = False,
 ) -> Markup:
-    """One metric: a dot with its interval per group, over the band of the overall value.
+    """Draws one metric: a dot with its interval per group, over the band of the overall value.
 
     Args:
       name: unique within the page.
       metric_name: a key of `METRICS`.
-      rows: label, look and number of each group, from top to bottom.
+      rows: label, style and number of each group, from top to bottom.
       overall: the value over all samples whose group is known.
-      range_: of the x axis; the same for every attribute, so that panels can be compared.
+      xlim: range of the x axis; the same for every attribute, so that panels can be compared.
       wide: leaves room for long labels.
     """
     width, row_height, top, bottom = 540 if wide else 352, 26, 4, 21
-    most = 28 if wide else 12
-    left, right = max(len(short(label, most)) for label, _, _ in rows) * 6.8 + 14, width - 148
-    height = top + bottom + row_height * len(rows)
-    with svg.figure(width, height) as fig:
-        axes = place_axes(fig, left, bottom, right - left, row_height * len(rows))
-        axes.set(xlim=range_, ylim=(len(rows) - 0.5, -0.5))
-        axes.yaxis.set_visible(False)
-        axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(
-            MaxNLocator(max(2, int((right - left) / 42)), steps=[1, 2, 5, 10])
-        )
-        axes.grid(axis="x")
-        chance = metric(metric_name).chance
-        if chance is not None and range_[0] <= chance <= range_[1]:
-            axes.axvline(chance, color=colour("muted"), linewidth=1, linestyle=(0, (2, 2)))
-        if overall.known:
-            axes.axvspan(overall.low, overall.high, color=colour("line"), alpha=0.6, linewidth=0)
-            axes.axvline(overall.value, color=colour("muted"), linewidth=1.2)
-        for y, (label, look, cell) in enumerate(rows):
-            middle = bottom + row_height * (len(rows) - y - 0.5) - 4
-            write(fig, left - 10, middle, short(label, most), ha="right")
-            if not cell.known:
-                write(
-                    fig,
-                    left + 4,
-                    middle,
-                    short(cell.reason, 44),
-                    color=colour("muted"),
-                    fontstyle="italic",
-                    fontsize=11,
-                )
-                continue
-            tint = colour(look.token)
-            if cell.has_interval:
-                _whisker(axes, cell, y, tint, range_)
-            draw_dot(axes, cell.value, y, look)
-            write(fig, right + 50, middle, decimal(cell.value), ha="right", fontweight="bold")
-            write(fig, right + 55, middle, cell.interval(), color=colour("muted"), fontsize=11)
-        said = "; ".join(
-            f"{label} {cell.text() if cell.known else cell.reason}" for label, _, cell in rows
-        )
-        return svg.inline(
-            fig, name, f"{metric(metric_name).label} by group: {said}; overall {overall.text()}"
-        )
+    max_length = 28 if wide else 12
+    labels = [label for label, *_ in rows]
+    left, right = label_width(labels, max_length, pad=14), width - 148
+    display = metric(metric_name)
+    with svg.figure(width, top + bottom + row_height * len(rows)) as fig:
+        layout = Rows(fig, labels, left, bottom, right - left, row_height, max_length)
+        axes = layout.axes(xlim)
+        axes.xaxis.set_major_locator(round_ticks(max(2, int((right - left) / 42))))
+        _draw_references(axes, overall, display.chance, xlim)
+        for row, (_, style, estimate) in enumerate(rows):
+            layout.write_label(row)
+            if estimate.known:
+                _draw_estimate(layout, axes, row, style, estimate, xlim)
+            else:
+                reason: dict[str, Any] = {"color": colour("muted"), "fontstyle": "italic"}
+                layout.write(row, left + 4, short(estimate.reason, 44), fontsize=11, **reason)
+        texts = (f"{label} {e.text() if e.known else e.reason}" for label, _, e in rows)
+        summary = f"{'; '.join(texts)}; overall {overall.text()}"
+        return svg.inline(fig, name, f"{display.label} by group: {summary}")
+
+
+def _draw_references(
+    axes: Axes, overall: Estimate, chance: float | None, xlim: tuple[float, float]
+) -> None:
+    """Draws the line of chance, and the line and band of the overall value."""
+    if chance is not None and xlim[0] <= chance <= xlim[1]:
+        axes.axvline(chance, color=colour("muted"), linewidth=1, linestyle=DOTTED)
+    if overall.known:
+        axes.axvspan(overall.low, overall.high, color=colour("line"), alpha=0.6, linewidth=0)
+        axes.axvline(overall.value, color=colour("muted"), linewidth=1.2)
+
+
+def _draw_estimate(
+    layout: Rows, axes: Axes, row: int, style: Style, estimate: Estimate, xlim: tuple[float, float]
+) -> None:
+    """Draws the dot and the interval of a group, and writes both on the right."""
+    right = layout.left + layout.width
+    if estimate.has_interval:
+        _whisker(axes, estimate, row, colour(style.token), xlim)
+    draw_dot(axes, estimate.value, row, style)
+    layout.write(row, right + 50, decimal(estimate.value), ha="right", fontweight="bold")
+    layout.write(row, right + 55, estimate.interval(), color=colour("muted"), fontsize=11)
 
 
 def roc(
     name: str,
-    groups: Sequence[tuple[str, Look, tuple[np.ndarray, np.ndarray], tuple[float, float]]],
+    groups: Sequence[tuple[str, Style, tuple[np.ndarray, np.ndarray], tuple[float, float]]],
     overall: tuple[np.ndarray, np.ndarray] | None,
 ) -> Markup:
-    """ROC curve of each group with its operating point.
+    """Draws the ROC curve of each group with its operating point.
 
     Args:
       name: unique within the page.
-      groups: label, look, (scores, labels), and (false positive rate, true positive rate) at the
+      groups: label, style, (scores, labels), and (false positive rate, true positive rate) at the
         threshold.
       overall: (scores, labels) of all samples, for a reference curve.
     """
@@ -160,19 +139,14 @@ def roc(
         steps = curves.roc_steps(*overall) if overall else None
         if steps:
             axes.plot(*steps, color=colour("muted"), linewidth=1.2, linestyle=(0, (1, 1.6)))
-        for _, look, samples, _ in groups:
+        for _, style, samples, _ in groups:
             steps = curves.roc_steps(*samples)
             if steps:
-                axes.plot(
-                    *steps,
-                    color=colour(look.token),
-                    linewidth=1.8,
-                    linestyle=look.dash,
-                    solid_joinstyle="round",
-                )
-        for _, look, _, point in groups:
+                line: dict[str, Any] = {"linestyle": style.dash, "solid_joinstyle": "round"}
+                axes.plot(*steps, color=colour(style.token), linewidth=1.8, **line)
+        for _, style, _, point in groups:
             if all(map(finite, point)):
-                draw_dot(axes, *point, look, size=9)
+                draw_dot(axes, *point, style, size=9)
         names = ", ".join(label for label, *_ in groups)
         return svg.inline(fig, name, f"ROC curves of {names}; markers show the operating threshold")
 
@@ -180,23 +154,24 @@ def roc(
 def reliability(
     name: str,
     label: str,
-    look: Look,
+    style: Style,
     scores: Float[np.ndarray, " n"],
     labels: Num[np.ndarray, " n"],
     confidence: float,
 ) -> Markup:
-    """Observed frequency against predicted probability of one group, over a histogram of its
-    predictions.
+    """Draws observed frequency against predicted probability of a group, over their histogram.
 
     Args:
       name: unique within the page.
-      label, look: of the group.
-      scores, labels: of its samples.
+      label: label of the group.
+      style: style of the group.
+      scores: predicted probabilities of its samples.
+      labels: their labels, 0 or 1.
       confidence: level of the intervals.
     """
     side, left, strip = 216, 52, 34
     bins = curves.calibration_bins(scores, labels, confidence)
-    tint = colour(look.token)
+    tint = colour(style.token)
     with svg.figure(side + left, side + strip + 42) as fig:
         counts = place_axes(fig, left, 36, side - 8, strip)
         edges = np.arange(len(bins.counts)) / len(bins.counts)
@@ -214,7 +189,7 @@ def reliability(
         axes.vlines(bins.mean_score, bins.low, bins.high, color=tint, linewidth=1.6, alpha=0.75)
         axes.plot(bins.mean_score, bins.frequency, color=tint, linewidth=1, alpha=0.45)
         for x, y in zip(bins.mean_score, bins.frequency):
-            draw_dot(axes, x, y, look, size=7)
+            draw_dot(axes, x, y, style, size=7)
         pairs = ", ".join(f"{x:.2f}→{y:.2f}" for x, y in zip(bins.mean_score, bins.frequency))
         return svg.inline(
             fig, name, f"Reliability diagram of {label}, predicted → observed: {pairs}"
@@ -226,97 +201,65 @@ def runs_scatter(
     x: Float[np.ndarray, " runs"],
     y: Float[np.ndarray, " runs"],
     kind: Int[np.ndarray, " runs"],
+    *,
     tokens: Sequence[str],
-    selected: tuple[Cell, Cell],
+    selected: tuple[Estimate, Estimate],
     labels: tuple[str, str],
 ) -> Markup:
-    """Utility against fairness: a dot per run, the selected run with both intervals.
+    """Draws utility against fairness: a dot per run, the selected run with both intervals.
 
     Args:
       name: unique within the page.
-      x, y: utility and fairness of each run; NaN is left out.
+      x: utility of each run; runs with NaN are left out.
+      y: fairness of each run, likewise.
       kind: index into `tokens`, the colour of each run.
       tokens: colours, names in `svg.TOKENS`.
       selected: utility and fairness of the selected run.
-      labels: of the axes.
+      labels: labels of the axes.
     """
-    width, height, left, bottom = 520, 330, 62, 44
-    finite_ = np.isfinite(x) & np.isfinite(y)
-    x, y, kind = x[finite_], y[finite_], kind[finite_]
+    width, height = 520, 330
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y, kind = x[known], y[known], kind[known]
     with svg.figure(width, height) as fig:
-        axes = place_axes(fig, left, bottom, width - left - 12, height - bottom - 10)
-        axes.set(xlabel=labels[0], ylabel=labels[1])
-        axes.grid()
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes = plane(fig, width, height, labels)
         if len(x):
-            keep = curves.thinned(x, y, kind, _MOST_DOTS)
+            keep = curves.thinned(x, y, kind, _MAX_DOTS)
             for index, token in enumerate(tokens):
-                chosen = keep & (kind == index)
-                if chosen.any():
-                    axes.add_patch(_cloud(x[chosen], y[chosen], colour(token)))
+                drawn = keep & (kind == index)
+                if drawn.any():
+                    axes.add_patch(_cloud(x[drawn], y[drawn], colour(token)))
             axes.update_datalim(np.stack([x, y], 1))
         across, up = selected
         if across.known and up.known:
-            ink: dict[str, Any] = {
-                "color": colour("ink"),
-                "linewidth": 1.6,
-                "solid_capstyle": "round",
-            }
-            if across.has_interval:
-                axes.plot([across.low, across.high], [up.value, up.value], **ink)
-            if up.has_interval:
-                axes.plot([across.value, across.value], [up.low, up.high], **ink)
-            star: dict[str, Any] = {
-                "color": colour("accent"),
-                "markeredgecolor": colour("paper"),
-                "markeredgewidth": 1.4,
-            }
-            axes.plot(across.value, up.value, marker="*", markersize=17, zorder=5, **star)
+            _draw_star(axes, across, up)
         axes.autoscale_view()
-        said = f"{labels[0]} {across.text()}, {labels[1]} {up.text()}"
-        return svg.inline(
-            fig, name, f"{labels[1]} against {labels[0]} of {len(x):,} runs; selected run: {said}"
-        )
+        star = f"{labels[0]} {across.text()}, {labels[1]} {up.text()}"
+        title = f"{labels[1]} against {labels[0]} of {len(x):,} runs"
+        return svg.inline(fig, name, f"{title}; selected run: {star}")
 
 
-def place_axes(fig: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Adds axes at a place given in CSS pixels."""
-    across, up = fig.get_size_inches() * 72
-    return fig.add_axes((left / across, bottom / up, width / across, height / up))
+def _draw_star(axes: Axes, across: Estimate, up: Estimate) -> None:
+    """Draws the selected run: a star, and its two intervals as a cross."""
+    ink: dict[str, Any] = {"color": colour("ink"), "linewidth": 1.6, "solid_capstyle": "round"}
+    if across.has_interval:
+        axes.plot([across.low, across.high], [up.value, up.value], **ink)
+    if up.has_interval:
+        axes.plot([across.value, across.value], [up.low, up.high], **ink)
+    edge: dict[str, Any] = {"markeredgecolor": colour("paper"), "markeredgewidth": 1.4}
+    star: dict[str, Any] = {"marker": "*", "markersize": 17, "zorder": 5}
+    axes.plot(across.value, up.value, color=colour("accent"), **star, **edge)
 
 
-def write(fig: Figure, x: float, y: float, text: str, **style) -> None:
-    """Writes at a place given in CSS pixels."""
-    across, up = fig.get_size_inches() * 72
-    fig.text(x / across, y / up, text, **style)
-
-
-def draw_dot(axes: Axes, x: float, y: float, look: Look, size: float = 8) -> None:
-    """Draws a group's marker, edged so that it stands out from lines."""
-    edge: dict[str, Any] = {"markeredgecolor": colour("paper"), "markeredgewidth": 0.9}
-    size += 0 if look.marker in "os" else 1.5  # a square of the same width has more ink
-    axes.plot(
-        x,
-        y,
-        marker=look.marker,
-        markersize=size,
-        color=colour(look.token),
-        clip_on=False,
-        zorder=4,
-        **edge,
-    )
-
-
-def _whisker(axes: Axes, cell: Cell, y: float, tint: str, range_: tuple[float, float]) -> None:
-    """Draws an interval; an arrowhead where it leaves the axis."""
-    ends = np.clip([cell.low, cell.high], *range_)
+def _whisker(
+    axes: Axes, estimate: Estimate, y: float, tint: str, xlim: tuple[float, float]
+) -> None:
+    """Draws an interval, with an arrowhead where it leaves the axis."""
+    ends = np.clip([estimate.low, estimate.high], *xlim)
     axes.plot(ends, [y, y], color=tint, linewidth=2, solid_capstyle="round", clip_on=False)
-    for end, true, marker in zip(ends, (cell.low, cell.high), "<>"):
+    for end, true, marker in zip(ends, (estimate.low, estimate.high), "<>"):
         if end != true:
-            axes.plot(
-                end, y, marker=marker, markersize=6, color=tint, markeredgewidth=0, clip_on=False
-            )
+            arrow: dict[str, Any] = {"marker": marker, "markersize": 6, "markeredgewidth": 0}
+            axes.plot(end, y, color=tint, clip_on=False, **arrow)
 
 
 def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:
@@ -331,16 +274,8 @@ def _unit_square(axes: Axes, xlabel: str, ylabel: str) -> None:
 
 
 def _cloud(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], tint: str) -> PathPatch:
-    """Returns dots as one path of zero-length strokes with round caps: 20 bytes a dot, where a
-    marker takes 100.
-    """
+    """Returns dots as one path of zero-length strokes with round caps: 20 bytes a dot, not 100."""
     points = np.repeat(np.stack([x, y], 1), 2, axis=0)
     codes = np.tile([Path.MOVETO, Path.LINETO], len(x))
-    return PathPatch(
-        Path(points, codes),
-        facecolor="none",
-        edgecolor=tint,
-        linewidth=6.5,
-        alpha=0.75,
-        capstyle="round",
-    )
+    stroke: dict[str, Any] = {"edgecolor": tint, "linewidth": 6.5, "capstyle": "round"}
+    return PathPatch(Path(points, codes), facecolor="none", alpha=0.75, **stroke)

@@ -11,16 +11,16 @@ import jinja2
 
 from fairjax import __version__
 from fairjax.report import sections, svg
-from fairjax.report.cells import count, decimal, signed
 from fairjax.report.data import ReportData
+from fairjax.report.format import count, decimal, signed
 from fairjax.utils import storage
 
 
-def write(folder: str | os.PathLike, data: ReportData) -> Path:
-    """Writes `folder`/index.html, whole or not at all; the same data give the same bytes.
+def write(report_dir: str | os.PathLike, data: ReportData) -> Path:
+    """Writes `report_dir`/index.html, whole or not at all; the same data give the same bytes.
 
     Args:
-      folder: made if it is missing.
+      report_dir: folder of the page, made if it is missing.
       data: what the report shows.
 
     Returns:
@@ -29,7 +29,7 @@ def write(folder: str | os.PathLike, data: ReportData) -> Path:
     Raises:
       UserError: the results do not hold the selected run.
     """
-    path = Path(folder) / "index.html"
+    path = Path(report_dir) / "index.html"
     storage.write_text(path, render(data))
     return path
 
@@ -38,15 +38,13 @@ def render(data: ReportData) -> str:
     """Returns the page as HTML; it loads nothing and runs no script."""
     page = sections.Page(data)
     environment = _environment()
-    level, rest = (
-        f"{100 * share:g}\N{NO-BREAK SPACE}%" for share in (data.confidence, 1 - data.confidence)
-    )
-    words = {"sample": data.sample, "unit": data.unit, "has_intervals": page.selected.has_intervals}
     shared: dict[str, Any] = {
-        "level": level,
-        "rest": rest,
+        "level": _percent(data.confidence),
+        "rest": _percent(1 - data.confidence),
         "has_classes": page.selected.has_classes,
-        **words,
+        "has_intervals": page.selected.has_intervals,
+        "sample": data.sample,
+        "unit": data.unit,
     }
     bodies = []
     for section in sections.SECTIONS:
@@ -57,6 +55,10 @@ def render(data: ReportData) -> str:
     template = environment.get_template("page.html")
     shared |= {"data": data, "sections": bodies, "tokens": svg.TOKENS, "version": __version__}
     return template.render(sections.header(page), **shared)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:g}\N{NO-BREAK SPACE}%"
 
 
 @cache

@@ -1,6 +1,4 @@
-"""From a matplotlib figure to SVG inside an HTML page: themed by CSS variables, small, the same
-bytes each time.
-"""
+"""Matplotlib figures as inline SVG: themed by CSS variables, small, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -97,9 +95,7 @@ def colour(token: str) -> str:
 
 @contextmanager
 def figure(width: float, height: float) -> Iterator[Figure]:
-    """Gives an empty figure of `width` × `height` CSS pixels, styled for the page while the block
-    lasts.
-    """
+    """Yields an empty figure of `width` × `height` CSS pixels, styled for the page."""
     with matplotlib.style.context(["default", _STYLE]):  # and not what the user's matplotlibrc says
         # 72 dpi: one unit of the SVG, one point and one CSS pixel are the same length.
         yield Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none")
@@ -109,15 +105,14 @@ def inline(fig: Figure, name: str, description: str) -> Markup:
     """Returns the figure as an <svg> element to be placed in HTML.
 
     Args:
-      fig: given by `figure`, whose block has not ended.
+      fig: figure of `figure`, whose block has not ended.
       name: unique within the page; prefix of every id.
-      description: what the figure shows, for those who do not see it.
+      description: what the figure shows, for screen readers.
     """
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing"
-        )  # the browser chooses the font, and will have one
+        # The browser chooses the font, and will have one.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None})
     root = ET.fromstring(buffer.getvalue())
     width, height = root.attrib["viewBox"].split()[2:]
@@ -133,14 +128,13 @@ def inline(fig: Figure, name: str, description: str) -> Markup:
         root.remove(metadata)
     body = "".join(ET.tostring(child, encoding="unicode") for child in root)
     body = re.sub(r">\s+<", "><", body).strip()
-    size = f'viewBox="0 0 {float(width):g} {float(height):g}" style="max-width:{float(width) * 1.15:.0f}px"'
+    view_box = f'viewBox="0 0 {float(width):g} {float(height):g}"'
+    size = f'{view_box} style="max-width:{float(width) * 1.15:.0f}px"'
     return Markup(f'<svg {size} role="img" aria-label="{escape(description)}">{body}</svg>')
 
 
 def _clean(element: ET.Element, name: str, used: set[str]) -> None:
-    """Strips namespaces and unused ids, makes ids unique in the page, rounds coordinates, leaves
-    colours to CSS.
-    """
+    """Strips namespaces and unused ids, prefixes ids, rounds coordinates, leaves colours to CSS."""
     element.tag = _NAMESPACE.sub("", element.tag)
     attributes = {}
     for key, value in element.attrib.items():

@@ -14,11 +14,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from fairjax.datasets.dataset import Dataset
 from fairjax.models.sam.tokens import BOTTOM_RIGHT, NEGATIVE, TOP_LEFT, Points
 from fairjax.segmentation.decode import SELECTIONS, masks_of_prompt
-from fairjax.segmentation.loader import LoadPrompted
-from fairjax.segmentation.segmenter import Segmenter
+from fairjax.segmentation.loader import loader
+from fairjax.segmentation.task import PromptedTask
 
 TRUTH, MASK, PROMPT = (0, 158, 115), (230, 97, 0), (255, 230, 0)  # green, orange, yellow
 SIDE = 320  # pixels of the longer side of an overlay
@@ -41,76 +40,60 @@ class Case:
     labels: Int[np.ndarray, " t"]
 
 
-def look(
-    dataset: Dataset,
-    segmenter: Segmenter,
-    load: LoadPrompted,
-    wanted: list[tuple[int, int, int]],
-    selection: str,
-) -> list[Case]:
-    """Segments a few objects again, to be looked at.
+def render(task: PromptedTask, wanted: list[tuple[int, int, int]], selection: str) -> list[Case]:
+    """Segments a few objects again, to be shown.
 
     Args:
-      dataset, segmenter: as they were measured.
-      load: from `infer.loader`.
-      wanted: (row of the image, place of the object in it, place of the prompt among
-        `Plan.instances`).
+      task: what was segmented; images are embedded again.
+      wanted: (row of the image, index of the object in it, index of the prompt among
+        `PromptPlan.instances`).
       selection: of `SELECTIONS`.
     """
-    graph, state = nnx.split(segmenter.module)
-    frame = segmenter.frame
+    load = loader(dataclasses.replace(task, source=None))
+    graph, state = nnx.split(task.segmenter.module)
+    transform = task.segmenter.transform
 
     @jax.jit
     def candidates(state: nnx.State, one: dict[str, Any], coords: Any, labels: Any):
         module: Any = nnx.merge(graph, state)
-        embedding = module.embed(one["pixels"][None])
-        points = Points(coords, labels)
-        return masks_of_prompt(
-            module, embedding, points, one["rows"], one["columns"], frame.space, frame.threshold
-        )
+        embedding, points = module.embed(one["pixels"][None]), Points(coords, labels)
+        matrices = one["rows"], one["columns"]
+        return masks_of_prompt(module, embedding, points, *matrices, transform.masks)
 
     cases = []
-    for row, place, number in wanted:
+    for row, index, prompt in wanted:
         _, arrays, _ = load.map(row)
         assert isinstance(arrays, dict)
-        image = dataset.read(load.images[row])
-        used = (
-            arrays["rows"].any(axis=1).sum(),
-            arrays["columns"].any(axis=1).sum() + load.scoring.skip_first_column,
-        )
-        q = place * len(load.plan.instances) + number
-        masks, iou = (
-            np.asarray(x)
-            for x in candidates(state, arrays, arrays["coords"][q], arrays["labels"][q])
-        )
-        true = arrays["truth"][place]
+        q = index * len(task.plan.instances) + prompt
+        coords, labels = arrays["coords"][q], arrays["labels"][q]
+        masks, iou = map(np.asarray, candidates(state, arrays, coords, labels))
+        true = arrays["truth"][index]
         overlap = [2 * (mask & true).sum() / max(mask.sum() + true.sum(), 1) for mask in masks]
         best = np.argmax(iou) if selection == SELECTIONS[0] else np.argmax(overlap)
-        h, w = used
-        resized = np.asarray(
-            Image.fromarray(image).resize((int(w), int(h)), Image.Resampling.BILINEAR)
-        )
-        shown = arrays["labels"][q] >= NEGATIVE
-        scale = np.array([w, h]) / np.array(
-            frame.to_frame(np.array([image.shape[1], image.shape[0]]), *image.shape[:2])
-        )
-        coords = arrays["coords"][q][shown] * scale
+        image = task.dataset.read(load.images[row])
+        h = int(arrays["rows"].any(axis=1).sum())
+        w = int(arrays["columns"].any(axis=1).sum() + task.scoring.skip_first_column)
+        resized = Image.fromarray(image).resize((w, h), Image.Resampling.BILINEAR)
+        height, width = image.shape[:2]
+        used = transform.to_input(np.array([width, height]), height, width)
+        drawn = labels >= NEGATIVE
+        points = coords[drawn] * (np.array([w, h]) / used)
         cases.append(
-            Case(resized, true[:h, :w], masks[best][:h, :w], coords, arrays["labels"][q][shown])
+            Case(np.asarray(resized), true[:h, :w], masks[best][:h, :w], points, labels[drawn])
         )
     return cases
 
 
 def overlay(case: Case) -> Image.Image:
-    """The picture: outlines of truth (green) and mask (orange), and the prompt (yellow)."""
+    """Draws an image: outlines of truth (green) and mask (orange), and the prompt (yellow)."""
     h, w, _ = case.image.shape
     scale = SIDE / max(h, w)
     size = max(1, round(w * scale)), max(1, round(h * scale))
-    picture = np.array(Image.fromarray(case.image).resize(size, Image.Resampling.BILINEAR))
+    pixels = np.array(Image.fromarray(case.image).resize(size, Image.Resampling.BILINEAR))
     for mask, colour in ((case.true, TRUTH), (case.mask, MASK)):
-        enlarged = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        picture[enlarged & ~ndimage.binary_erosion(enlarged, iterations=2)] = colour
-    drawn = Image.fromarray(picture)
+        upsampled = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        pixels[upsampled & ~ndimage.binary_erosion(upsampled, iterations=2)] = colour
+    drawn = Image.fromarray(pixels)
     pen = ImageDraw.Draw(drawn)
     corners = {}
     for (x, y), label in zip((case.coords + 0.5) * scale, case.labels):
@@ -123,8 +106,8 @@ def overlay(case: Case) -> Image.Image:
     return drawn
 
 
-def data_uri(picture: Image.Image) -> str:
-    """A picture inside a page: JPEG, base64."""
+def data_uri(image: Image.Image) -> str:
+    """Encodes an image for a page: JPEG, base64."""
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
+    image.save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""From the measures of every object and prompt to the tidy table: means and medians by group, with
+"""From the measurements of every object and prompt to the tidy table: means and medians by group, with
 intervals.
 """
 
@@ -16,11 +16,11 @@ from jaxtyping import Float, Int
 from fairjax.datasets.files import FRAGMENT
 from fairjax.metrics.disparity import DISPARITIES
 from fairjax.segmentation.decode import SELECTIONS
-from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.prompts import PromptPlan
 from fairjax.segmentation.segmenter import Measured
 from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.rows import Attribute
-from fairjax.utils import progress
+from fairjax.utils.progress import bar
 
 FROZEN = "frozen"  # the method of the model as it is
 
@@ -31,9 +31,9 @@ def run_name(kind: str, selection: str, draw: int | None = None) -> str:
 
 
 def runs(
-    measured: Measured, plan: Plan, measures: Sequence[str]
+    measured: Measured, plan: PromptPlan, metrics: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Float[np.ndarray, " k"]]]]:
-    """Yields what each run of the frozen model is, and measure → its value for every object.
+    """Yields what each run of the frozen model is, and metric → its value for every object.
 
     A random prompt is a run for each draw, and one whose value for an object is the mean over
     draws: a bootstrap of patients resamples the noise of their prompts with them, so that it is in
@@ -41,23 +41,23 @@ def runs(
     """
     kinds = [kind for kind, _ in plan.instances]
     for kind in plan.kinds:
-        places = [place for place, name in enumerate(kinds) if name == kind]
+        indices = [index for index, name in enumerate(kinds) if name == kind]
         for s, selection in enumerate(SELECTIONS):
-            draws: list[tuple[int | None, list[int]]] = [(None, places)]
+            draws: list[tuple[int | None, list[int]]] = [(None, indices)]
             draws += (
-                [(draw, [place]) for draw, place in enumerate(places)] if len(places) > 1 else []
+                [(draw, [index]) for draw, index in enumerate(indices)] if len(indices) > 1 else []
             )
             for draw, chosen in draws:
                 facts = {"run": run_name(kind, selection, draw), "method": FROZEN, "prompt": kind}
                 values = _mean(measured.values[:, chosen, s].astype(np.float64))
                 yield (
                     facts | {"selection": selection, "seed": draw},
-                    dict(zip(measures, values.T, strict=True)),
+                    dict(zip(metrics, values.T, strict=True)),
                 )
 
 
 def tuned_runs(
-    method: str, of_seeds: Mapping[int, Measured], plan: Plan, measures: Sequence[str]
+    method: str, of_seeds: Mapping[int, Measured], plan: PromptPlan, metrics: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], dict[str, Float[np.ndarray, " k"]]]]:
     """Yields the runs of a tuned model as `runs` does: one for each seed of its training, and their
     mean.
@@ -65,20 +65,20 @@ def tuned_runs(
     Args:
       method: how it was tuned.
       of_seeds: seed → what was measured of the same objects.
-      plan, measures: as in `runs`.
+      plan, metrics: as in `runs`.
     """
     found = {
         seed: [
             (facts, values)
-            for facts, values in runs(measured, plan, measures)
+            for facts, values in runs(measured, plan, metrics)
             if facts["seed"] is None
         ]
         for seed, measured in of_seeds.items()
     }
-    for place, (facts, _) in enumerate(next(iter(found.values()))):
-        of_seed = {seed: ran[place][1] for seed, ran in found.items()}
+    for index, (facts, _) in enumerate(next(iter(found.values()))):
+        of_seed = {seed: ran[index][1] for seed, ran in found.items()}
         stacked = {
-            name: np.stack([values[name] for values in of_seed.values()]) for name in measures
+            name: np.stack([values[name] for values in of_seed.values()]) for name in metrics
         }
         values = {name: _mean(value.T[..., None])[:, 0] for name, value in stacked.items()}
         facts = facts | {"run": f"{method}:{facts['run']}", "method": method}
@@ -89,7 +89,7 @@ def tuned_runs(
 
 
 def _mean(values: Float[np.ndarray, "*k d m"]) -> Float[np.ndarray, "*k m"]:
-    """The mean over the last axis but one (draws, slices) where a measure is defined; NaN where it
+    """The mean over the last axis but one (draws, slices) where a metric is defined; NaN where it
     is in none.
     """
     known = ~np.isnan(values)
@@ -99,7 +99,7 @@ def _mean(values: Float[np.ndarray, "*k d m"]) -> Float[np.ndarray, "*k m"]:
 
 def evaluate(
     found: Sequence[tuple[dict[str, Any], dict[str, np.ndarray]]],
-    measures: Sequence[str],
+    metrics: Sequence[str],
     attributes: Mapping[str, Attribute],
     patients: Int[np.ndarray, " k"],
     *,
@@ -107,29 +107,29 @@ def evaluate(
     seed: int,
     confidence: float,
     min_group: int,
-    show_progress: bool = True,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Evaluates every run, by attribute and group.
 
     Args:
-      found: from `runs` and `tuned_runs`: what each is, and measure → values of k objects.
-      measures: names of the measures.
+      found: from `runs` and `tuned_runs`: what each is, and metric → values of k objects.
+      metrics: names of the metrics.
       attributes: name → (codes (k,), names).
-      patients: (k,) whose each object is.
+      patients: (k,) codes of the patients that the objects are of.
       n_boot, seed, confidence, min_group: as in `fairjax.statistics.evaluation.Evaluation`.
-      show_progress: whether to show a bar.
+      progress: whether to show a bar.
 
     Returns:
       Columns run, method, prompt, selection, seed (the draw of a random prompt, or the seed that a
       method was trained with; missing for the mean over them), attribute, metric, group, value,
-      ci_low, ci_high, n (objects), status, n_invalid. Objects for which a measure is undefined are
+      ci_low, ci_high, n (objects), status, n_invalid. Objects for which a metric is undefined are
       left out of it.
     """
     options = {"n_boot": n_boot, "seed": seed, "confidence": confidence, "min_group": min_group}
     parts = []
-    with progress.bar("evaluating", "run", len(found) * len(measures), show=show_progress) as bar:
-        for measure in measures:
-            known = [~np.isnan(values[measure]) for _, values in found]
+    with bar("evaluating", "run", len(found) * len(metrics), show=progress) as shown:
+        for metric in metrics:
+            known = [~np.isnan(values[metric]) for _, values in found]
             for pattern, members in itertools.groupby(
                 sorted(range(len(found)), key=lambda i: known[i].tobytes()),
                 key=lambda i: known[i].tobytes(),
@@ -137,17 +137,17 @@ def evaluate(
                 chosen = list(members)
                 keep = np.frombuffer(pattern, bool)
                 if not keep.any():
-                    bar.update(len(chosen))
+                    shown.update(len(chosen))
                     continue
                 columns = evaluate_runs(
-                    np.stack([found[i][1][measure][keep] for i in chosen]),
+                    np.stack([found[i][1][metric][keep] for i in chosen]),
                     None,
                     {name: (codes[keep], names) for name, (codes, names) in attributes.items()},
                     0.0,
                     np.unique(patients[keep], return_inverse=True)[1],
-                    metrics=(measure, f"{measure}_median"),
+                    metrics=(metric, f"{metric}_median"),
                     disparities=tuple(DISPARITIES),
-                    progress=bar.update,
+                    progress=shown.update,
                     **options,
                 )
                 table = pd.DataFrame(columns)
@@ -165,7 +165,7 @@ def evaluate(
 
 def differences(
     found: Sequence[tuple[dict[str, Any], dict[str, np.ndarray]]],
-    measures: Sequence[str],
+    metrics: Sequence[str],
     attributes: Mapping[str, Attribute],
     patients: Int[np.ndarray, " k"],
     baselines: Sequence[str],
@@ -179,7 +179,7 @@ def differences(
     are defined.
 
     Args:
-      found, measures, attributes, patients, n_boot, seed, confidence, min_group: as in `evaluate`.
+      found, metrics, attributes, patients, n_boot, seed, confidence, min_group: as in `evaluate`.
       baselines: methods that the others are compared with.
 
     Returns:
@@ -196,13 +196,13 @@ def differences(
         methods = list(of_method)
         pairs = [
             (methods.index(a), methods.index(b))
-            for place, b in enumerate(baselines)
+            for index, b in enumerate(baselines)
             for a in methods
             if b in methods
-            and a not in baselines[: place + 1]  # of two baselines, the later to the earlier one
+            and a not in baselines[: index + 1]  # of two baselines, the later to the earlier one
         ]
-        for measure in measures if pairs else ():
-            scores = np.stack([values[measure] for values in of_method.values()])
+        for metric in metrics if pairs else ():
+            scores = np.stack([values[metric] for values in of_method.values()])
             keep = ~np.isnan(scores).any(0)
             if not keep.any():
                 continue
@@ -211,7 +211,7 @@ def differences(
                 {name: (codes[keep], names) for name, (codes, names) in attributes.items()},
                 int(keep.sum()),
                 np.unique(patients[keep], return_inverse=True)[1],
-                metrics=(measure,),
+                metrics=(metric,),
                 n_boot=n_boot,
                 seed=seed,
                 confidence=confidence,
@@ -226,10 +226,10 @@ def differences(
 
 
 def by_volume(measured: Measured, volumes: Int[np.ndarray, " n"]) -> Measured:
-    """The measures of volumes: of every class in a volume, the mean over its objects in all slices
+    """Gives the metrics of volumes: of every class in a volume, the mean over its objects in all slices
     that have any.
 
-    A slice counts as much as any other, however little of the object is in it; a measure that is
+    A slice counts as much as any other, however little of the object is in it; a metric that is
     undefined in a slice is left out there.
 
     Args:
@@ -253,19 +253,19 @@ def by_volume(measured: Measured, volumes: Int[np.ndarray, " n"]) -> Measured:
     return dataclasses.replace(measured, table=pooled, values=values, predicted_iou=iou)
 
 
-def per_object(measured: Measured, plan: Plan, measures: Sequence[str]) -> pd.DataFrame:
-    """One row per object, prompt, draw and selection, with its measures and the predicted IoU of
+def per_object(measured: Measured, plan: PromptPlan, metrics: Sequence[str]) -> pd.DataFrame:
+    """One row per object, prompt, draw and selection, with its metrics and the predicted IoU of
     the mask.
     """
     frames = []
-    for place, (kind, draw) in enumerate(plan.instances):
+    for index, (kind, draw) in enumerate(plan.instances):
         for s, selection in enumerate(SELECTIONS):
-            values = pd.DataFrame(measured.values[:, place, s], columns=list(measures))
+            values = pd.DataFrame(measured.values[:, index, s], columns=list(metrics))
             facts = {"prompt": kind, "draw": draw, "selection": selection}
             frame = measured.table.drop(columns="row").assign(**facts)
             frames.append(
                 pd.concat([frame, values], axis=1).assign(
-                    predicted_iou=measured.predicted_iou[:, place]
+                    predicted_iou=measured.predicted_iou[:, index]
                 )
             )
     return pd.concat(frames, ignore_index=True)

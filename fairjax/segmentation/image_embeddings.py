@@ -21,33 +21,42 @@ from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.extract import fill
 from fairjax.embeddings.read import Load
 from fairjax.models.preprocess import Preprocess
-from fairjax.models.sam.model import SAM, Embedding
-from fairjax.segmentation.frame import Frame
+from fairjax.models.protocols import Embedding, Promptable
 from fairjax.segmentation.segmenter import Segmenter
-from fairjax.utils.errors import UserError
-from fairjax.utils.storage import hash_file, hash_json
+from fairjax.segmentation.transform import InputTransform
+from fairjax.utils.storage import hash_json
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
-    """What the model is given of each image: its embedding, read from the shards of a cache, or its
-    pixels.
+class EmbeddingSource:
+    """What a model is given of each image: its embedding, read from a cache, or its pixels.
 
     Attributes:
       read: image → (…) float32.
-      shape: of what is read.
-      shapes: of the parts of a flattened embedding; {} where pixels are read.
+      shape: shape of what is read.
+      shapes: name → shape of every part of a flattened embedding, in order; {} if pixels are read.
     """
 
     read: Callable[[str], Float[np.ndarray, "*shape"]]
     shape: tuple[int, ...]
     shapes: Shapes = dataclasses.field(default_factory=dict)
 
-    def wrap(self, module: nnx.Module) -> Any:
-        """A module whose `embed` takes what is read."""
-        return FromEmbeddings(module, self.shapes) if self.shapes else module
+    def decoder_of(self, module: Promptable) -> Promptable:
+        """Gives the part of a model that is still needed: without its image encoder, if read."""
+        return without_encoder(module) if self.shapes else module
+
+    def embed(self, module: Promptable, x: Float[Array, "b ..."]) -> Embedding:
+        """Gives what prompts are decoded on, of what was read of b images."""
+        if not self.shapes:
+            return module.embed(x)
+        sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
+        parts = jnp.split(x, np.cumsum(sizes)[:-1], axis=1)
+        return {
+            name: part.reshape(-1, *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,55 +96,20 @@ class MappedCache(Cache):
     """A cache of embeddings that are too large to be held: loading it only checks its shards."""
 
     def load(self, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> Embeddings:
-        """What is in the cache, without the features, of which nothing is kept.
+        """Checks the shards, and keeps nothing of them.
 
         Raises:
-          UserError: a shard is damaged; it names the folder to delete.
+          UserError: a shard is damaged.
         """
-        for path, entry in zip(self.paths(), self._entries().values(), strict=True):
-            if not path.exists() or hash_file(path) != entry["sha256"]:
-                raise UserError(
-                    f"the embedding cache is damaged: {path} is missing or not what was written; "
-                    f"delete {self.folder} and run again"
-                )
-        valid = np.ones(self.n, bool)
-        valid[[entry["row"] for entry in self.quarantined()]] = False
-        return Embeddings(np.empty((0, 0), np.float32), valid, self.quarantined(), self.key)
-
-    def paths(self) -> tuple[Path, ...]:
-        """The complete shards, in the order of their rows."""
-        return tuple(self.folder / name for name in self._entries())
-
-    def _entries(self) -> dict[str, dict[str, Any]]:
-        return dict(sorted(self.manifest["shards"].items()))
+        self.check()
+        return self.filled(np.empty((0, 0), np.float32))
 
 
-class FromEmbeddings(SAM):
-    """A promptable model without its image encoder: `embed` takes flattened embeddings apart.
-
-    Args:
-      sam: the model.
-      shapes: name → shape of every part of an embedding, in order.
-    """
-
-    def __init__(self, sam: Any, shapes: Shapes):
-        self.config = sam.config
-        self.prompts, self.decoder = sam.prompts, sam.decoder
-        self.side, self.shapes = int(sam.stride), nnx.static(tuple(shapes.items()))
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the input per cell of the image embedding."""
-        return self.side
-
-    def embed(self, images: Float[Array, "b d"]) -> Embedding:
-        """Flattened embeddings -> what prompts are decoded on."""
-        sizes = [int(np.prod(shape)) for _, shape in self.shapes]
-        parts = jnp.split(images, np.cumsum(sizes)[:-1], axis=1)
-        return {
-            name: part.reshape(-1, *shape)
-            for (name, shape), part in zip(self.shapes, parts, strict=True)
-        }
+def without_encoder(module: Any) -> Any:
+    """Gives a promptable model that shares the arrays of `module`, but for its image encoder's."""
+    module = nnx.merge(*nnx.split(module))
+    setattr(module, module.IMAGE_TOWER, None)
+    return module
 
 
 def embed_images(
@@ -146,7 +120,7 @@ def embed_images(
     batch_size: int,
     shard_batches: int,
     **options: Any,
-) -> tuple[Source, Bool[np.ndarray, " n"]]:
+) -> tuple[EmbeddingSource, Bool[np.ndarray, " n"]]:
     """Embeds every image once, into memory-mapped shards.
 
     Args:
@@ -161,20 +135,21 @@ def embed_images(
     Raises:
       UserError: as in `fairjax.embeddings.embed`.
     """
-    size = segmenter.frame.preprocess.size
+    size = segmenter.transform.preprocess.size
     shapes = embedding_shapes(segmenter)
     cache = open_embeddings(
         dataset, segmenter, root, batch_size=batch_size, shard_batches=shard_batches
     )
     load = Load(
-        tuple(dataset.table["image"]), dataset.read, segmenter.frame.preprocess, (size, size, 3)
+        tuple(dataset.table["image"]), dataset.read, segmenter.transform.preprocess, (size, size, 3)
     )
     batch_size = cache.shard_rows // shard_batches
-    filled = fill(cache, dataset, load, segmenter.module, _flat, batch_size=batch_size, **options)
+    module: Any = segmenter.module
+    filled = fill(cache, dataset, load, module, _flat, batch_size=batch_size, **options)
     starts = tuple(range(0, len(dataset), cache.shard_rows))
     rows = {image: row for row, image in enumerate(dataset.table["image"])}
     width = sum(int(np.prod(shape)) for shape in shapes.values())
-    return Source(_Shards(cache.paths(), starts, rows), (width,), shapes), filled.valid
+    return EmbeddingSource(_Shards(cache.paths(), starts, rows), (width,), shapes), filled.valid
 
 
 def open_embeddings(
@@ -195,20 +170,20 @@ def open_embeddings(
 
 
 def embedding_shapes(segmenter: Segmenter) -> Shapes:
-    """Name → shape of every part of an image's embedding."""
-    size = segmenter.frame.preprocess.size
+    """Gives name → shape of every part of an image's embedding, in the order of `_flat`."""
+    size = segmenter.transform.preprocess.size
     pixels = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-    parts = nnx.eval_shape(lambda module, x: module.embed(x), segmenter.module, pixels)
-    return {name: tuple(part.shape[1:]) for name, part in parts.items()}
+    module: Any = segmenter.module
+    parts = nnx.eval_shape(lambda module, x: module.embed(x), module, pixels)
+    return {name: tuple(parts[name].shape[1:]) for name in sorted(parts)}
 
 
 def _flat(module: Any, pixels: Float[Array, "b h w c"]) -> Float[Array, "b d"]:
-    return jnp.concatenate(
-        [part.reshape(len(pixels), -1) for part in module.embed(pixels).values()], axis=1
-    )
+    parts = module.embed(pixels)
+    return jnp.concatenate([parts[name].reshape(len(pixels), -1) for name in sorted(parts)], axis=1)
 
 
-def pixels_of(dataset: Dataset, frame: Frame) -> Source:
-    """The source of preprocessed pixels, for a model whose encoder is tuned too."""
-    size = frame.preprocess.size
-    return Source(_Pixels(dataset.read, frame.preprocess), (size, size, 3))
+def pixels_of(dataset: Dataset, transform: InputTransform) -> EmbeddingSource:
+    """Makes the source of preprocessed pixels, for a model whose encoder is tuned too."""
+    size = transform.preprocess.size
+    return EmbeddingSource(_Pixels(dataset.read, transform.preprocess), (size, size, 3))

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 
 from fairjax.datasets.dataset import Dataset
-from fairjax.utils import progress
 from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.progress import bar
 
 MODES = {
     "class": "all pixels of a class are one object",
@@ -39,18 +39,18 @@ COLUMNS = [
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class ObjectRule:
     """What counts as an object.
 
     Attributes:
       mode: a key of `MODES`.
       min_pixels: smaller objects are left out.
-      most: objects per image and class, the largest ones.
+      max_objects: objects per image and class, the largest ones.
     """
 
     mode: str = "class"
     min_pixels: int = 1
-    most: int = 8
+    max_objects: int = 8
 
     def __post_init__(self):
         lookup("objects", self.mode, MODES)
@@ -78,9 +78,8 @@ class Rule:
             order = np.array(
                 sorted(large, key=middle.__getitem__, reverse=self.mode == "right"), int
             )
-        return [
-            labels == label + 1 for label in order[: self.most if self.mode == "component" else 1]
-        ]
+        count = self.max_objects if self.mode == "component" else 1
+        return [labels == label + 1 for label in order[:count]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Objects:
     Attributes:
       table: one row per object: `row` (of the image in the dataset), `image`, `target` (its name in
         the image), `class`, `component`, `pixels`, and the image's `height` and `width` in pixels,
-        and the edges of its pixels in mm along them, `mm_y` and `mm_x`, NaN where nobody tells.
+        and the edges of its pixels in mm along them, `mm_y` and `mm_x`, NaN if unknown.
       without_mask: images that have no true mask.
       empty: pairs of image and class in which there is nothing to segment.
       unreadable: [{"row", "image", "reason"}] of masks that cannot be read.
@@ -102,13 +101,31 @@ class Objects:
     unreadable: list[dict]
 
     @property
-    def most(self) -> int:
+    def max_per_image(self) -> int:
         """Objects of the image that has most of them."""
         return int(self.table.groupby("row").size().max())
 
+    def take(self, keep: Bool[np.ndarray, " n"]) -> Objects:
+        """Gives the objects in some of the images, numbered by their rows among those."""
+        table = self.table[keep[self.table["row"]]].reset_index(drop=True)
+        rows = np.cumsum(keep) - 1
+        return dataclasses.replace(self, table=table.assign(row=rows[table["row"]]))
 
-def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool = True) -> Objects:
+    def spacings(self) -> dict[str, tuple[float, float]]:
+        """Image → edges of its pixels (y, x) in mm, if they are known."""
+        known = self.table.drop_duplicates("image").dropna(subset=["mm_y", "mm_x"])
+        columns = known[["image", "mm_y", "mm_x"]].itertuples(index=False)
+        return {image: (float(y), float(x)) for image, y, x in columns}
+
+
+def scan(dataset: Dataset, rule: ObjectRule, *, threads: int = 4, progress: bool = True) -> Objects:
     """Reads every true mask once.
+
+    Args:
+      dataset: images, some of which have masks.
+      rule: what counts as an object.
+      threads: number of threads that read.
+      progress: whether to show a bar.
 
     Raises:
       UserError: the dataset has no masks, or nothing in them.
@@ -123,9 +140,7 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
             if codes.ndim != 2:
                 return f"ValueError: a mask of shape {codes.shape} is not one of an image"
             spacing = dataset.pixel_spacing(images[row]) or (np.nan, np.nan)
-        except (
-            Exception
-        ) as error:  # whatever a decoder throws at a broken file, the other masks go on
+        except Exception as error:  # whatever a decoder throws at a broken file
             return f"{type(error).__name__}: {error}"
         return [
             (
@@ -144,11 +159,11 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
     found: list[tuple] = []
     unreadable, empty = [], 0
     with (
-        progress.bar("reading masks", "mask", len(rows), show=show_progress) as bar,
+        bar("reading masks", "mask", len(rows), show=progress) as shown,
         ThreadPoolExecutor(threads) as pool,
     ):
         for row, result in zip(rows, pool.map(one, rows)):
-            bar.update()
+            shown.update()
             if isinstance(result, str):
                 unreadable.append({"row": int(row), "image": images[row], "reason": result})
                 continue
@@ -156,7 +171,8 @@ def scan(dataset: Dataset, rule: Rule, *, threads: int = 4, show_progress: bool 
             empty += len(classes) - len({entry[COLUMNS.index("class")] for entry in result})
     if not found:
         raise UserError(
-            f"{dataset.name}: there is nothing to segment in {len(rows)} masks of {len(dataset)} images"
+            f"{dataset.name}: there is nothing to segment in {len(rows)} masks of "
+            f"{len(dataset)} images"
         )
     return Objects(
         pd.DataFrame(found, columns=COLUMNS), len(dataset) - len(rows), empty, unreadable

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from fairjax.models.protocols import PromptFormat
 from fairjax.utils.errors import UserError, did_you_mean
 
 Mask = Bool[np.ndarray, "h w"]
@@ -64,7 +65,7 @@ def _random(n: int) -> Callable[[Mask, np.random.Generator, float], np.ndarray]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class PromptKind:
     """A way of prompting: `draw(mask, rng, jitter)` gives points (k, 2), or a box (4,)."""
 
     title: str
@@ -73,24 +74,26 @@ class Kind:
     n_points: int  # 0 for a box
 
 
-KINDS: dict[str, Kind] = {
-    "center": Kind("one point in the middle of the bounding box", center, False, 1),
-    "interior": Kind("one point, as far from the object's border as possible", interior, False, 1),
-    "rand": Kind("one random point of the object", _random(1), True, 1),
-    "rands": Kind("five random points of the object", _random(5), True, 5),
-    "bbox": Kind("the bounding box", box, False, 0),
+KINDS: dict[str, PromptKind] = {
+    "center": PromptKind("one point in the middle of the bounding box", center, False, 1),
+    "interior": PromptKind(
+        "one point, as far from the object's border as possible", interior, False, 1
+    ),
+    "rand": PromptKind("one random point of the object", _random(1), True, 1),
+    "rands": PromptKind("five random points of the object", _random(5), True, 5),
+    "bbox": PromptKind("the bounding box", box, False, 0),
 }
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class PromptPlan:
     """Which prompts every object gets.
 
     Attributes:
       kinds: names from `KINDS`.
       draws: how many draws of each random prompt.
-      jitter: of boxes, as a share of their sides; where it is not 0, boxes are random too.
-      seed: of the draws.
+      jitter: how far boxes are moved, as a fraction of their sides; if not 0, boxes are random too.
+      seed: seed of the draws.
     """
 
     kinds: tuple[str, ...]
@@ -107,6 +110,10 @@ class Plan:
             for draw in range(self.draws if self._is_random(kind) else 1)
         ]
 
+    def max_tokens(self, form: PromptFormat) -> int:
+        """Counts the tokens of the prompt that has most of them."""
+        return max(form.length(KINDS[kind].n_points) for kind in self.kinds)
+
     def _is_random(self, kind: str) -> bool:
         return KINDS[kind].random or (kind == "bbox" and self.jitter > 0)
 
@@ -114,8 +121,8 @@ class Plan:
         """Every prompt of one object: points (k, 2) or a box (4,).
 
         Args:
-          mask: the object's, with at least one pixel.
-          image, target: names of the image and of the object in it: the draws are theirs, whoever
+          mask: mask of the object, with at least one pixel.
+          image, target: names of the image and of the object in it: the draws are theirs, whatever
             else is prompted.
         """
         return [
@@ -125,9 +132,7 @@ class Plan:
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:
-    """Random numbers by name: the stream `prompts` of `fairjax.utils.random`, for processes that
-    have no jax.
-    """
+    """Makes random numbers by name, in numpy: the stream `prompts` of `fairjax.utils.random`."""
     words = "\0".join(["prompts", *map(str, names)])
     return np.random.default_rng([seed, *hashlib.sha256(words.encode()).digest()])
 
@@ -136,7 +141,7 @@ def parse(text: str) -> tuple[str, ...]:
     """Reads `center+rand+bbox`.
 
     Raises:
-      UserError: there is none, one is unknown, or stands twice.
+      UserError: there is none, one is unknown, or one is there twice.
     """
     names = tuple(name.strip() for name in text.split("+") if name.strip())
     for name in names:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from flax import nnx
 from jaxtyping import Bool, Float
 
-from fairjax.segmentation.frame import Frame
+from fairjax.models.protocols import Promptable
+from fairjax.segmentation.transform import InputTransform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,24 +18,31 @@ class Scoring:
     """How masks are compared with the truth.
 
     Attributes:
-      measures: names from `fairjax.metrics.overlap.MEASURES`.
-      tolerance: of `nsd`, in the unit of `spacing`.
-      spacing: edge of an original pixel, in mm, of images that do not tell theirs; 1 for distances
-        in pixels.
-      size: longer side, in pixels, that larger images are compared at; 0 for their own size.
-      in_frame: whether prompts are taken from, and masks compared with, the truth squashed to the
+      metrics: names from `fairjax.metrics.overlap.MEASURES`.
+      tolerance: distance that `nsd` tolerates, in the unit of `spacing`.
+      spacing: edge of an original pixel, in mm, where images do not tell theirs; 1 for distances in
+        pixels.
+      max_side: longer side, in pixels, that larger images are compared at; 0 for their own size.
+      in_input: whether prompts are taken from, and masks compared with, the truth squashed to the
         model's input.
       skip_first_column: whether the column x = 0 is left out.
-      empty: the overlap of two empty masks.
+      empty: overlap of two empty masks.
     """
 
-    measures: tuple[str, ...] = ("dice", "iou", "nsd", "hd95")
+    metrics: tuple[str, ...] = ("dice", "iou", "nsd", "hd95")
     tolerance: float = 2.0
     spacing: float = 1.0
-    size: int = 0
-    in_frame: bool = False
+    max_side: int = 0
+    in_input: bool = False
     skip_first_column: bool = False
     empty: float = 1.0
+
+    def compared_size(self, height: int, width: int, transform: InputTransform) -> tuple[int, int]:
+        """Gives height and width that an image's masks are compared at."""
+        if self.in_input:
+            return transform.preprocess.resized_shape(height, width)
+        shrink = min(1.0, self.max_side / max(height, width)) if self.max_side else 1.0
+        return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,20 +50,14 @@ class Segmenter:
     """A frozen model that is prompted.
 
     Attributes:
-      module: a `fairjax.models.sam.model.SAM`.
-      frame: its preprocessing, and the way back.
+      module: the model, an `nnx.Module`.
+      transform: its preprocessing, and the way back.
       key: what identifies its masks besides images and prompts.
     """
 
-    module: nnx.Module
-    frame: Frame
+    module: Promptable
+    transform: InputTransform
     key: dict[str, Any]
-
-    @functools.cached_property
-    def low(self) -> int:
-        """Side of the masks that are decoded, in pixels."""
-        module: Any = self.module
-        return 4 * (self.frame.preprocess.size // module.stride)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Measured:
 
     Attributes:
       table: one row per object that was measured, as `Objects.table`.
-      values: (objects, prompts, 2 selections, measures); see `SELECTIONS`.
+      values: (objects, prompts, 2 selections, metrics); see `SELECTIONS`.
       predicted_iou: (objects, prompts).
       valid: (images,) which could be read.
       quarantined: the others.

@@ -111,14 +111,28 @@ def represent(runs: pd.DataFrame, rule: str) -> pd.DataFrame:
     chosen = []
     for (_, _, sensitive), cell in runs.groupby(["usage", "method", "sensitive"], sort=False):
         prefix = GROUP_AUC + (f"{sensitive}=" if sensitive else "")
-        number = cell.groupby(SETTING, dropna=False, sort=False).ngroup()
-        means = cell.select_dtypes("number").groupby(number).mean()
-        groups = [name for name in means if name.startswith(prefix) and means[name].notna().all()]
-        utilities = means[groups or ["validation_auc"]].to_numpy()
-        chosen.append(
-            cell[number == SELECTORS[rule](utilities, means["validation_auc"].to_numpy())]
-        )
+
+        def select(means: pd.DataFrame, prefix: str = prefix) -> int:
+            groups = [
+                name for name in means if name.startswith(prefix) and means[name].notna().all()
+            ]
+            utilities = means[groups or ["validation_auc"]].to_numpy()
+            return SELECTORS[rule](utilities, means["validation_auc"].to_numpy())
+
+        chosen.append(best_setting(cell, select))
     return pd.concat(chosen, ignore_index=True)
+
+
+def best_setting(runs: pd.DataFrame, select: Callable[[pd.DataFrame], int]) -> pd.DataFrame:
+    """Gives all seeds of one setting of hyper-parameters.
+
+    Args:
+      runs: one row per run.
+      select: means over seeds, one row per setting → the number of the row to take.
+    """
+    number = runs.groupby(SETTING, dropna=False, sort=False).ngroup()
+    means = runs.select_dtypes("number").groupby(number).mean()
+    return runs[number == select(means)]
 
 
 def median_seed(runs: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""What failed while the rest went on."""
+"""What failed while the rest continued."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fairjax.utils.storage import write_json
 
 
 class Failures:
-    """Records errors in `failures.json` of a work directory, so that other cells can go on.
+    """Records errors in `failures.json` of a work directory, so that the rest can continue.
 
     Args:
       path: the work directory.
       what: what fails, singular.
     """
 
-    def __init__(self, path: Path, what: str = "cell"):
+    def __init__(self, path: Path, what: str = "condition"):
         self.path, self.what = path / "failures.json", what
         self.found: dict[str, Exception] = {}
         self.path.unlink(missing_ok=True)
@@ -33,7 +33,7 @@ class Failures:
             self.found[name] = error
             write_json(
                 self.path,
-                [{self.what: key, **self._told(found)} for key, found in self.found.items()],
+                [{self.what: key, **self._facts(found)} for key, found in self.found.items()],
             )
 
     def notes(self) -> list[str]:
@@ -44,7 +44,7 @@ class Failures:
         ]
 
     def raise_if_all(self, n: int) -> None:
-        """Raises the first error if nothing is left to go on with."""
+        """Raises the first error if nothing else is left."""
         if len(self.found) == n:
             raise next(iter(self.found.values()))
 
@@ -53,11 +53,11 @@ class Failures:
         if self.found:
             name, error = next(iter(self.found.items()))
             raise UserError(
-                f"{len(self.found)} {self.what}(s) failed, {name} first ({self._line(error)}); all others are done; "
-                f"see {self.path}; the same command tries the failed ones again"
+                f"{len(self.found)} {self.what}(s) failed, {name} first ({self._line(error)}); "
+                f"all others are done; see {self.path}; the same command tries the failed again"
             )
 
-    def _told(self, error: Exception) -> dict[str, str]:
+    def _facts(self, error: Exception) -> dict[str, str]:
         trace = (
             {}
             if isinstance(error, UserError)

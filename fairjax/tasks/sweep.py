@@ -6,14 +6,16 @@ Whatever else differs (usages, methods, attributes, hyper-parameters, seeds) is 
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from fairjax.tasks import tables
 from fairjax.tasks.classification import pipeline
+from fairjax.tasks.config import SweepConfig, SweptDataset, SweptModel
 from fairjax.tasks.failures import Failures
-from fairjax.tasks.setup import Config
 from fairjax.utils import distributed
 from fairjax.utils.environment import environment
 from fairjax.utils.errors import UserError
@@ -22,47 +24,19 @@ from fairjax.utils.storage import write_json
 TABLES = ("results.parquet", "runs.parquet", "methods.parquet")
 
 
-def experiments(config: Config) -> Iterator[tuple[str, Config]]:
-    """The name and configuration of every experiment.
-
-    Raises:
-      UserError: there are no datasets, or no models.
-    """
-    for key in ("datasets", "models"):
-        if not config[key]:
-            raise UserError(
-                f"a sweep needs {key}: --config=configs/sweep.py:datasets=isic2017+ham10000,models=mobile_sam"
-            )
-    shared = {key: value for key, value in config.items() if key not in ("datasets", "models")}
-    for dataset, about_dataset in config["datasets"].items():
-        for model, about_model in config["models"].items():
-            words: dict[str, Any] = {
-                **shared,
-                "task": "classification",
-                "attributes": about_dataset["attributes"] or shared["attributes"],
-                "dataset": {
-                    **shared["dataset"],
-                    **_without(about_dataset, "attributes"),
-                    "name": dataset,
-                },
-                "model": {**shared["model"], **about_model, "name": model},
-            }
-            yield f"{dataset}-{model}", words
-
-
 def run(
-    config: Config, path: Path, cache: Path, *, command: str = "", show_progress: bool = True
+    config: SweepConfig, path: Path, cache: Path, *, command: str = "", progress: bool = True
 ) -> Path:
     """Runs every experiment, or what of them is not done yet; one that fails does not stop the
     others.
 
     Args:
-      config: the resolved configuration (`configs/sweep.py`).
+      config: the configuration (`configs/sweep.py`).
       path: the work directory: a folder for each experiment, and `results.parquet`, `runs.parquet`
         and `methods.parquet` of all.
       cache: the folder of embeddings.
       command: what reproduces it.
-      show_progress: whether to show bars.
+      progress: whether to show bars.
 
     Returns:
       The path of the table of results.
@@ -70,17 +44,18 @@ def run(
     Raises:
       UserError: no experiment can be run; or some failed, after all others are done.
     """
-    planned = list(experiments(config))
-    failures = Failures(path, "experiment")
-    for name, words in planned:
+    names, failures = [], Failures(path, "experiment")
+    for dataset, model, experiment in config.experiments():
+        name = f"{dataset}-{model}"
+        names.append(name)
         print(f"experiment {name}", flush=True)
-        with failures.of(name):
-            pipeline.run(words, path / name, cache, command=command, show_progress=show_progress)
-    if not any((path / name / TABLES[0]).exists() for name, _ in planned):
-        failures.raise_if_all(len(planned))
+        with failures.of(name), advice_for(config, dataset, model):
+            pipeline.run(experiment, path / name, cache, command=command, progress=progress)
+    if not any((path / name / TABLES[0]).exists() for name in names):
+        failures.raise_if_all(len(names))
     if distributed.is_first():
         for table in TABLES:
-            found = [path / name / table for name, _ in planned if (path / name / table).exists()]
+            found = [path / name / table for name in names if (path / name / table).exists()]
             if found:
                 rows = tables.combine(found, path / table)
                 print(f"{path / table}: {rows:,} rows of {len(found)} experiments")
@@ -89,14 +64,35 @@ def run(
     return path / "results.parquet"
 
 
-def describe(config: Config, path: Path, cache: Path) -> str:
+def describe(config: SweepConfig, path: Path, cache: Path) -> str:
     """Says what `run` would do, without doing it."""
-    said = (
-        f"experiment {name}\n{pipeline.describe(words, path / name, cache)}"
-        for name, words in experiments(config)
-    )
-    return "\n\n".join(said)
+    parts = []
+    for dataset, model, experiment in config.experiments():
+        name = f"{dataset}-{model}"
+        with advice_for(config, dataset, model):
+            text = pipeline.describe(experiment, path / name, cache)
+        parts.append(f"experiment {name}\n{text}")
+    return "\n\n".join(parts)
 
 
-def _without(words: Config, key: str) -> dict[str, Any]:
-    return {name: value for name, value in words.items() if name != key}
+@contextlib.contextmanager
+def advice_for(config: SweepConfig, dataset: str, model: str) -> Iterator[None]:
+    """Names the sweep's own keys in errors: `--config.datasets.NAME.root` for
+    `--config.dataset.root`.
+    """
+    options = config.datasets[dataset].options
+    own = {
+        "dataset": (f"datasets.{dataset}", (SweptDataset, options)),
+        "model": (f"models.{model}", (SweptModel,)),
+    }
+
+    def renamed(key: re.Match[str]) -> str:
+        section, classes = own[key[1]]
+        known = {field.name for of in classes for field in dataclasses.fields(of)}
+        return f"--config.{section}.{key[2]}" if key[2] in known else key[0]
+
+    try:
+        yield
+    except UserError as error:
+        text = re.sub(r"--config\.(dataset|model)\.(\w+)", renamed, str(error))
+        raise UserError(text) from error

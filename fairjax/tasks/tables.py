@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -37,15 +37,11 @@ COLUMNS = [
     "n_invalid",
     "run_id",
 ]
-
-
 REPORTED = ("overall", "gap", "worst")  # rows of every run that a report of many runs needs
 
 
 def combine(parts: Sequence[Path], path: Path) -> int:
-    """Joins Parquet files of the same columns into one, a part at a time; returns the number of
-    rows.
-    """
+    """Joins Parquet files of the same columns, a part at a time; returns the number of rows."""
     rows = 0
 
     def write(file: IO[bytes]) -> None:
@@ -64,6 +60,17 @@ def combine(parts: Sequence[Path], path: Path) -> int:
     return rows
 
 
+def combine_runs(parts: Sequence[Path], path: Path) -> int:
+    """Joins the tables of runs; returns how many runs the table had before and has no more."""
+    before = _ids(path) if path.exists() else set()
+    combine(parts, path)
+    return len(before - _ids(path))
+
+
+def _ids(path: Path) -> set[str]:
+    return set(pq.read_table(path, columns=["run_id"])["run_id"].to_pylist())
+
+
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
     """Writes a table atomically."""
     buffer = io.BytesIO()
@@ -76,9 +83,15 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False))
 
 
+def aligned(rows: Mapping[str, str]) -> str:
+    """Lines of a name and a text, for the terminal."""
+    wide = max(15, *(len(name) for name in rows))
+    return "\n".join(f"{name:{wide}s} {text}" for name, text in rows.items())
+
+
 def for_report(path: Path, runs: Sequence[str], metric: str) -> pd.DataFrame:
-    """What a report shows of many runs: all rows of some, and of the others what `REPORTED` says of
-    one metric.
+    """What a report shows of many runs: all rows of some, and the `REPORTED` rows of one metric of
+    the others.
     """
     tidy = pq.read_table(
         path, filters=(pc.field("run").isin(list(runs))) | (pc.field("metric") == metric)

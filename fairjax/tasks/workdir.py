@@ -6,33 +6,16 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fairjax.tasks.config import Config, changes
 from fairjax.utils import distributed
 from fairjax.utils.environment import environment
 from fairjax.utils.errors import UserError
 from fairjax.utils.storage import locked, read_json, write_json
 
-# Settings that may differ from those of the results that are there: every run, and what was made of
-# it, is kept under the hash of what it depends on, so that more of them only add.
-GROWING = (
-    "seeds",
-    *(
-        f"training.{key}"
-        for key in (
-            "usages",
-            "methods",
-            "postprocess",
-            "sensitive",
-            "strengths",
-            "learning_rates",
-            "weight_decays",
-        )
-    ),
-    "training.select",
-)
 COMPUTED = ("scores", "results.parquet")  # what makes a work directory one of its configuration
 
 
@@ -43,8 +26,7 @@ class WorkDir:
     Attributes:
       path: the folder.
       environment: versions, devices and platform of this process.
-      first: whether this process is the one that writes and speaks; of several, the others only
-        compute.
+      first: whether this process writes and speaks; of several, the others only compute.
     """
 
     path: Path
@@ -72,12 +54,13 @@ class WorkDir:
 
 
 @contextlib.contextmanager
-def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[WorkDir]:
+def opened(path: Path, config: Config, command: str) -> Iterator[WorkDir]:
     """Holds a work directory for this process and writes `config.json` and `environment.json` into
     it.
 
     Raises:
-      UserError: another run holds it, it is a file, or it holds results of other settings.
+      UserError: another run holds it, it is a file, or it holds results of settings that may not
+        change.
     """
     if not distributed.is_first():
         distributed.barrier(f"opened {path}")
@@ -87,30 +70,29 @@ def opened(path: Path, config: Mapping[str, Any], command: str) -> Iterator[Work
         raise UserError(f"the work directory {path} is a file; choose another --workdir")
     with locked(
         path / ".lock",
-        f"the work directory {path} is in use by another run; wait for it, or choose another --workdir",
+        f"the work directory {path} is in use by another run; wait for it, or choose another "
+        "--workdir",
     ):
-        settings = json.loads(json.dumps(config))
-        if any((path / name).exists() for name in COMPUTED):
-            changed = _differences(read_json(path / "config.json"), settings)
-            differing = [line for line in changed if line.partition(" ")[0] not in GROWING]
-            if differing:
-                raise UserError(
-                    f"the work directory {path} holds results of other settings ({'; '.join(differing)}); "
-                    f"choose another --workdir"
-                )
-        write_json(path / "config.json", settings)
+        changed = _changed(path, config)
+        write_json(path / "config.json", config.to_dict())
         facts = environment(command)
         write_json(path / "environment.json", facts)
         distributed.barrier(f"opened {path}")
-        yield WorkDir(path, facts)
+        work = WorkDir(path, facts)
+        if changed:
+            work.log("settings", changed=", ".join(changed))
+        yield work
 
 
-def _differences(old: Any, new: Any, key: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return [
-            line
-            for k in keys
-            for line in _differences(old.get(k), new.get(k), f"{key}.{k}" if key else k)
-        ]
-    return [] if old == new else [f"{key} was {json.dumps(old)}, is {json.dumps(new)}"]
+def _changed(path: Path, config: Config) -> list[str]:
+    """The settings that differ from those of the results in a work directory, and may."""
+    if not any((path / name).exists() for name in COMPUTED):
+        return []
+    old = read_json(path / "config.json")
+    refused, allowed = changes(type(config), old, config.to_dict())
+    if refused:
+        raise UserError(
+            f"the work directory {path} holds results of other settings ({'; '.join(refused)}); "
+            f"choose another --workdir"
+        )
+    return allowed

@@ -59,7 +59,7 @@ def class_prompts(
     ]
     if not templates or not all(names):
         raise UserError(
-            f"{dataset.name} says not how its classes are described: give templates such as 'a photo of a {{}}', and "
+            f"{dataset.name} does not say how its classes are described: give templates such as 'a photo of a {{}}', and "
             "names of the negative and of the positive class"
         )
     return expand_prompts(templates, names)
@@ -100,7 +100,7 @@ def logits_of(
     Raises:
       UserError: the model has no text tower.
     """
-    _require_texts(module)
+    require_texts(module)
     graph, state = nnx.split(module)
 
     @jax.jit
@@ -171,12 +171,7 @@ def prototype_constants(module: Any, classes: Float[np.ndarray, "2 d"]) -> dict[
     Raises:
       UserError: the model's logits are no scaled cosines, as BLIP-2's, or it has no text tower.
     """
-    _require_texts(module)
-    if getattr(module.config.text, "queries", 0):
-        raise UserError(
-            f"{type(module).__name__}'s zero-shot logits are the largest of several cosines per image, which no "
-            "prototype stands for: take zero_shot or linear_probe"
-        )
+    require_cosines(module)
     axis = jnp.zeros((1, classes.shape[1])).at[0, 0].set(1.0)
     same, opposite = module.zero_shot_logits(axis, jnp.concatenate([axis, -axis]))[
         0
@@ -187,7 +182,18 @@ def prototype_constants(module: Any, classes: Float[np.ndarray, "2 d"]) -> dict[
     }
 
 
-def _require_texts(module: Any) -> None:
+def require_cosines(module: Any) -> None:
+    """Refuses a model whose zero-shot logits are no scaled cosines of one embedding per image."""
+    require_texts(module)
+    if getattr(module.config.text, "queries", 0):
+        raise UserError(
+            f"{type(module).__name__}'s zero-shot logits are the largest of several cosines per image, "
+            "which no prototype stands for: take zero_shot or linear_probe"
+        )
+
+
+def require_texts(module: Any) -> None:
+    """Refuses a model without a text tower."""
     if not hasattr(module, "zero_shot_logits"):
         raise UserError(
             f"{type(module).__name__} has no text tower: classes cannot be described to it"

@@ -17,20 +17,23 @@ from jaxtyping import Array
 
 from fairjax.training import averaging, probe
 from fairjax.training.objectives import parse
-from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates, State, stack_rates
+from fairjax.training.optimizer import FLOAT_BYTES, RUN_COPIES
+from fairjax.training.program import (
+    ProbeConfig,
+    ProbeData,
+    RunHyperparams,
+    State,
+    TrainSpec,
+    stack_hyperparams,
+)
 from fairjax.training.runs import Run
 from fairjax.utils.errors import UserError
 
-FLOAT_BYTES = 4
-# parameters, two moments, best, gradient, direction and the two updated: what a run holds of its
-# head
-HEAD_COPIES = 8
-LARGEST_CHUNK = (
-    512  # beyond this a chunk's optimizer state leaves the caches and runs/s stop growing
-)
+# runs: beyond this a chunk's optimizer state leaves the caches and runs/s stop growing
+LARGEST_CHUNK = 512
 LARGEST_WORKSPACE = 64 * 2**20  # bytes of a step's largest arrays, for the same reason
 RUN_MULTIPLE = 16  # chunk widths that matmul kernels tile without a remainder
-FIRST_STAGE = 0.25  # share of the epochs that the first of two models is trained for
+FIRST_STAGE = 0.25  # fraction of the epochs that the first of two models is trained for
 RUNS, WHOLE = PartitionSpec("runs"), PartitionSpec()
 
 
@@ -54,14 +57,14 @@ class Plan:
 
 
 def plan(
-    runs: Sequence[Run], program: Program, sizes: Mapping[str, int], d: int, memory_bytes: float
+    runs: Sequence[Run], spec: TrainSpec, sizes: Mapping[str, int], d: int, memory_bytes: float
 ) -> Plan:
     """Cuts a sweep so that a chunk's state, batch and scores fit into `memory_bytes` on each
     device.
 
     Args:
       runs: what to train.
-      program: how.
+      spec: how.
       sizes: samples per split.
       d: feature width.
       memory_bytes: budget of one device, the embeddings included.
@@ -69,18 +72,18 @@ def plan(
     Raises:
       UserError: not even the smallest chunk fits.
     """
-    config, objective = program.config, program.method.objective
+    config, objective = spec.config, spec.method.objective
     devices, batch = jax.local_device_count(), config.batch_size
-    head = jax.eval_shape(lambda: program.head.init(jax.random.key(0), program.outputs, d))
+    head = jax.eval_shape(lambda: spec.head.init(jax.random.key(0), spec.outputs, d))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(head))
-    features = program.head.features(program.outputs, d)
-    fixed = sum(sizes.values()) * (d + 2 + program.groups) * FLOAT_BYTES
-    workspace = objective.workspace(batch) + 4 * batch * (features + program.outputs)
-    held = (HEAD_COPIES + averaging.COPIES[program.method.average]) * parameters
+    features = spec.head.features(spec.outputs, d)
+    fixed = sum(sizes.values()) * (d + 2 + spec.groups) * FLOAT_BYTES
+    workspace = objective.workspace(batch) + 4 * batch * (features + spec.outputs)
+    held = (RUN_COPIES + averaging.COPIES[spec.method.average]) * parameters
     per_run = held + workspace + (3 * features) * (sizes["validation"] + sizes["test"])
     if config.order == "per_run":
         per_run += batch * d + sizes["train"]
-    if program.weighted:
+    if spec.weighted:
         per_run += 3 * sizes["train"]
     if objective.two_stage:
         per_run += 2 * features * sizes["train"]
@@ -96,10 +99,10 @@ def plan(
     local = min(fit, LARGEST_CHUNK, cached, needed)
     passes = (
         config.epochs
-        * (2 if program.method.sharpness else 1)
+        * (2 if spec.method.sharpness else 1)
         * (1 + FIRST_STAGE * objective.two_stage)
     )
-    others = sum(leaf.size for leaf in jax.tree.leaves(_objective_parameters(program, d)))
+    others = sum(leaf.size for leaf in jax.tree.leaves(_objective_parameters(spec, d)))
     per_epoch = (
         4.0 * sizes["train"] * (parameters + others) + 2.0 * sizes["validation"] * parameters
     )
@@ -107,9 +110,9 @@ def plan(
     return Plan(runs, local * devices, int(fixed + local * per_run), flops)
 
 
-def _objective_parameters(program: Program, d: int) -> Any:
-    sizes = probe.sizes(program, d)
-    return jax.eval_shape(lambda: program.method.objective.parameters(jax.random.key(0), sizes))
+def _objective_parameters(spec: TrainSpec, d: int) -> Any:
+    sizes = probe.sizes(spec, d)
+    return jax.eval_shape(lambda: spec.method.objective.parameters(jax.random.key(0), sizes))
 
 
 class Compiled(NamedTuple):
@@ -117,7 +120,7 @@ class Compiled(NamedTuple):
 
     init: Callable[..., State]
     epoch: Callable[..., State]
-    finish: Callable[..., dict[str, Any]]
+    finalize: Callable[..., dict[str, Any]]
     scores: Callable[..., Array]
     errors: Callable[..., Array]
 
@@ -130,22 +133,22 @@ def state_of(runs: Any, whole: Any) -> State:
 
 
 @functools.cache
-def compiled(program: Program, mesh: Mesh) -> Compiled:
+def compiled(spec: TrainSpec, mesh: Mesh) -> Compiled:
     """Functions of (key, data, rates, …); cells of equal shapes share them, and so compile once."""
     shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
     state = state_of(RUNS, WHOLE)
 
-    def init(key, data, rates, errors):
-        return probe.init(key, program, data, rates, errors)
+    def init(key, data, hyperparams, errors):
+        return probe.init(key, spec, data, hyperparams, errors)
 
-    def epoch(key, data, rates, state, number):
-        return probe.epoch(key, program, data, rates, state, number)
+    def epoch(key, data, hyperparams, state, epoch):
+        return probe.run_epoch(key, spec, data, hyperparams, state, epoch)
 
-    def finish(data, state):
-        return probe.finish(program, state, lambda head: probe.validation_loss(program, data, head))
+    def finalize(data, state):
+        return probe.finalize(spec, state, lambda head: probe.validation_loss(spec, data, head))
 
     def scores(head, constants, x):
-        return jax.nn.sigmoid(program.head.logits(head | constants, x))
+        return jax.nn.sigmoid(spec.head.logits(head | constants, x))
 
     return Compiled(
         jax.jit(shard(init, in_specs=(WHOLE, WHOLE, RUNS, RUNS), out_specs=state)),
@@ -153,11 +156,11 @@ def compiled(program: Program, mesh: Mesh) -> Compiled:
             shard(epoch, in_specs=(WHOLE, WHOLE, RUNS, state, WHOLE), out_specs=state),
             donate_argnums=3,
         ),
-        jax.jit(shard(finish, in_specs=(WHOLE, state), out_specs=RUNS)),
+        jax.jit(shard(finalize, in_specs=(WHOLE, state), out_specs=RUNS)),
         jax.jit(shard(scores, in_specs=(RUNS, WHOLE, WHOLE), out_specs=RUNS)),
         jax.jit(
             shard(
-                functools.partial(probe.training_errors, program),
+                functools.partial(probe.training_errors, spec),
                 in_specs=(WHOLE, RUNS),
                 out_specs=RUNS,
             )
@@ -169,11 +172,11 @@ class Trainer:
     """Trains chunks of runs by one program; a subclass says on what.
 
     Attributes:
-      program: what is trained.
+      spec: what is trained.
       runs: how arrays whose first axis is the run lie on the devices.
     """
 
-    program: Program
+    spec: TrainSpec
     runs: NamedSharding
 
     def train(
@@ -191,42 +194,46 @@ class Trainer:
             epoch.
         """
         padded = [*runs, *[runs[-1]] * (width - len(runs))]
-        rates, errors = jax.device_put(
-            (stack_rates(padded), jnp.zeros((width, 1), jnp.uint8)), self.runs
+        hyperparams, errors = jax.device_put(
+            (stack_hyperparams(padded), jnp.zeros((width, 1), jnp.uint8)), self.runs
         )
-        program, stages = self.program, []
-        if program.method.objective.two_stage:
-            config = first_stage(program.config)
-            stages.append(dataclasses.replace(program, config=config, method=parse("erm")))
-            program = dataclasses.replace(program, second=True)
-        stages.append(program)
+        spec, stages = self.spec, []
+        if spec.method.objective.two_stage:
+            config = first_stage(spec.config)
+            stages.append(dataclasses.replace(spec, config=config, method=parse("erm")))
+            spec = dataclasses.replace(spec, second_stage=True)
+        stages.append(spec)
         epochs = sum(stage.config.epochs for stage in stages)
 
         def passed(share: float) -> None:
             advance(len(runs) * share / epochs)
 
         for stage in stages:
-            trained = self.fit(stage, rates, errors, passed)
-            if stage is not program:
+            trained = self.fit(stage, hyperparams, errors, passed)
+            if stage is not spec:
                 errors = self.errors(stage, trained["head"])
         head = trained.pop("head")
-        arrays = head | trained | self.scores(program, head)
+        arrays = head | trained | self.scores(spec, head)
         return {
             name: np.ascontiguousarray(np.asarray(array)[: len(runs)])
             for name, array in arrays.items()
         }
 
     def fit(
-        self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]
+        self,
+        spec: TrainSpec,
+        hyperparams: RunHyperparams,
+        errors: Array,
+        advance: Callable[[float], None],
     ) -> dict[str, Any]:
-        """Trains one stage, and tells `advance` of epochs, in parts; what `probe.finish` gives."""
+        """Trains one stage, and tells `advance` of epochs, in parts; what `probe.finalize` gives."""
         raise NotImplementedError
 
-    def errors(self, program: Program, head: dict[str, Array]) -> Array:
+    def errors(self, spec: TrainSpec, head: dict[str, Array]) -> Array:
         """1 where a training sample is on the wrong side of 1/2 (r, n)."""
         raise NotImplementedError
 
-    def scores(self, program: Program, head: dict[str, Array]) -> dict[str, Array]:
+    def scores(self, spec: TrainSpec, head: dict[str, Array]) -> dict[str, Array]:
         """Probabilities of the positive class, `validation_scores` (r, m) and `test_scores` (r, n)."""
         raise NotImplementedError
 
@@ -234,40 +241,44 @@ class Trainer:
 class Engine(Trainer):
     """Trains heads, with the embeddings on the local devices."""
 
-    def __init__(self, program: Program, data: ProbeData, x_test: np.ndarray, key: Array):
-        self.program = program
+    def __init__(self, spec: TrainSpec, data: ProbeData, x_test: np.ndarray, key: Array):
+        self.spec = spec
         self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
         self.runs = NamedSharding(self.mesh, RUNS)
         self.data, self.x_test, self.key = jax.device_put(
             (data, x_test, key), NamedSharding(self.mesh, WHOLE)
         )
 
-    def scores(self, program: Program, head: dict[str, Array]) -> dict[str, Array]:
+    def scores(self, spec: TrainSpec, head: dict[str, Array]) -> dict[str, Array]:
         """Scores of the embeddings."""
-        score = compiled(program, self.mesh).scores
+        score = compiled(spec, self.mesh).scores
         sides = {"validation_scores": self.data.x_validation, "test_scores": self.x_test}
         return {name: score(head, self.data.constants, x) for name, x in sides.items()}
 
-    def errors(self, program: Program, head: dict[str, Array]) -> Array:
+    def errors(self, spec: TrainSpec, head: dict[str, Array]) -> Array:
         """Errors on the embeddings."""
-        return compiled(program, self.mesh).errors(self.data, head)
+        return compiled(spec, self.mesh).errors(self.data, head)
 
     def fit(
-        self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]
+        self,
+        spec: TrainSpec,
+        hyperparams: RunHyperparams,
+        errors: Array,
+        advance: Callable[[float], None],
     ) -> dict[str, Any]:
         """Trains by epochs that are a program each."""
-        functions, config = compiled(program, self.mesh), program.config
-        state = functions.init(self.key, self.data, rates, errors)
-        for number in range(config.epochs):
-            state = functions.epoch(self.key, self.data, rates, state, jnp.int32(number))
+        functions, config = compiled(spec, self.mesh), spec.config
+        state = functions.init(self.key, self.data, hyperparams, errors)
+        for epoch in range(config.epochs):
+            state = functions.epoch(self.key, self.data, hyperparams, state, jnp.int32(epoch))
             if config.patience and int(state.stale.min()) >= config.patience:
                 break
             jax.block_until_ready(state.step)  # the bar shows what is done, not what is queued
             advance(1)
         else:
-            number += 1
-        advance(config.epochs - number)
-        return functions.finish(self.data, state)
+            epoch += 1
+        advance(config.epochs - epoch)
+        return functions.finalize(self.data, state)
 
 
 def first_stage(config: ProbeConfig) -> ProbeConfig:

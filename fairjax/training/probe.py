@@ -21,10 +21,9 @@ from fairjax.training.averaging import per_run
 from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
 from fairjax.training.objectives.losses import log_loss
-from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates, State
+from fairjax.training.optimizer import ADAM, adamw, schedule
+from fairjax.training.program import ProbeConfig, ProbeData, RunHyperparams, State, TrainSpec
 from fairjax.utils.random import permutation, stream
-
-ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
 
 class Sample(NamedTuple):
@@ -48,38 +47,38 @@ Forward = Callable[[dict[str, Array], Any], tuple[Array, Array, Array]]
 
 def init(
     key: Key[Array, ""],
-    program: Program,
+    spec: TrainSpec,
     data: ProbeData,
-    rates: Rates,
+    hyperparams: RunHyperparams,
     errors: UInt8[Array, "r _n"],
 ) -> State:
     """Fresh heads, drawn from the seed alone.
 
     Args:
       key: of the experiment.
-      program: what is trained.
+      spec: what is trained.
       data: for its sizes.
-      rates: of r runs.
+      hyperparams: of r runs.
       errors: (r, n) of the first model, for the second of two; else (r, 1) zeros.
     """
-    d, outputs, objective = data.x.shape[1], program.outputs, program.method.objective
-    shapes = sizes(program, d)
-    keys = jax.vmap(lambda seed: stream(key, "init", seed))(rates.seed)
+    d, outputs, objective = data.x.shape[1], spec.outputs, spec.method.objective
+    shapes = sizes(spec, d)
+    keys = jax.vmap(lambda seed: stream(key, "init", seed))(hyperparams.seed)
     params = {
-        "head": jax.vmap(lambda key: program.head.init(key, outputs, d))(keys),
+        "head": jax.vmap(lambda key: spec.head.init(key, outputs, d))(keys),
         "objective": jax.vmap(lambda key: objective.parameters(jax.random.fold_in(key, 1), shapes))(
             keys
         ),
     }
-    r = len(rates.seed)
+    r = len(hyperparams.seed)
     zeros = jnp.zeros(r, jnp.int32)
     return State(
-        resampled_counts(key, program.config, data, rates),
+        resampled_counts(key, spec.config, data, hyperparams),
         errors,
         params,
         ADAM.init(params),
         jax.tree.map(lambda a: jnp.broadcast_to(a, (r, *a.shape)), objective.state(shapes)),
-        averaging.init(program.method.average, params["head"]),
+        averaging.init(spec.method.average, params["head"]),
         params["head"],
         jnp.full(r, jnp.inf, jnp.float32),
         zeros,
@@ -88,42 +87,42 @@ def init(
     )
 
 
-def sizes(program: Program, d: int) -> Sizes:
+def sizes(spec: TrainSpec, d: int) -> Sizes:
     """What the shapes of a method's state and parameters follow from."""
-    return Sizes(program.groups, program.head.features(program.outputs, d), d)
+    return Sizes(spec.groups, spec.head.features(spec.outputs, d), d)
 
 
-def epoch(
+def run_epoch(
     key: Key[Array, ""],
-    program: Program,
+    spec: TrainSpec,
     data: ProbeData,
-    rates: Rates,
+    hyperparams: RunHyperparams,
     state: State,
-    number: Int[Array, ""],
+    epoch: Int[Array, ""],
 ) -> State:
     """One pass over the training split and one look at the validation split, for all runs."""
-    config = program.config
-    batches = order(key, config, rates, len(data.y), number)
-    multiplied = multiples(stream(key, "resample", number), program, data, rates, state)
+    config = spec.config
+    batches = order(key, config, hyperparams, len(data.y), epoch)
+    weights_rn = run_weights(stream(key, "resample", epoch), spec, data, hyperparams, state)
 
     def forward(parameters, x):
-        return *program.head.forward(parameters | data.constants, x), x
+        return *spec.head.forward(parameters | data.constants, x), x
 
-    def one(passing, batch):
+    def one(step_state, batch):
         index, present = batch
-        sample = take(
-            data, multiplied, data.x.at[index].get(mode="promise_in_bounds"), index, present
+        sample = make_batch(
+            data, weights_rn, data.x.at[index].get(mode="promise_in_bounds"), index, present
         )
         return step(
-            program, rates, active(config, state), len(data.y), forward, passing, sample
+            spec, hyperparams, active_runs(config, state), len(data.y), forward, step_state, sample
         ), None
 
-    passing, _ = jax.lax.scan(one, passing_of(state), batches)
-    loss = validation_loss(program, data, passing.params["head"])
-    return close(program, state, passing, loss, number)
+    step_state, _ = jax.lax.scan(one, step_state_of(state), batches)
+    loss = validation_loss(spec, data, step_state.params["head"])
+    return end_epoch(spec, state, step_state, loss, epoch)
 
 
-class Passing(NamedTuple):
+class StepState(NamedTuple):
     """What changes from step to step; the fields are `State`'s."""
 
     params: Any
@@ -133,92 +132,86 @@ class Passing(NamedTuple):
     step: Int[Array, ""]
 
 
-def passing_of(state: State) -> Passing:
+def step_state_of(state: State) -> StepState:
     """What an epoch begins with."""
-    return Passing(*(getattr(state, name) for name in Passing._fields))
+    return StepState(*(getattr(state, name) for name in StepState._fields))
 
 
 def step(
-    program: Program,
-    rates: Rates,
-    moving: Bool[Array, " r"],
+    spec: TrainSpec,
+    hyperparams: RunHyperparams,
+    active: Bool[Array, " r"],
     n: int,
     forward: Forward,
-    passing: Passing,
+    step_state: StepState,
     sample: Sample,
-) -> Passing:
+) -> StepState:
     """One step of AdamW, of all runs.
 
     Args:
-      program: how runs are trained.
-      rates: of r runs.
-      moving: (r,) whether a run still trains.
+      spec: how runs are trained.
+      hyperparams: of r runs.
+      active: (r,) whether a run still trains.
       n: training samples, for the schedule.
       forward: see `Forward`.
-      passing: before the step.
+      step_state: before the step.
       sample: of the step.
     """
-    config, method = program.config, program.method
-    steps = -(-n // config.batch_size)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, 1.0, config.warmup_epochs * steps, config.epochs * steps, config.final_lr_fraction
-    )
+    config, method = spec.config, spec.method
+    pace = schedule(config, -(-n // config.batch_size))(step_state.step)
     gradient, objective = _gradient(
-        program, rates, forward, passing.params, sample, passing.objective
+        spec, hyperparams, forward, step_state.params, sample, step_state.objective
     )
-    direction, optimizer = ADAM.update(gradient, passing.optimizer, passing.params)
-    rate = jnp.where(moving, rates.learning_rate * schedule(passing.step), 0.0)
-    params = jax.tree.map(
-        lambda p, u: p - per_run(rate, p) * (u + per_run(rates.weight_decay, p) * p),
-        passing.params,
-        direction,
+    rate = jnp.where(active, hyperparams.learning_rate * pace, 0.0)
+    params, optimizer = adamw(
+        gradient, step_state.optimizer, step_state.params, rate, hyperparams.weight_decay
     )
-    average = averaging.add_step(method.average, passing.average, params["head"])
-    return Passing(params, optimizer, objective, average, passing.step + 1)
+    average = averaging.add_step(method.average, step_state.average, params["head"])
+    return StepState(params, optimizer, objective, average, step_state.step + 1)
 
 
-def close(
-    program: Program,
+def end_epoch(
+    spec: TrainSpec,
     state: State,
-    passing: Passing,
+    step_state: StepState,
     loss: Float[Array, " r"],
-    number: Int[Array, ""],
+    epoch: Int[Array, ""],
 ) -> State:
     """The end of an epoch: which runs were never better.
 
     Args:
-      program: how runs are trained.
+      spec: how runs are trained.
       state: at the beginning of the epoch.
-      passing: after its last step.
+      step_state: after its last step.
       loss: (r,) on the validation split.
-      number: of the epoch.
+      epoch: of the epoch.
     """
-    config, kind, head = program.config, program.method.average, passing.params["head"]
-    moving = active(config, state)
-    better = moving & (loss < state.best_loss) if config.keep == "best" else jnp.ones_like(moving)
-    average = averaging.add_epoch(kind, passing.average, head, loss, number, config.epochs)
+    config, kind, head = spec.config, spec.method.average, step_state.params["head"]
+    active = active_runs(config, state)
+    better = active & (loss < state.best_loss) if config.keep == "best" else jnp.ones_like(active)
+    average = averaging.add_epoch(kind, step_state.average, head, loss, epoch, config.epochs)
     return state._replace(
-        **passing._replace(average=average)._asdict(),
+        **step_state._replace(average=average)._asdict(),
         best=jax.tree.map(
             lambda new, old: jnp.where(per_run(better, new), new, old), head, state.best
         ),
         best_loss=jnp.where(better, loss, state.best_loss),
-        best_epoch=jnp.where(better, number, state.best_epoch),
-        stale=jnp.where(better, 0, state.stale + moving),
+        best_epoch=jnp.where(better, epoch, state.best_epoch),
+        stale=jnp.where(better, 0, state.stale + active),
     )
 
 
-def finish(
-    program: Program, state: State, loss: Callable[[dict[str, Array]], Float[Array, " r"]]
+def finalize(
+    spec: TrainSpec, state: State, loss: Callable[[dict[str, Array]], Float[Array, " r"]]
 ) -> dict[str, Any]:
     """The heads to keep, averaged if the method says so, with their validation loss and epoch (r,).
 
     Args:
-      program: how they were trained.
+      spec: how they were trained.
       state: after the last epoch.
       loss: heads → their validation loss (r,).
     """
-    kind = program.method.average
+    kind = spec.method.average
     if not kind:
         return {
             "head": state.best,
@@ -226,41 +219,41 @@ def finish(
             "best_epoch": state.best_epoch,
         }
     head = averaging.result(kind, state.average, state.params["head"])
-    last = jnp.full_like(state.best_epoch, program.config.epochs - 1)
+    last = jnp.full_like(state.best_epoch, spec.config.epochs - 1)
     return {"head": head, "validation_loss": loss(head), "best_epoch": last}
 
 
-def validation_loss(
-    program: Program, data: ProbeData, head: dict[str, Array]
-) -> Float[Array, " r"]:
+def validation_loss(spec: TrainSpec, data: ProbeData, head: dict[str, Array]) -> Float[Array, " r"]:
     """Mean cross-entropy (r,) on the validation split."""
-    logits = program.head.logits(head | data.constants, data.x_validation)
+    logits = spec.head.logits(head | data.constants, data.x_validation)
     return log_loss(logits, data.y_validation).mean(-1)
 
 
 def training_errors(
-    program: Program, data: ProbeData, head: dict[str, Array]
+    spec: TrainSpec, data: ProbeData, head: dict[str, Array]
 ) -> UInt8[Array, "r n"]:
     """1 where a training sample is on the wrong side of 1/2."""
-    logits = program.head.logits(head | data.constants, data.x)
+    logits = spec.head.logits(head | data.constants, data.x)
     return ((logits > 0) != (data.y > 0.5)).astype(jnp.uint8)
 
 
-def take(data: ProbeData, multiplied: Array | None, x: Any, index: Array, present: Array) -> Sample:
+def make_batch(
+    data: ProbeData, weights_rn: Array | None, x: Any, index: Array, present: Array
+) -> Sample:
     """The samples of a step, of which `x` is read already; with each run's multiples, weights are
     (r, b).
     """
     columns = (data.y, data.weights, data.membership)
     y, weights, membership = (a.at[index].get(mode="promise_in_bounds") for a in columns)
     weights = weights * present
-    if multiplied is not None:
-        weights = weights * jnp.take_along_axis(multiplied, jnp.atleast_2d(index), axis=1)
+    if weights_rn is not None:
+        weights = weights * jnp.take_along_axis(weights_rn, jnp.atleast_2d(index), axis=1)
     return Sample(x, y, weights, membership)
 
 
 def _gradient(
-    program: Program,
-    rates: Rates,
+    spec: TrainSpec,
+    hyperparams: RunHyperparams,
     forward: Forward,
     params: Any,
     sample: Sample,
@@ -269,7 +262,7 @@ def _gradient(
     """Gradient of every run's loss; sharpness-aware, that at the worst point within the radius, to
     first order.
     """
-    objective, strength = program.method.objective, rates.strength
+    objective, strength = spec.method.objective, hyperparams.strength
 
     def loss(params):
         outputs, features, x = forward(params["head"], sample.x)
@@ -289,11 +282,9 @@ def _gradient(
         return jnp.sum(value), new
 
     gradient, new = jax.grad(loss, has_aux=True)(params)
-    if program.method.sharpness:
+    if spec.method.sharpness:
         radius = (
-            strength
-            if objective.strength is None
-            else jnp.full_like(strength, program.config.radius)
+            strength if objective.strength is None else jnp.full_like(strength, spec.config.radius)
         )
         normalize = optax.contrib.normalize().update
         unit = jax.vmap(lambda g: normalize(g, optax.contrib.NormalizeState())[0])(gradient)
@@ -304,23 +295,25 @@ def _gradient(
     return gradient, new
 
 
-def multiples(
-    key: Key[Array, ""], program: Program, data: ProbeData, rates: Rates, state: State
+def run_weights(
+    key: Key[Array, ""], spec: TrainSpec, data: ProbeData, hyperparams: RunHyperparams, state: State
 ) -> Float[Array, "r n"] | None:
     """How much each training sample weighs in each run (r, n), this epoch; None where runs do not
     differ.
     """
-    if not program.weighted:
+    if not spec.weighted:
         return None
-    objective = program.method.objective
-    multiples = jnp.broadcast_to(state.counts.astype(jnp.float32), (len(rates.seed), len(data.y)))
+    objective = spec.method.objective
+    run_weights = jnp.broadcast_to(
+        state.counts.astype(jnp.float32), (len(hyperparams.seed), len(data.y))
+    )
     if objective.sample_weights is not None:
-        multiples = multiples * objective.sample_weights(
-            key, cells_of(objective.cells, data), rates.strength
+        run_weights = run_weights * objective.sample_weights(
+            key, cells_of(objective.cells, data), hyperparams.strength
         )
-    if program.second:
-        multiples = multiples * (1 + rates.strength[:, None] * state.errors)
-    return multiples
+    if spec.second_stage:
+        run_weights = run_weights * (1 + hyperparams.strength[:, None] * state.errors)
+    return run_weights
 
 
 def cells_of(kind: str, data: ProbeData) -> Float[Array, "n c"]:
@@ -332,13 +325,13 @@ def cells_of(kind: str, data: ProbeData) -> Float[Array, "n c"]:
 
 
 def resampled_counts(
-    key: Key[Array, ""], config: ProbeConfig, data: ProbeData, rates: Rates
+    key: Key[Array, ""], config: ProbeConfig, data: ProbeData, hyperparams: RunHyperparams
 ) -> UInt8[Array, "r _n"]:
     """How often each sample's patient was drawn, of as many draws with replacement as there are
     patients.
     """
     if config.resample == "none":
-        return jnp.ones((len(rates.seed), 1), jnp.uint8)
+        return jnp.ones((len(hyperparams.seed), 1), jnp.uint8)
     n = len(data.patients)
     n_patients = data.patients.max() + 1
 
@@ -346,25 +339,31 @@ def resampled_counts(
         drawn = jax.random.randint(stream(key, "bootstrap", seed), (n,), 0, n_patients)
         return jnp.zeros(n, jnp.uint8).at[drawn].add(jnp.arange(n) < n_patients)[data.patients]
 
-    return jax.lax.map(draw, rates.seed)
+    return jax.lax.map(draw, hyperparams.seed)
 
 
-def active(config: ProbeConfig, state: State) -> Bool[Array, " r"]:
+def active_runs(config: ProbeConfig, state: State) -> Bool[Array, " r"]:
     """Which runs (r,) have not lost patience."""
     return state.stale < config.patience if config.patience else jnp.ones_like(state.stale, bool)
 
 
 def order(
-    key: Key[Array, ""], config: ProbeConfig, rates: Rates, n: int, number: Int[Array, ""]
+    key: Key[Array, ""],
+    config: ProbeConfig,
+    hyperparams: RunHyperparams,
+    n: int,
+    epoch: Int[Array, ""],
 ) -> tuple[Int[Array, "s *r b"], Float[Array, "s b"]]:
     """Rows of each step, shared (s, b) or per run (s, r, b), and which of them are real: the last
     batch is padded.
     """
     steps = -(-n // config.batch_size)
     if config.order == "shared":
-        rows = permutation(stream(key, "order", number), n)
+        rows = permutation(stream(key, "order", epoch), n)
     else:
-        rows = jax.vmap(lambda seed: permutation(stream(key, "order", number, seed), n))(rates.seed)
+        rows = jax.vmap(lambda seed: permutation(stream(key, "order", epoch, seed), n))(
+            hyperparams.seed
+        )
     padding = steps * config.batch_size - n
     rows = jnp.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, padding)])
     rows = jnp.moveaxis(rows.reshape(*rows.shape[:-1], steps, config.batch_size), -2, 0)

@@ -75,20 +75,20 @@ class ProbeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class TrainSpec:
     """What is compiled once: a head trained by a method.
 
     Attributes:
       config, head, method: what and how.
       groups: number of groups of the attribute that the method is told of.
-      second: whether this is the second of two models, to which the errors of the first weigh more.
+      second_stage: whether this is the second of two models, to which the errors of the first weigh more.
     """
 
     config: ProbeConfig
     head: Head
     method: Method
     groups: int = 0
-    second: bool = False
+    second_stage: bool = False
 
     @property
     def outputs(self) -> int:
@@ -99,7 +99,11 @@ class Program:
     def weighted(self) -> bool:
         """Whether samples weigh differently from run to run."""
         objective = self.method.objective
-        return self.config.resample != "none" or objective.sample_weights is not None or self.second
+        return (
+            self.config.resample != "none"
+            or objective.sample_weights is not None
+            or self.second_stage
+        )
 
 
 class ProbeData(NamedTuple):
@@ -125,7 +129,7 @@ class ProbeData(NamedTuple):
     constants: dict[str, Array]
 
 
-class Rates(NamedTuple):
+class RunHyperparams(NamedTuple):
     """What differs between runs besides the parameters: (r,) each."""
 
     seed: Int[Array, " r"]
@@ -164,9 +168,9 @@ class State(NamedTuple):
     step: Int[Array, ""]
 
 
-def stack_rates(runs: Sequence[Run]) -> Rates:
+def stack_hyperparams(runs: Sequence[Run]) -> RunHyperparams:
     """Stacks the hyper-parameters of runs; the strength of a method without one is 0."""
-    return Rates(
+    return RunHyperparams(
         jnp.array([run.seed for run in runs], jnp.int32),
         jnp.array([run.learning_rate for run in runs], jnp.float32),
         jnp.array([run.weight_decay for run in runs], jnp.float32),

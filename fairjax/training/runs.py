@@ -11,25 +11,29 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Run:
-    """One head to train.
+    """One head, or mask decoder, to train.
 
     Attributes:
-      seed: of the initialisation (and of the order of samples where `order="per_run"`).
+      seed: seed of the initialisation (and of the order of samples, if `order="per_run"`).
       learning_rate: peak of the schedule.
       weight_decay: decoupled, as in AdamW.
-      strength: of the method; None for one that has none.
+      strength: strength of the method; None for one that has none.
+      method: name of the method where one sweep has several; "" where all runs have the same.
     """
 
     seed: int
     learning_rate: float
     weight_decay: float
     strength: float | None = None
+    method: str = ""
 
     @property
     def name(self) -> str:
-        """Identifies the run wherever it is swept: `seed=3,lr=0.001,wd=0.05`, and `,strength=10`."""
+        """Identifies the run in any sweep: `seed=3,lr=0.001,wd=0.05`, and `,strength=10`."""
+        method = f"{self.method}," if self.method else ""
         strength = "" if self.strength is None else f",strength={self.strength:g}"
-        return f"seed={self.seed},lr={self.learning_rate:g},wd={self.weight_decay:g}{strength}"
+        rates = f"lr={self.learning_rate:g},wd={self.weight_decay:g}"
+        return f"{method}seed={self.seed},{rates}{strength}"
 
 
 def expand(
@@ -37,13 +41,15 @@ def expand(
     learning_rates: Sequence[float],
     weight_decays: Sequence[float],
     strengths: Sequence[float | None] = (None,),
+    method: str = "",
 ) -> list[Run]:
     """All combinations, seeds fastest.
 
     Args:
       seeds: how many (0 … seeds − 1), or which.
       learning_rates, weight_decays: the values to combine.
-      strengths: of the method; `(None,)` for one that has none.
+      strengths: strengths of the method; `(None,)` for one that has none.
+      method: as in `Run`.
 
     Raises:
       UserError: a list is empty or repeats a value, or a value is negative.
@@ -58,9 +64,14 @@ def expand(
             raise UserError(
                 f"{name} must be distinct numbers ≥ 0, at least one, not {tuple(values)}"
             )
+    grid = itertools.product(strengths, learning_rates, weight_decays, seeds)
     return [
-        Run(int(seed), float(rate), float(decay), None if strength is None else float(strength))
-        for strength, rate, decay, seed in itertools.product(
-            strengths, learning_rates, weight_decays, seeds
+        Run(
+            int(seed),
+            float(rate),
+            float(decay),
+            None if strength is None else float(strength),
+            method,
         )
+        for strength, rate, decay, seed in grid
     ]

@@ -1,4 +1,4 @@
-"""Trained heads on disk: a folder of chunks, each a file of some runs and a record that it is
+"""What was trained, on disk: a folder of chunks, each a file of some runs and a record that it is
 whole.
 """
 
@@ -56,7 +56,7 @@ def _write(data: bytes, file: IO[bytes]) -> None:
 
 
 def read(folder: Path) -> list[Chunk]:
-    """The chunks that are whole; a damaged one is as one that is not there, and is trained again."""
+    """Finds the chunks that are whole; a damaged one counts as missing, and is trained again."""
     records = ((path, read_json(path)) for path in sorted(folder.glob("chunk-*.json")))
     chunks = [
         (Chunk(path.with_suffix(".safetensors"), tuple(of["runs"])), of["sha256"])
@@ -109,11 +109,15 @@ class Sweep:
     def _by_name(self) -> dict[str, Run]:
         return {run.name: run for run in self.runs}
 
-    def test_scores(self, run: str) -> Float[np.ndarray, " n"]:
-        """Scores (n,) of one run, by name, on the test split."""
+    def array(self, run: str, name: str) -> np.ndarray:
+        """Reads an array of one run, both by name."""
         chunk = next(chunk for chunk in self.chunks if run in chunk.names)
         runs, arrays = self.load(chunk)
-        return arrays["test_scores"][[other.name for other in runs].index(run)]
+        return arrays[name][[other.name for other in runs].index(run)]
+
+    def test_scores(self, run: str) -> Float[np.ndarray, " n"]:
+        """Reads scores (n,) of one run, by name, on the test split."""
+        return self.array(run, "test_scores")
 
 
 def gather(folder: Path, runs: Sequence[Run]) -> Sweep:
@@ -122,11 +126,12 @@ def gather(folder: Path, runs: Sequence[Run]) -> Sweep:
     Raises:
       UserError: some are not, for another process failed to train them.
     """
-    position = {run.name: place for place, run in enumerate(runs)}
+    position = {run.name: index for index, run in enumerate(runs)}
     chunks = [chunk for chunk in read(folder) if any(name in position for name in chunk.names)]
     if absent := position.keys() - {name for chunk in chunks for name in chunk.names}:
         raise UserError(
-            f"{len(absent)} of {len(runs)} runs were not trained, such as {min(absent)}; run it again"
+            f"{len(absent)} of {len(runs)} runs were not trained, such as {min(absent)}; "
+            "run it again"
         )
     chunks.sort(key=lambda chunk: min(position[name] for name in chunk.names if name in position))
     return Sweep(runs, folder, chunks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,15 @@ from jaxtyping import Float, Int, Shaped
 
 from fairjax import __version__
 from fairjax.training import store
-from fairjax.training.engine import Engine, Plan, Trainer, plan
+from fairjax.training.engine import Engine, Plan, plan
 from fairjax.training.heads import HEADS
 from fairjax.training.objectives import parse
-from fairjax.training.program import ProbeConfig, ProbeData, Program, sample_weights
+from fairjax.training.program import ProbeConfig, ProbeData, TrainSpec, sample_weights
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
-from fairjax.utils import distributed, progress
+from fairjax.utils import distributed, plugins
 from fairjax.utils.errors import UserError, lookup
+from fairjax.utils.progress import advance, bar
 from fairjax.utils.storage import hash_arrays, hash_json, write_json
 
 
@@ -83,9 +84,18 @@ class Groups:
         return (self.codes[:, None] == np.arange(self.count)).astype(np.float32)
 
 
+class ChunkTrainer(Protocol):
+    """What trains the chunks of a sweep."""
+
+    def train(
+        self, runs: list[Run], width: int, advance: Callable[[float], Any]
+    ) -> dict[str, np.ndarray]:
+        """Trains one chunk; see `fairjax.training.engine.Trainer`."""
+
+
 def make_program(
     config: ProbeConfig, method: str = "erm", head: str = "linear", groups: Groups | None = None
-) -> Program:
+) -> TrainSpec:
     """What is to be compiled.
 
     Raises:
@@ -94,7 +104,9 @@ def make_program(
     parsed, row = parse(method), lookup("head", head, HEADS)
     if parsed.objective.grouped and groups is None:
         raise UserError(f"method {method!r} needs an attribute whose groups it is told of")
-    return Program(config, row, parsed, groups.count if groups and parsed.objective.grouped else 0)
+    return TrainSpec(
+        config, row, parsed, groups.count if groups and parsed.objective.grouped else 0
+    )
 
 
 def sweep(
@@ -108,8 +120,8 @@ def sweep(
     groups: Groups | None = None,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    share: tuple[int, int] = (0, 1),
-    show_progress: bool = True,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool = True,
 ) -> Sweep:
     """Trains every run that is not on disk yet.
 
@@ -128,8 +140,8 @@ def sweep(
       groups: of the training samples, for methods that are told of them.
       seed: of the experiment, from which every run's streams are folded.
       memory_bytes: budget per device.
-      share: (index, count) of the process: it trains the chunks index, index + count, …
-      show_progress: whether to show a bar with runs/s and the time left.
+      shard: (index, count) of the process: it trains the chunks index, index + count, …
+      progress: whether to show a bar with runs/s and the time left.
 
     Returns:
       A `Sweep`.
@@ -138,32 +150,33 @@ def sweep(
       UserError: a chunk does not fit into memory, or the method and what it is given do not go
         together.
     """
-    program = make_program(config, method, head, groups)
-    cut = plan_of(features, runs, program, memory_bytes)
-    identity = identity_of(features, program, groups, seed)
+    spec = make_program(config, method, head, groups)
+    cut = plan_of(features, runs, spec, memory_bytes)
+    identity = identity_of(features, spec, groups, seed)
     return fill(
         folder,
         identity,
         runs,
         cut,
-        lambda: make_engine(features, program, groups, seed),
+        lambda: make_engine(features, spec, groups, seed),
         what=f"training {method}",
-        share=share,
-        show_progress=show_progress,
+        shard=shard,
+        progress=progress,
     )
 
 
 def identity_of(
-    features: Features, program: Program, groups: Groups | None, seed: int
+    features: Features, spec: TrainSpec, groups: Groups | None, seed: int
 ) -> dict[str, Any]:
     """All that the result of a run depends on, besides its seed and hyper-parameters."""
     return {
         "fairjax": __version__,
         "features": features.key,
-        "config": dataclasses.asdict(program.config),
-        "method": program.method.name,
-        "head": program.head.name,
-        "groups": hash_arrays({"codes": groups.codes}) if groups and program.groups else "",
+        "config": dataclasses.asdict(spec.config),
+        "method": spec.method.name,
+        **plugins.code("objective", spec.method.objective.name),
+        "head": spec.head.name,
+        "groups": hash_arrays({"codes": groups.codes}) if groups and spec.groups else "",
         "seed": seed,
     }
 
@@ -173,11 +186,11 @@ def fill(
     identity: dict[str, Any],
     runs: Sequence[Run],
     cut: Plan,
-    make: Callable[[], Trainer],
+    make: Callable[[], ChunkTrainer],
     *,
     what: str,
-    share: tuple[int, int],
-    show_progress: bool,
+    shard: tuple[int, int],
+    progress: bool,
     unit: str = "run",
     per_run: int = 1,
 ) -> Sweep:
@@ -190,69 +203,69 @@ def fill(
       cut: how.
       make: makes the trainer, if there is something to train.
       what: names the work on the bar.
-      share, show_progress: as in `sweep`.
+      shard, progress: as in `sweep`.
       unit, per_run: what the bar counts, and how many of them a run is.
     """
     folder = folder / hash_json(identity)[:12]
     write_json(folder / "sweep.json", identity)
     done = {name for chunk in store.read(folder) for name in chunk.names}
     missing = [run for run in runs if run.name not in done]
-    mine = cut.cut(missing)[share[0] :: share[1]]
-    distributed.barrier("to train")  # nobody adds a chunk before everybody has seen what is missing
+    mine = cut.cut(missing)[shard[0] :: shard[1]]
+    distributed.barrier("to train")  # no one adds a chunk before all have seen what is missing
     try:
         if mine:
             trainer = make()
-            with progress.bar(what, unit, sum(map(len, mine)) * per_run, show=show_progress) as bar:
+            with bar(what, unit, sum(map(len, mine)) * per_run, show=progress) as shown:
                 for part in mine:
                     arrays = trainer.train(
-                        part, cut.width, lambda runs: progress.advance(bar, runs * per_run)
+                        part, cut.width, lambda runs: advance(shown, runs * per_run)
                     )
                     store.write(store.chunk_of(folder, part), arrays)
     finally:
         distributed.barrier(
             "trained"
-        )  # also where this process failed: the others do not wait for ever
+        )  # also if this process failed: the others do not wait for ever
     return store.gather(folder, runs)
 
 
-def plan_of(features: Features, runs: Sequence[Run], program: Program, memory_bytes: float) -> Plan:
+def plan_of(features: Features, runs: Sequence[Run], spec: TrainSpec, memory_bytes: float) -> Plan:
     """How runs on these features are cut."""
     sizes = {split: len(y) for split, y in features.y.items()}
-    return plan(runs, program, sizes, features.x["train"].shape[1], memory_bytes)
+    return plan(runs, spec, sizes, features.x["train"].shape[1], memory_bytes)
 
 
-def make_engine(features: Features, program: Program, groups: Groups | None, seed: int) -> Engine:
+def make_engine(features: Features, spec: TrainSpec, groups: Groups | None, seed: int) -> Engine:
     """The engine of a program, with features as its head wants them."""
-    features = prepared(features, program)
+    features = prepared(features, spec)
     return Engine(
-        program, probe_data(features, program, groups), features.x["test"], jax.random.key(seed)
+        spec, probe_data(features, spec, groups), features.x["test"], jax.random.key(seed)
     )
 
 
-def prepared(features: Features, program: Program) -> Features:
+def prepared(features: Features, spec: TrainSpec) -> Features:
     """Features of length 1 for heads that are made for those, else z-scored where the settings say
     so.
     """
-    if program.head.unit:
+    if spec.head.unit:
         return features.unit()
-    return features.standardized() if program.config.standardize else features
+    return features.standardized() if spec.config.standardize else features
 
 
-def probe_data(features: Features, program: Program, groups: Groups | None) -> ProbeData:
+def probe_data(features: Features, spec: TrainSpec, groups: Groups | None) -> ProbeData:
     """What the program takes."""
     y = {split: np.asarray(labels, np.float32) for split, labels in features.y.items()}
     n = len(y["train"])
     return ProbeData(
         jnp.asarray(features.x["train"]),
         jnp.asarray(y["train"]),
-        jnp.asarray(sample_weights(y["train"], program.config.class_weight)),
+        jnp.asarray(sample_weights(y["train"], spec.config.class_weight)),
         jnp.asarray(np.unique(features.patients, return_inverse=True)[1], jnp.int32),
         jnp.asarray(
-            groups.membership() if program.groups and groups else np.zeros((n, 0), np.float32)
+            groups.membership() if spec.groups and groups else np.zeros((n, 0), np.float32)
         ),
         jnp.asarray(features.x["validation"]),
         jnp.asarray(y["validation"]),
         {name: jnp.asarray(value) for name, value in features.constants.items()}
-        if program.head.prototypes
+        if spec.head.prototypes
         else {},
     )

@@ -1,52 +1,123 @@
-"""What command lines share: errors in one line, the compilation cache, the cache's folder."""
+"""What command lines share: flags, help, mistakes and interruptions in one line, the cache."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from absl import app, flags
 
 from fairjax.utils.distributed import failing_at_once
-from fairjax.utils.errors import EXIT_USER_ERROR, UserError
+from fairjax.utils.errors import EXIT_USER_ERROR, UserError, did_you_mean
+
+HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
+WIDTH, QUOTES = 100, "'\""
+Main = Callable[[list[str]], None]
+Parse = Callable[[list[str]], list[str]]
 
 
-def run(main: Callable[[list[str]], None], parse: Callable[[list[str]], list[str]]) -> None:
-    """Runs a program; what the user did wrong is one line on stderr and exit code 2."""
-    with failing_at_once():
-        try:
-            app.run(main, flags_parser=parse)
-        except UserError as error:
-            print(f"fairjax: {error}", file=sys.stderr)
-            sys.exit(EXIT_USER_ERROR)
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as an exception, so that files and child processes are left in order."""
 
 
 def parse(argv: list[str]) -> list[str]:
     """Parses flags, before or after the arguments.
 
     Raises:
-      UserError: A flag that does not exist or cannot have its value.
+      UserError: a flag does not exist or cannot have its value.
     """
     flags.FLAGS.set_gnu_getopt(True)
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        raise UserError(f"in the flags: {error}") from error
+        raise mistake(error) from error
+
+
+def mistake(error: Exception) -> UserError:
+    """What was wrong with the flags, with the nearest name of an unknown one."""
+    if not isinstance(error, flags.UnrecognizedFlagError):
+        return UserError(f"in the flags: {error}")
+    modules = flags.FLAGS.flags_by_module_dict().items()
+    known = {flag.name for name, own in modules if not name.startswith("absl.") for flag in own}
+    return UserError(f"unknown flag --{error.flagname}{did_you_mean(error.flagname, known)}")
+
+
+def run(main: Main, parse: Parse = parse, program: str = "") -> None:
+    """Runs a command; a user's mistake or an interruption is one line on stderr.
+
+    The exit code is 2 after a mistake, 130 after Ctrl-C and 143 after SIGTERM.
+
+    Args:
+      main: takes the arguments, the program's name first; its module's docstring and flags are the
+        help.
+      parse: argv → arguments.
+      program: how the command is called; by default as Python was started.
+    """
+    module = sys.modules[main.__module__]
+    program = program or f"python -m {module.__spec__.name.removesuffix('.__main__')}"  # type: ignore[union-attr]
+    ours = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    if HELP & set(ours):
+        print(help_text(module.__name__))
+        return
+    with failing_at_once():
+        before = signal.signal(signal.SIGTERM, _terminate)
+        try:
+            app.run(main, flags_parser=parse)
+        except UserError as error:
+            _exit(str(error), EXIT_USER_ERROR)
+        except KeyboardInterrupt as stop:
+            sent, how = (signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")
+            number, name = sent if isinstance(stop, Terminated) else how
+            again = f"{program} {shlex.join(sys.argv[1:])}"
+            _exit(f"stopped by {name}; to go on, give the same command: {again}", 128 + number)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _exit(message: str, status: int) -> None:
+    print(f"fairjax: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def help_text(module: str) -> str:
+    """The docstring of a command's module, and its flags with their defaults."""
+    lines = [(sys.modules[module].__doc__ or "").strip(), "", "Flags:"]
+    for flag in flags.FLAGS.get_key_flags_for_module(module):
+        default = (
+            ""
+            if flag.default in (None, "", [])
+            else f" (default: {str(flag.default_as_str).strip(QUOTES)})"
+        )
+        text = f"--{flag.name}: {flag.help}{default}"
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ")
+    return "\n".join(lines)
 
 
 def cache_dir(chosen: str = "") -> Path:
-    """The folder of embeddings and compiled programs: the chosen one, else $FAIRJAX_CACHE, else
-    ~/.cache/fairjax.
+    """The folder of embeddings and compiled programs.
+
+    Args:
+      chosen: by default $FAIRJAX_CACHE, else ~/.cache/fairjax.
     """
-    folder = chosen or os.environ.get("FAIRJAX_CACHE") or Path.home() / ".cache" / "fairjax"
-    return Path(folder).expanduser()
+    path = chosen or os.environ.get("FAIRJAX_CACHE") or Path.home() / ".cache" / "fairjax"
+    return Path(path).expanduser()
 
 
 def set_up_jax(cache: Path) -> None:
-    """Shares the CPU's cores out, and keeps compiled programs in `cache` unless JAX was told of
-    another place.
+    """Gives JAX a device per core of the CPU, and `cache` for its compiled programs.
+
+    Args:
+      cache: used unless JAX_COMPILATION_CACHE_DIR names another.
     """
     import jax
     from absl import logging

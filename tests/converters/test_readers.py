@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from helpers import needs
+from helpers.commands import call
 from helpers.golden import Recording, recording_of, recordings
 from helpers.tokenizers import write_clip
 from safetensors.numpy import save_file
@@ -137,13 +138,12 @@ def test_a_second_file_replaces_what_the_first_has(tmp_path, capsys):
     )
     save_file(weights, tmp_path / "most.safetensors")
     flags = [f"--checkpoint={tmp_path / name}.safetensors" for name in ("most", "rest")]
-    code = main(
-        [
-            "--model=clip",
-            *flags,
-            f"--arch={clip.folder / 'config.json'}",
-            f"--out={tmp_path / 'out'}",
-        ]
+    code = call(
+        main,
+        "--model=clip",
+        *flags,
+        f"--arch={clip.folder / 'config.json'}",
+        f"--out={tmp_path / 'out'}",
     )
     assert code == 0, capsys.readouterr().err
     card = json.loads((tmp_path / "out" / "card.json").read_text())
@@ -209,7 +209,9 @@ class TestHub:
     def test_without_a_network_there_is_one_clear_line(self, tmp_path, monkeypatch, hub, capfd):
         monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
         monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        code = main(["--model=clip_hf", "--checkpoint=hf:org/name", f"--out={tmp_path / 'out'}"])
+        code = call(
+            main, "--model=clip_hf", "--checkpoint=hf:org/name", f"--out={tmp_path / 'out'}"
+        )
         assert code == 2
         error = capfd.readouterr().err
         assert error.count("\n") == 1
@@ -217,7 +219,9 @@ class TestHub:
         assert "hf:org/name" in error
 
     def test_an_impossible_name_is_refused_in_one_line(self, tmp_path, capfd):
-        code = main(["--model=clip", "--checkpoint=hf:one/two/three", f"--out={tmp_path / 'out'}"])
+        code = call(
+            main, "--model=clip", "--checkpoint=hf:one/two/three", f"--out={tmp_path / 'out'}"
+        )
         assert code == 2
         error = capfd.readouterr().err
         assert error.count("\n") == 1

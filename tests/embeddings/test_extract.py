@@ -50,12 +50,12 @@ def test_a_second_run_touches_no_image(data, encoder, tmp_path):
 
 
 def test_other_weights_or_images_are_another_key(data, encoder, tmp_path):
-    folders = {open_cache(data, encoder, tmp_path, batch_size=4, shard_batches=2).folder}
+    folders = {open_cache(data, encoder, tmp_path, batch_size=4, shard_batches=2).directory}
     other = Encoder(encoder.module, to_float, (4, 4, 3), {"weights": "v"})
-    folders.add(open_cache(data, other, tmp_path, batch_size=4, shard_batches=2).folder)
+    folders.add(open_cache(data, other, tmp_path, batch_size=4, shard_batches=2).directory)
     Image.new("RGB", (50, 50)).save(tmp_path / "3.png")
     changed = datasets.load("table", tmp_path, table="t.csv")
-    folders.add(open_cache(changed, encoder, tmp_path, batch_size=4, shard_batches=2).folder)
+    folders.add(open_cache(changed, encoder, tmp_path, batch_size=4, shard_batches=2).directory)
     assert len(folders) == 3
 
 
@@ -85,7 +85,7 @@ def test_too_many_unreadable_images_fail_and_lose_nothing(data, encoder, tmp_pat
 def test_a_damaged_shard_is_named(data, encoder, tmp_path):
     embed(data, encoder, tmp_path / "cache", **OPTIONS)
     store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
-    shard = sorted(store.folder.glob("*.npy"))[1]
+    shard = sorted(store.directory.glob("*.npy"))[1]
     shard.write_bytes(shard.read_bytes()[:-8])
     with pytest.raises(UserError, match=f"damaged: .*{shard.name}"):
         embed(data, encoder, tmp_path / "cache", **OPTIONS)
@@ -116,7 +116,9 @@ embed(data, make_encoder(slow), root / "cache", threads=1, **OPTIONS)
 
 def test_a_killed_extraction_resumes_to_the_same_bits(data, encoder, tmp_path):
     store = open_cache(data, encoder, tmp_path / "cache", batch_size=4, shard_batches=2)
-    kill_when(lambda: len(list(store.folder.glob("rows-*.npy"))) >= 2, SLOW, tmp_path, seconds=60)
+    kill_when(
+        lambda: len(list(store.directory.glob("rows-*.npy"))) >= 2, SLOW, tmp_path, seconds=60
+    )
     done = 37 - sum(map(len, store.missing()))
     assert 0 < done < 37
     resumed = embed(data, encoder, tmp_path / "cache", **OPTIONS)
@@ -157,7 +159,7 @@ def test_another_output_is_another_key_and_may_be_reduced_shard_by_shard(data, t
     probe = Encoder(Queries(), to_float, (4, 4, 3), {"weights": "w"})
     image = probe.of("image")
     folders = [
-        open_cache(data, of, tmp_path / "cache", batch_size=4, shard_batches=2).folder
+        open_cache(data, of, tmp_path / "cache", batch_size=4, shard_batches=2).directory
         for of in (probe, image)
     ]
     assert folders[0] != folders[1]

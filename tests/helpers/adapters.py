@@ -54,7 +54,7 @@ class World:
     groups: Groups
 
     def sweep(self, folder, runs=RUNS, config=SHORT, **options):
-        options = {"settings": SETTINGS, "groups": self.groups, "show_progress": False} | options
+        options = {"settings": SETTINGS, "groups": self.groups, "progress": False} | options
         return sweep_lora(
             self.dataset, self.rows, self.encoder, self.features, runs, config, folder, **options
         )

@@ -4,6 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
+
+from absl import flags
+from absl.testing import flagsaver
+
+from fairjax.utils import cli
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -31,3 +37,15 @@ def launch(*arguments, module="fairjax.launch", cache=None, **options):
         timeout=600,
         **options,
     )
+
+
+def call(main, *arguments):
+    """Runs a command in this process, and returns its exit code."""
+    argv = [main.__module__, *map(str, arguments)]
+    with flagsaver.flagsaver(), mock.patch.object(sys, "argv", argv):
+        flags.FLAGS.unparse_flags()
+        try:
+            cli.run(main)
+        except SystemExit as end:
+            return end.code or 0
+    return 0

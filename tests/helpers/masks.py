@@ -3,14 +3,14 @@
 import numpy as np
 
 from fairjax import models
-from fairjax.segmentation.frame import Frame
-from fairjax.segmentation.image_embeddings import Source
-from fairjax.segmentation.loader import as_tokens
-from fairjax.segmentation.prompts import Plan
+from fairjax.segmentation.image_embeddings import EmbeddingSource
+from fairjax.segmentation.prompts import PromptPlan
 from fairjax.segmentation.segmenter import Segmenter
-from fairjax.segmentation.tuning import sweep
+from fairjax.segmentation.transform import InputTransform
+from fairjax.segmentation.tuning import losses, sweep
 from fairjax.segmentation.tuning.examples import Examples
-from fairjax.segmentation.tuning.runs import TuneConfig, expand
+from fairjax.segmentation.tuning.runs import TuneConfig
+from fairjax.training.runs import expand
 
 CHANGES = {
     "encoder.image_size": 64,
@@ -29,11 +29,8 @@ CELLS, SIZE = 8, 32  # of the embedding, and of the model's input: a cell is 4 Ã
 GROUPS = ("plain", "inverted")
 
 
-SMALL = {
-    "decoder.depth": 1,
-    "decoder.n_multimask": 1,
-    "decoder.iou_depth": 2,
-}  # a program that is soon compiled
+# A program that is soon compiled.
+SMALL = {"decoder.depth": 1, "decoder.n_multimask": 1, "decoder.iou_depth": 2}
 
 
 def segmenter(changes=SMALL):
@@ -41,7 +38,7 @@ def segmenter(changes=SMALL):
     preprocess = models.load_preprocess(models.make_card("mobile_sam", module.config)).replace(
         size=SIZE
     )
-    return Segmenter(module, Frame(preprocess, module.config.decoder), {"weights": "made up"})
+    return Segmenter(module, InputTransform.of(module, preprocess), {"weights": "made up"})
 
 
 def cells(image):
@@ -62,14 +59,14 @@ def embedding(image):
     return noise.astype(np.float32).ravel()
 
 
-SOURCE = Source(embedding, (CELLS * CELLS * 16,), {"image": (CELLS, CELLS, 16)})
+SOURCE = EmbeddingSource(embedding, (CELLS * CELLS * 16,), {"image": (CELLS, CELLS, 16)})
 
 
 def examples(images, model, kinds=("rand", "bbox"), draws=2):
-    plan = Plan(kinds, draws)
+    plan = PromptPlan(kinds, draws)
     masks = [np.kron(cells(image)[0], np.ones((4, 4), bool)) for image in images]
     tokens = [
-        [as_tokens(drawn, model.frame, 2, SIZE, SIZE) for drawn in plan.draw(mask, image, "1#0")]
+        [model.transform.tokens(drawn, 2, SIZE, SIZE) for drawn in plan.draw(mask, image, "1#0")]
         for image, mask in zip(images, masks)
     ]
     return Examples(
@@ -89,7 +86,19 @@ def names(start, count, groups=(0, 1)):
 
 
 CONFIG = TuneConfig(epochs=3, batch_size=3)
-RUNS = expand(("erm", "febs"), (), (3e-3,), 3)
+
+
+def runs_of(*methods, rate=3e-3, seeds=1):
+    """Runs of methods at their own strengths."""
+    found = []
+    for name in methods:
+        strength = losses.methods()[name].strength
+        strengths = (strength.default,) if strength else (None,)
+        found += expand(seeds, (rate,), (0.01,), strengths, name)
+    return found
+
+
+RUNS = runs_of("erm", "febs", seeds=3)
 
 
 def sides(model):
@@ -98,4 +107,4 @@ def sides(model):
 
 
 def tune(model, sides, runs, folder, config=CONFIG):
-    return sweep.tune(model, SOURCE, *sides, GROUPS, runs, config, folder, show_progress=False)
+    return sweep.tune(model, SOURCE, *sides, GROUPS, runs, config, folder, progress=False)

@@ -72,9 +72,8 @@ def with_methods(
                 results.append(runs)
                 frames.append(_frame(base, runs, of, n_seeds, rng, method == harmful))
     results = pd.concat(results, ignore_index=True)
-    results = results[
-        ~(results["run"].str.fullmatch("linear_probe-erm--nan-0"))
-    ]  # which is the selected run
+    # Which is the selected run.
+    results = results[~(results["run"].str.fullmatch("linear_probe-erm--nan-0"))]
     return dataclasses.replace(data, results=results, methods=pd.concat(frames, ignore_index=True))
 
 

@@ -8,7 +8,7 @@ from flax import nnx
 
 from fairjax.embeddings import Encoder
 
-OPTIONS = {"batch_size": 4, "shard_batches": 2, "show_progress": False}
+OPTIONS = {"batch_size": 4, "shard_batches": 2, "progress": False}
 
 
 class Projection(nnx.Module):

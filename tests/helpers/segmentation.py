@@ -9,6 +9,7 @@ from PIL import Image
 
 from fairjax import datasets, models
 from fairjax.configs.segmentation import get_config
+from fairjax.tasks.config import from_dict
 from helpers.masks import CHANGES
 
 N = 10
@@ -76,6 +77,7 @@ def data(root):
 
 
 def config(root, checkpoint, **changes):
+    """A configuration of both, with changes as `prompting__draws=2`."""
     settings = get_config("dataset=table,model=mobile_sam,prompts=rand+bbox")
     settings.update(
         {
@@ -99,4 +101,4 @@ def config(root, checkpoint, **changes):
     for key, value in changes.items():
         section, _, name = key.partition("__")
         settings[section][name] = value
-    return settings.to_dict()
+    return from_dict(settings.to_dict())

@@ -108,7 +108,7 @@ def test_a_local_dry_run_prints_each_process():
 
 def test_a_slurm_dry_run_prints_the_script():
     done = start(
-        "launch.slurm", "--nodes=4", "--partition=gpu", "--gpus_per_node=8", "--mem=64G", "--option=qos=long",
+        "launch.slurm", "--nodes=4", "--partition=gpu", "--gpus_per_node=8", "--cpus_per_task=16", "--mem=64G", "--option=qos=long",
         "--setup=source venv/bin/activate", "--dry_run", *AFTER,
     )  # fmt: skip
     assert (
@@ -121,13 +121,14 @@ def test_a_slurm_dry_run_prints_the_script():
 #SBATCH --output=fairjax-%j.out
 #SBATCH --partition=gpu
 #SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=16
 #SBATCH --mem=64G
 #SBATCH --qos=long
 set -euo pipefail
 cd {shlex.quote(str(ROOT))}
 source venv/bin/activate
 export FAIRJAX_DISTRIBUTED=auto
-srun --kill-on-bad-exit=1 --label python -m fairjax.launch --config=configs/quickstart.py '--workdir=runs/a b'
+srun --kill-on-bad-exit=1 --label --cpus-per-task=16 python -m fairjax.launch --config=configs/quickstart.py '--workdir=runs/a b'
 """
     )
 
@@ -172,7 +173,7 @@ def test_a_tpu_dry_run_prints_the_command():
     ("arguments", "message"),
     [
         (["launch.local", "--processes=2"], "after two hyphens"),
-        (["launch.local", "--config=x"], "Unknown command line flag"),
+        (["launch.local", "--config=x"], "unknown flag --config"),
         (["launch.tpu", *AFTER], "say which TPU"),
     ],
 )

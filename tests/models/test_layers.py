@@ -59,9 +59,8 @@ def test_bicubic_weights_sum_to_one_and_keep_a_ramp_inside(n_in, n_out, offset):
     source = (np.arange(n_out) + 0.5) * n_in / (n_out + offset) - 0.5
     inside = (source >= 1) & (source <= n_in - 2)
     assert inside.any()
-    np.testing.assert_allclose(
-        (matrix @ np.arange(n_in))[inside], source[inside], atol=0.1
-    )  # a cubic with a = -0.75 is not exact
+    # A cubic with a = -0.75 is not exact.
+    np.testing.assert_allclose((matrix @ np.arange(n_in))[inside], source[inside], atol=0.1)
 
 
 @pytest.mark.parametrize(("h", "w"), [(4, 4), (10, 10), (4, 6), (7, 9)])

@@ -50,12 +50,12 @@ def images():
 def test_fresh_adapters_leave_the_output_as_it_is_and_others_merge_into_the_weights(name, images):
     module, adapted = injected(name)
     before = hash_arrays(state_dict(module))
-    fresh = lora.with_adapters(adapted, lora.initial(jax.random.key(0), adapted))
+    fresh = lora.split(adapted)[0](lora.initial(jax.random.key(0), adapted))
     assert any(np.any(x) for x in lora.adapters(fresh).values())
     features = jax.jit(lambda module, x: module.probe_features(x))
     np.testing.assert_array_equal(features(fresh, images), features(module, images))
 
-    other = lora.with_adapters(adapted, noisy(adapted))
+    other = lora.split(adapted)[0](noisy(adapted))
     changed = features(other, images)
     assert np.abs(changed - features(module, images)).max() > 0.1
     merged = lora.merge(other)

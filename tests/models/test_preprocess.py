@@ -8,6 +8,7 @@ import pytest
 from helpers.golden import recordings
 from PIL import Image
 
+from fairjax.datasets.catalog import compat_grey
 from fairjax.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, compat
 from fairjax.models.zoo import MODELS
 from fairjax.utils.errors import UserError
@@ -128,6 +129,6 @@ def test_compat_is_the_recorded_preprocessing_of_fairmedfm():
         for name in (
             names.replace("CXP", "CHEXPERT").replace("all others", "isic2017").lower().split(",")
         ):
-            ours = compat(name)
+            ours = compat(compat_grey(name))
             assert (list(ours.mean), list(ours.std)) == (constants["mean"], constants["std"])
             assert (ours.size, ours.resize, ours.interpolation) == (224, "shorter", "bicubic")

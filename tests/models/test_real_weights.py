@@ -12,7 +12,8 @@ from fairjax.converters.convert import convert
 
 def test_mobile_sam_converts_and_tells_pictures_apart(tmp_path):
     weights = needs.data("mobile_sam/mobile_sam.safetensors")
-    done = convert("mobile_sam", weights, tmp_path / "model")  # which lacks norm_head and head
+    # The file lacks norm_head and head.
+    done = convert("mobile_sam", weights, tmp_path / "model")
     module = models.load(tmp_path / "model")
     preprocess = models.load_preprocess(done.card).replace(size=128)
     files = [

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.commands import call
 from helpers.golden import recording_of
 from helpers.tokenizers import WRITERS, write_clip
 
@@ -94,10 +95,10 @@ class TestModelDirectories:
             f"--arch={recording.folder / 'config.json'}",
         ]
         flags += ["--model=clip", f"--out={tmp_path / 'out'}"]
-        assert main([*flags, f"--tokenizer={write_clip(tmp_path / 'words')}"]) == 0
+        assert call(main, *flags, f"--tokenizer={write_clip(tmp_path / 'words')}") == 0
         assert "tokenizer" not in capsys.readouterr().out
         assert len(models.load_tokenizer(tmp_path / "out")(PROMPTS)[0]) == 2
-        assert main([*flags, f"--tokenizer={tmp_path}"]) == 2
+        assert call(main, *flags, f"--tokenizer={tmp_path}") == 2
         assert "vocab.json and merges.txt of openai/clip" in capsys.readouterr().err
 
     def test_without_one_the_way_to_it_is_told(self, recording, tmp_path, capsys):
@@ -105,7 +106,7 @@ class TestModelDirectories:
             f"--checkpoint={recording.weights_file}",
             f"--arch={recording.folder / 'config.json'}",
         ]
-        assert main([*flags, "--model=clip", f"--out={tmp_path / 'out'}"]) == 0
+        assert call(main, *flags, "--model=clip", f"--out={tmp_path / 'out'}") == 0
         assert "--tokenizer=DIR" in capsys.readouterr().out
         with pytest.raises(UserError, match="--tokenizer=DIR"):
             models.load_tokenizer(tmp_path / "out")

@@ -1,8 +1,8 @@
+import dataclasses
 import math
 import re
 import subprocess
 import sys
-from importlib import import_module
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from fairjax import models
 from fairjax.converters.convert import layouts_of, plan_for
 from fairjax.converters.engine import detect_layout
 from fairjax.models.architectures import ConvNetConfig, SAMConfig, override
-from fairjax.models.checkpoint import build_abstract
+from fairjax.models.checkpoint import build_abstract, family_class
 from fairjax.models.zoo import FAMILIES, MODELS
 from fairjax.utils.errors import UserError
 
@@ -26,7 +26,6 @@ COUNTED = re.compile(r"mask_token|\.pooler\.|^Qformer\.cls\.|^neck\.")
 def test_a_row_is_complete(name):
     row = MODELS[name]
     assert row.name == name
-    assert row.family in FAMILIES
     assert row.usages
     assert row.licence
     assert row.probe_feature
@@ -54,18 +53,70 @@ def test_lora_targets_are_linear_layers_of_the_image_tower(name):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_names_a_module_with_the_public_methods(family):
-    module, _, name = FAMILIES[family].partition(":")
-    cls = getattr(import_module(module), name)
+    cls = family_class(family)
     assert callable(cls.encode_image)
     assert callable(cls.probe_features)
+
+
+USAGE_NEEDS = {
+    "linear_probe": ("probe_features",),
+    "zero_shot": ("encode_image", "encode_text", "zero_shot_logits"),
+    "prompted_segmentation": ("embed", "decode"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_row_names_the_usages_that_its_module_is_able_to(name):
+    row = MODELS[name]
+    cls = family_class(row.family)
+    able = {
+        usage
+        for usage, methods in USAGE_NEEDS.items()
+        if all(callable(getattr(cls, method, None)) for method in methods)
+    }
+    assert set(row.usages) == able
+
+
+class OwnEncoder(nnx.Module):
+    """A family from outside the package."""
+
+    def __init__(self, config, *, dtype, rngs):
+        self.linear = nnx.Linear(3, config.probe_width, rngs=rngs)
+
+    def probe_features(self, images):
+        return self.linear(images.mean(axis=(1, 2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnConfig:
+    image_size: int = 8
+    probe_width: int = 4
+
+
+def test_a_row_may_name_a_class_of_its_own(monkeypatch, tmp_path):
+    row = dataclasses.replace(
+        MODELS["phantom_vit"], family=f"{__name__}:OwnEncoder", architecture=OwnConfig()
+    )
+    monkeypatch.setitem(MODELS, "own", dataclasses.replace(row, name="own"))
+    module = models.build("own", probe_width=5)
+    models.save(tmp_path / "own", module, models.make_card("own", OwnConfig(probe_width=5)))
+    features = models.load(tmp_path / "own").probe_features(np.ones((2, 8, 8, 3), np.float32))
+    assert features.shape == (2, 5)
+    np.testing.assert_array_equal(features, module.probe_features(np.ones((2, 8, 8, 3))))
+
+
+def test_a_card_of_another_family_than_its_row_is_refused(tmp_path):
+    card = models.make_card("phantom_vit")
+    models.save(tmp_path / "m", models.build("phantom_vit"), card | {"family": "os:system"})
+    with pytest.raises(UserError, match="family"):
+        models.load(tmp_path / "m")
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_probe_feature_has_the_width_the_row_says(name):
     row = MODELS[name]
-    shallow = (
-        {"encoder.depth": 1} if isinstance(row.architecture, SAMConfig) else {}
-    )  # quick to trace
+    # Quick to trace.
+    shallow = {"encoder.depth": 1} if isinstance(row.architecture, SAMConfig) else {}
     graph, state = nnx.split(build_abstract(row.family, override(row.architecture, shallow)))
     size = row.architecture.image_size
     images = jax.ShapeDtypeStruct((2, size, size, 3), np.float32)
@@ -80,12 +131,10 @@ def test_the_probe_feature_has_the_width_the_row_says(name):
 def test_the_row_is_of_the_published_size(recording):
     row, config = recording.row, recording.config
     spec = recording.full_spec()
-    published = int(
-        config["full_param_count"]
-    )  # running statistics and fixed constants are not counted
-    keys = [
-        name for name in spec if name.endswith("attn.v_bias")
-    ]  # EVA has no such bias of keys; ours is 0
+    # Running statistics and fixed constants are not counted.
+    published = int(config["full_param_count"])
+    # EVA has no such bias of keys; ours is 0.
+    keys = [name for name in spec if name.endswith("attn.v_bias")]
     published += sum(math.prod(spec[name]) for name in keys)
     plan = plan_for(row, row.architecture, detect_layout(layouts_of(row), spec), spec)
     if "constructor" in config:

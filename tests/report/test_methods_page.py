@@ -13,8 +13,8 @@ from helpers.pages import Reader
 from helpers.report_data import SEX, make_report_data
 
 from fairjax.report import console_methods, console_table, summary_table
-from fairjax.report.cells import decimal, signed
 from fairjax.report.compared import Compared, Method, Runs
+from fairjax.report.format import decimal, signed
 from fairjax.report.page import render
 from fairjax.report.sections import SECTIONS, methods
 from fairjax.report.sections.common import Page
@@ -121,7 +121,10 @@ def test_a_star_marks_exactly_the_differences_whose_interval_excludes_zero(two):
 
 def test_bold_is_the_best_of_a_column_whichever_end_that_is(many):
     rows = methods._table(
-        Compared(many.methods), Compared(many.methods).told("linear_probe", "sex"), "sex", "auc"
+        Compared(many.methods),
+        Compared(many.methods).methods_for("linear_probe", "sex"),
+        "sex",
+        "auc",
     )
     for column, best in enumerate((max, max, min)):
         values = [cells[column][0].value for _, _, cells in rows]
@@ -133,7 +136,7 @@ def test_a_path_is_the_mean_over_seeds_at_each_strength_in_ascending_order(two):
     compared = Compared(two.methods)
     runs = Runs(two.results, compared, "auc")
     dro = Method("linear_probe", "group_dro", "sex")
-    track = methods._track(Page(two), compared, runs, dro, "sex", "gap")
+    track = methods._track(Page(two), compared, runs, dro, ("sex", "gap"))
     of = two.results.query(
         "method == 'group_dro' and sensitive == 'sex' and metric == 'auc' and attribute == 'sex'"
     )
@@ -141,14 +144,8 @@ def test_a_path_is_the_mean_over_seeds_at_each_strength_in_ascending_order(two):
         at = of[of["strength"] == strength].groupby("group")["value"].mean()
         np.testing.assert_allclose(row, [at["overall"], at["gap"]])
     np.testing.assert_allclose(track.path[CHOSEN], track.point, atol=1e-9)
-    assert (
-        len(
-            methods._track(
-                Page(two), compared, runs, Method("linear_probe", "erm", ""), "sex", "gap"
-            ).path
-        )
-        == 0
-    )
+    erm = Method("linear_probe", "erm", "")
+    assert len(methods._track(Page(two), compared, runs, erm, ("sex", "gap")).path) == 0
 
 
 def test_only_runs_of_the_selected_settings_are_a_methods_seeds(two):
@@ -191,15 +188,15 @@ def test_harm_says_that_nobody_got_worse_where_that_is_so_and_what_remains_possi
         )
 
 
-def test_methods_are_told_apart_and_the_baseline_is_the_same_everywhere(two):
+def test_methods_are_distinguishable_and_the_baseline_is_the_same_everywhere(two):
     others = [
         two.methods[two.methods["method"] == "group_dro"].assign(method=name) for name in NAMES
     ]
     frame = pd.concat([two.methods[two.methods["method"] == "erm"], *others])
-    looks = Page(dataclasses.replace(two, methods=frame)).method_looks
-    assert set(looks) == {"erm", *NAMES}
-    assert looks["erm"].token == "ink"
-    assert len({(look.token, look.marker) for look in looks.values()}) == 20 > len(GROUPS)
+    styles = Page(dataclasses.replace(two, methods=frame)).method_styles
+    assert set(styles) == {"erm", *NAMES}
+    assert styles["erm"].token == "ink"
+    assert len({(style.token, style.marker) for style in styles.values()}) == 20 > len(GROUPS)
 
 
 def test_paths_of_many_methods_have_panels_of_their_own(page_of_two, page_of_many):

@@ -13,7 +13,7 @@ from helpers.pages import Reader
 from helpers.report_data import AGE, SEX, make_report_data
 
 from fairjax import report
-from fairjax.report.cells import count, decimal
+from fairjax.report.format import count, decimal
 from fairjax.report.page import render
 from fairjax.report.sections import SECTIONS
 from fairjax.report.selected import GAP, OVERALL, Selected
@@ -103,8 +103,8 @@ def test_cohort_counts_are_shown(data, page):
 
 def test_verdict_says_shown_only_where_the_interval_excludes_zero(data, page):
     selected = Selected(data.results, data.run)
-    assert selected.cell("sex", "auc", GAP).excludes_zero
-    assert not selected.cell("age", "auc", GAP).excludes_zero
+    assert selected.estimate("sex", "auc", GAP).excludes_zero
+    assert not selected.estimate("age", "auc", GAP).excludes_zero
     assert re.search(
         r"By sex the gap is 0\.\d\d \[0\.\d\d, 0\.\d\d\]: female 0\.\d\d, male 0\.\d\d\.", page
     )

@@ -90,7 +90,7 @@ def test_console_table_of_an_unknown_run_is_a_user_error(data):
 def test_summary_has_one_row_per_attribute_with_the_selected_run(data):
     summary = summary_table(data.results, data.run).set_index("attribute")
     assert list(summary.index) == ["all", "sex", "age"]
-    cell = Selected(data.results, data.run).cell("sex", "auc", "gap")
+    cell = Selected(data.results, data.run).estimate("sex", "auc", "gap")
     assert summary.loc["sex", "auc_gap"] == cell.value
     assert summary.loc["sex", "auc_gap_low"] == cell.low
     assert summary.loc["sex", "worst_auc_high"] >= summary.loc["sex", "worst_auc"]

@@ -21,7 +21,7 @@ from fairjax.utils.errors import UserError
 @pytest.fixture(scope="module")
 def finished(root, checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    pipeline.run(config(root, checkpoint), folder / "work", folder / "cache", show_progress=False)
+    pipeline.run(config(root, checkpoint), folder / "work", folder / "cache", progress=False)
     return folder
 
 
@@ -63,9 +63,7 @@ def test_a_run_leaves_tidy_results_and_a_report(finished):
 
 def test_a_second_run_changes_nothing(finished, root, checkpoint):
     before = pd.read_parquet(finished / "work" / "results.parquet")
-    pipeline.run(
-        config(root, checkpoint), finished / "work", finished / "cache", show_progress=False
-    )
+    pipeline.run(config(root, checkpoint), finished / "work", finished / "cache", progress=False)
     pd.testing.assert_frame_equal(before, pd.read_parquet(finished / "work" / "results.parquet"))
     said = [json.loads(line) for line in (finished / "work" / "log.jsonl").read_text().splitlines()]
     assert [line["event"] for line in said[-5:]] == [
@@ -77,6 +75,26 @@ def test_a_second_run_changes_nothing(finished, root, checkpoint):
     ]
 
 
+def test_what_only_the_evaluation_depends_on_changes_in_the_same_work_directory(
+    root, checkpoint, tmp_path
+):
+    pipeline.run(config(root, checkpoint), tmp_path / "work", tmp_path / "cache", progress=False)
+    masks = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("rows-*.npy")}
+    before = pd.read_parquet(tmp_path / "work" / "results.parquet")
+    changed = config(root, checkpoint, evaluation__confidence=0.5, prompting__intersections=False)
+    pipeline.run(changed, tmp_path / "work", tmp_path / "cache", progress=False)
+    assert masks == {path: path.stat().st_mtime_ns for path in masks}
+    after = pd.read_parquet(tmp_path / "work" / "results.parquet")
+    assert set(before["attribute"]) - set(after["attribute"]) == {"sex × side"}
+    keys = ["run", "metric", "attribute", "group"]
+    both = before.merge(after, on=keys, suffixes=("", "_after"))
+    np.testing.assert_array_equal(both["value"], both["value_after"])
+    assert (both["ci_low"] < both["ci_low_after"]).any()
+    with pytest.raises(UserError, match="prompting.tolerance was 2.0, is 1.0"):
+        refused = config(root, checkpoint, prompting__tolerance=1.0)
+        pipeline.run(refused, tmp_path / "work", tmp_path / "cache", progress=False)
+
+
 def test_what_would_be_done_is_said(finished, root, checkpoint):
     text = pipeline.describe(config(root, checkpoint), finished / "work", finished / "cache")
     assert "12 in 8 images" in text
@@ -84,9 +102,15 @@ def test_what_would_be_done_is_said(finished, root, checkpoint):
 
 
 def test_compat_gives_the_summary_of_fairmedfm(root, checkpoint, tmp_path):
-    settings = config(root, checkpoint, evaluation__policy="compat", prompting__prompts="bbox")
-    settings["prompting"] |= {"intersections": False, "cases": 0}
-    pipeline.run(settings, tmp_path / "work", tmp_path / "cache", show_progress=False)
+    settings = config(
+        root,
+        checkpoint,
+        evaluation__policy="compat",
+        prompting__prompts="bbox",
+        prompting__intersections=False,
+        prompting__cases=0,
+    )
+    pipeline.run(settings, tmp_path / "work", tmp_path / "cache", progress=False)
     objects = pd.read_parquet(tmp_path / "work" / "scores" / "objects.parquet").query(
         "selection == 'predicted'"
     )
@@ -112,8 +136,9 @@ def test_compat_gives_the_summary_of_fairmedfm(root, checkpoint, tmp_path):
     ("changes", "words"),
     [
         ({"prompting__prompts": "centre"}, "did you mean 'center'"),
-        ({"prompting__shown": "rands"}, "prompting.shown"),
-        ({"prompting__measures": ("iou",)}, "begin with dice"),
+        ({"prompting__primary_prompt": "rands"}, "prompting.primary_prompt"),
+        ({"prompting__metrics": ("iou",)}, "begin with dice"),
+        ({"prompting__metrics": ("dice", "auc")}, "unknown prompting.metrics 'auc'"),
         ({"prompting__draws": 0}, "prompting.draws must be at least 1"),
         ({"prompting__jitter": 1.5}, "jitter"),
         ({"prompting__objects": "pixel"}, "objects"),
@@ -129,30 +154,29 @@ def test_mistakes_are_one_line(root, checkpoint, tmp_path, changes, words):
             config(root, checkpoint, **changes),
             tmp_path / "work",
             tmp_path / "cache",
-            show_progress=False,
+            progress=False,
         )
     assert "\n" not in str(caught.value)
 
 
-def tuned(root, checkpoint):
-    settings = config(root, checkpoint, prompting__prompts="bbox", prompting__cases=1)
-    settings["mitigation"] |= {
-        "methods": ("erm", "febs"),
-        "seeds": 2,
-        "epochs": 2,
-        "learning_rates": (1e-3,),
-    }
-    settings["dataset"] |= {"fractions": (0.5, 0.25, 0.25)}
-    return settings
+def tuned(root, checkpoint, **mitigation):
+    options = {"methods": ("erm", "febs"), "seeds": 2, "epochs": 2, "learning_rates": (1e-3,)}
+    changes = {f"mitigation__{key}": value for key, value in (options | mitigation).items()}
+    return config(
+        root,
+        checkpoint,
+        prompting__prompts="bbox",
+        prompting__cases=1,
+        dataset__fractions=(0.5, 0.25, 0.25),
+        **changes,
+    )
 
 
 @pytest.mark.slow
 def test_tuned_decoders_are_compared_with_the_frozen_one_on_the_test_side(
     root, checkpoint, tmp_path
 ):
-    pipeline.run(
-        tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False
-    )
+    pipeline.run(tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", progress=False)
     tidy = pd.read_parquet(tmp_path / "work" / "results.parquet")
     assert set(tidy["method"]) == {"frozen", "erm", "febs"}
     dice = tidy.query(
@@ -178,22 +202,16 @@ def test_tuned_decoders_are_compared_with_the_frozen_one_on_the_test_side(
     page = (tmp_path / "work" / "report" / "index.html").read_text()
     assert "Decoders were tuned on the training side" in page
     assert "febs: bbox" in page
-    pipeline.run(
-        tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False
-    )
+    pipeline.run(tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", progress=False)
     pd.testing.assert_frame_equal(tidy, pd.read_parquet(tmp_path / "work" / "results.parquet"))
 
 
 @pytest.mark.slow
 def test_an_encoder_with_low_rank_additions_is_tuned_and_measured(root, checkpoint, tmp_path):
-    settings = tuned(root, checkpoint)
-    settings["mitigation"] |= {
-        "methods": ("erm",),
-        "seeds": 1,
-        "lora_rank": 2,
-        "learning_rates": (1e-2,),
-    }
-    pipeline.run(settings, tmp_path / "work", tmp_path / "cache", show_progress=False)
+    settings = tuned(
+        root, checkpoint, methods=("erm",), seeds=1, lora_rank=2, learning_rates=(1e-2,)
+    )
+    pipeline.run(settings, tmp_path / "work", tmp_path / "cache", progress=False)
     assert not (tmp_path / "cache" / "image_embeddings").exists()
     chunk = next((tmp_path / "work" / "decoders").rglob("*.safetensors"))
     assert np.isfinite(load_file(chunk)["loss"]).all()
@@ -229,9 +247,7 @@ def test_a_killed_run_resumes_to_the_results_of_an_undisturbed_one(
     process.wait()
     assert shards()
     assert not (tmp_path / "work" / "results.parquet").exists()
-    pipeline.run(
-        config(root, checkpoint), tmp_path / "work", tmp_path / "cache", show_progress=False
-    )
+    pipeline.run(config(root, checkpoint), tmp_path / "work", tmp_path / "cache", progress=False)
     names = ("results.parquet", "scores/objects.parquet")
     got, expected = (
         [pd.read_parquet(path / "work" / name) for name in names] for path in (tmp_path, finished)

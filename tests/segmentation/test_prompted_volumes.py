@@ -10,7 +10,7 @@ from helpers.trees import write_dicom, write_image, write_mha, write_nifti
 
 from fairjax import datasets
 from fairjax.segmentation.evaluate import by_volume
-from fairjax.segmentation.objects import Rule, scan
+from fairjax.segmentation.objects import ObjectRule, scan
 from fairjax.segmentation.segmenter import Measured
 from fairjax.tasks.segmentation import pipeline
 
@@ -66,10 +66,14 @@ def load(folder, **options):
 def finished(volumes, checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     settings = config(
-        volumes, checkpoint, prompting__prompts="bbox", prompting__cases=1, dataset__dimensions="3D"
+        volumes,
+        checkpoint,
+        prompting__prompts="bbox",
+        prompting__cases=1,
+        dataset__dimensions="3D",
+        dataset__mask_classes=("1=organ", "2=lesion"),
     )
-    settings["dataset"]["mask_classes"] = ("1=organ", "2=lesion")
-    pipeline.run(settings, folder / "work", folder / "cache", show_progress=False)
+    pipeline.run(settings, folder / "work", folder / "cache", progress=False)
     return folder / "work"
 
 
@@ -111,7 +115,7 @@ def test_slices_tell_the_spacing_of_their_volume(volumes):
         (3.0, 0.5)
     )
     assert load(volumes, spacing=(1.0, 2.0, 4.0)).slices().pixel_spacing("0.nii.gz#0") == (2.0, 4.0)
-    table = scan(data, Rule(), show_progress=False).table
+    table = scan(data, ObjectRule(), progress=False).table
     assert table[["mm_y", "mm_x"]].drop_duplicates().to_numpy().tolist() == [
         pytest.approx([0.75, 0.5])
     ]

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fairjax.segmentation.prompts import KINDS, Plan, box, center, interior, parse, tight_box
+from fairjax.segmentation.prompts import KINDS, PromptPlan, box, center, interior, parse, tight_box
 from fairjax.utils.errors import UserError
 
 settings.register_profile(
@@ -68,7 +68,7 @@ def test_random_points_are_pixels_of_the_object(mask, seed):
 
 def test_a_draw_depends_on_names_and_not_on_who_else_is_drawn():
     mask = np.ones((30, 40), bool)
-    few, many = Plan(("rand",), draws=2), Plan(("bbox", "rands", "rand"), draws=4)
+    few, many = PromptPlan(("rand",), draws=2), PromptPlan(("bbox", "rands", "rand"), draws=4)
     alone = few.draw(mask, "a.png", "1#0")
     among = dict(zip(many.instances, many.draw(mask, "a.png", "1#0")))
     for draw in range(2):
@@ -76,17 +76,19 @@ def test_a_draw_depends_on_names_and_not_on_who_else_is_drawn():
     assert not np.array_equal(alone[0], alone[1])
     assert not np.array_equal(alone[0], few.draw(mask, "b.png", "1#0")[0])
     assert not np.array_equal(alone[0], few.draw(mask, "a.png", "1#1")[0])
-    assert not np.array_equal(alone[0], Plan(("rand",), 2, seed=1).draw(mask, "a.png", "1#0")[0])
+    assert not np.array_equal(
+        alone[0], PromptPlan(("rand",), 2, seed=1).draw(mask, "a.png", "1#0")[0]
+    )
 
 
 def test_boxes_are_drawn_repeatedly_only_if_they_differ():
-    assert Plan(("bbox", "rand"), draws=3).instances == [
+    assert PromptPlan(("bbox", "rand"), draws=3).instances == [
         ("bbox", 0),
         ("rand", 0),
         ("rand", 1),
         ("rand", 2),
     ]
-    assert len(Plan(("bbox",), draws=3, jitter=0.1).instances) == 3
+    assert len(PromptPlan(("bbox",), draws=3, jitter=0.1).instances) == 3
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import masks
-from helpers.masks import RUNS, examples, names, tune
+from helpers.masks import RUNS, examples, names, runs_of, tune
 from helpers.processes import devices, kill_when
 from safetensors.numpy import load_file
 
-from fairjax.segmentation.image_embeddings import FromEmbeddings
-from fairjax.segmentation.tuning import lora, losses, sweep
-from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun, choose, expand
+from fairjax.models import lora
+from fairjax.models.checkpoint import state_dict
+from fairjax.segmentation.image_embeddings import EmbeddingSource, without_encoder
+from fairjax.segmentation.tuning import losses, sweep
+from fairjax.segmentation.tuning.program import Tunable
+from fairjax.segmentation.tuning.runs import TuneConfig, select
 from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
 from fairjax.utils.errors import UserError
@@ -34,7 +37,7 @@ def tuned(model, sides, tmp_path_factory):
 
 
 def chunks(tuned):
-    return [load_file(path) for path in sorted(tuned.folder.glob("*.safetensors"))]
+    return [load_file(chunk.path) for chunk in tuned.sweep.chunks]
 
 
 def batch(seed=0, b=6):
@@ -94,7 +97,7 @@ def test_febs_scales_predictions_by_the_error_bound_of_their_group(gamma):
     one = step(logits, truth, inside, groups)
     found = losses.febs_factors(one.outputs, one.weights[None], one.membership, jnp.array([gamma]))
     np.testing.assert_allclose(found[0], factor, atol=1e-4)
-    value, _ = losses.METHODS["febs"].loss(one, jnp.array([gamma]), {})
+    value, _ = losses.methods()["febs"].loss(one, jnp.array([gamma]), {})
     np.testing.assert_allclose(value[0], expected, atol=1e-4)
 
 
@@ -107,7 +110,7 @@ def test_febs_leaves_out_a_group_that_the_batch_lacks():
 
 def test_group_dro_moves_its_weights_as_the_formula_says():
     one = step(*batch())
-    objective = losses.METHODS["group_dro"]
+    objective = losses.methods()["group_dro"]
     start = {name: value[None] for name, value in objective.state(Sizes(2, 1, 1)).items()}
     value, state = objective.loss(one, jnp.array([0.7]), start)
     means = np.array([np.asarray(one.losses)[0, g::2].mean() for g in (0, 1)])
@@ -144,38 +147,58 @@ def test_seeds_and_methods_give_different_decoders(tuned):
         )
 
 
-def test_what_is_on_disk_is_not_trained_again_and_what_is_damaged_is(
-    model, sides, tuned, monkeypatch
-):
-    trained = []
+@pytest.fixture
+def trained(monkeypatch):
+    """The runs of every chunk that is trained from here on, by what each has in a chunk."""
+    chunks, train = [], sweep.Engine.train
     monkeypatch.setattr(
         sweep.Engine,
         "train",
-        lambda self, chunk, *_: trained.append(chunk) or before[len(before) - 1],
+        lambda self, runs, *rest: chunks.append(runs) or train(self, runs, *rest),
     )
-    before = chunks(tuned)
-    tune(model, sides, RUNS, tuned.folder.parent)
+    return chunks
+
+
+def test_what_is_on_disk_is_not_trained_again_and_what_is_damaged_is(model, sides, tuned, trained):
+    folder = tuned.sweep.folder.parent
+    tune(model, sides, RUNS, folder)
     assert trained == []
-    last = sorted(tuned.folder.glob("*.safetensors"))[-1]
-    last.write_bytes(last.read_bytes()[:-4] + b"\0\0\0\1")
-    tune(model, sides, RUNS, tuned.folder.parent)
-    assert trained == [RUNS[len(RUNS) - len(before[-1]["best_epoch"]) :]]
+    last = tuned.sweep.chunks[-1]
+    data = last.path.read_bytes()
+    last.path.write_bytes(data[:-4] + b"\0\0\0\1")
+    tune(model, sides, RUNS, folder)
+    assert [[run.name for run in chunk] for chunk in trained] == [list(last.names)]
+    assert last.path.read_bytes() == data
+
+
+def test_a_run_that_is_added_is_the_only_one_that_is_trained(model, sides, tuned, trained):
+    (more,) = runs_of("group_dro")
+    grown = tune(model, sides, [*RUNS, more], tuned.sweep.folder.parent)
+    assert trained == [[more]]
+    assert grown.table()["method"].tolist() == [*tuned.table()["method"], "group_dro"]
+    for name, array in tuned.params(RUNS[0]).items():
+        np.testing.assert_array_equal(array, grown.params(RUNS[0])[name], err_msg=name)
 
 
 def test_the_encoder_changes_by_low_rank_products(model):
-    arrays = sweep.state_dict(model.module)
-    start = lora.initial(arrays, 2, 0, 1)
-    assert {name.split(".")[-3] + "." + name.split(".")[-2] for name in start} == {
-        "attn.qkv",
-        "attn.proj",
-    }
-    unchanged = lora.merged(arrays, start)
-    for name, array in unchanged.items():
-        np.testing.assert_array_equal(array, arrays[name])
-    moved = {name: array + (name.startswith(lora.UP)) for name, array in start.items()}
-    for name, array in lora.merged(arrays, moved).items():
-        assert np.linalg.matrix_rank(np.asarray(array - arrays[name]), tol=1e-4) in (1, 2)
-    assert lora.initial(arrays, 0, 0, 1) == {}
+    config = TuneConfig(lora_rank=2, lora_alpha=6.0)
+    tunable = Tunable(model.module, config)
+    start = tunable.initial(0, 1)
+    additions = [name for name in start if name.endswith((".a", ".b"))]
+    assert {".".join(name.split(".")[-3:-1]) for name in additions} == {"attn.qkv", "attn.proj"}
+    before = state_dict(model.module)
+    for name, array in state_dict(lora.merge(tunable.join(start))).items():
+        np.testing.assert_array_equal(array, before[name])
+    moved = {name: array + name.endswith(".b") for name, array in start.items()}
+    for name, array in state_dict(lora.merge(tunable.join(moved))).items():
+        layer = name.removesuffix(".kernel")
+        if f"{layer}.a" in start:
+            added = 3.0 * np.asarray(start[f"{layer}.a"]) @ np.ones_like(start[f"{layer}.b"])
+            np.testing.assert_allclose(array - before[name], added, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(array, before[name])
+    plain = Tunable(model.module, TuneConfig()).initial(0, 1)
+    assert plain.keys() == {name for name in before if name.startswith("decoder.")}
 
 
 def test_embeddings_stand_in_for_the_encoder(model):
@@ -184,11 +207,12 @@ def test_embeddings_stand_in_for_the_encoder(model):
         name: np.random.default_rng(0).normal(size=(2, *shape)) for name, shape in parts.items()
     }
     flat = np.concatenate([part.reshape(2, -1) for part in whole.values()], 1)
-    taken = FromEmbeddings(model.module, parts)
-    for name, part in taken.embed(flat).items():
+    source = EmbeddingSource(lambda image: flat[0], flat.shape[1:], parts)
+    taken = source.decoder_of(model.module)
+    for name, part in source.embed(taken, jnp.asarray(flat)).items():
         np.testing.assert_allclose(part, whole[name], rtol=1e-6)
-    assert taken.stride == model.module.stride
-    assert not [name for name in sweep.state_dict(taken) if name.startswith("encoder")]
+    names = state_dict(without_encoder(model.module))
+    assert names.keys() == {n for n in state_dict(model.module) if not n.startswith("encoder.")}
 
 
 def test_a_method_is_chosen_by_its_mean_over_seeds(tuned):
@@ -196,31 +220,20 @@ def test_a_method_is_chosen_by_its_mean_over_seeds(tuned):
     table["strength"] = [1.0, 1.0, 2.0, 2.0, 1.0, 1.0]
     table["method"] = "febs"
     table["seed"] = [0, 1, 0, 1, 2, 3]
-    assert choose(table) == {"febs": table["run"].iloc[[0, 1, 4, 5]].tolist()}
+    assert select(table) == {"febs": table["run"].iloc[[0, 1, 4, 5]].tolist()}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("settings", "words"),
     [
-        ((("erm", "febz"), (), (1e-4,), 1), "did you mean 'febs'"),
-        ((("erm", "erm"), (), (1e-4,), 1), "different values"),
-        ((("erm",), (), (), 1), "learning_rates above 0"),
-        ((("erm",), (-1.0,), (1e-4,), 1), "strengths ≥ 0"),
+        ({"select": "best"}, r"mitigation\.select"),
+        ({"lora_alpha": 0.0}, "lora_alpha must be above 0"),
+        ({"epochs": 1}, "warmup_epochs < epochs"),
     ],
 )
-def test_mistakes_are_one_line(arguments, words):
+def test_mistakes_are_one_line(settings, words):
     with pytest.raises(UserError, match=words):
-        expand(*arguments)
-    with pytest.raises(UserError, match=r"mitigation\.choose"):
-        TuneConfig(choose="best")
-
-
-def test_methods_without_a_strength_are_run_once():
-    assert expand(("erm", "febs"), (0.5, 2.0), (1e-4,), 1) == [
-        TuneRun("erm", 0.0, 1e-4, 0),
-        TuneRun("febs", 0.5, 1e-4, 0),
-        TuneRun("febs", 2.0, 1e-4, 0),
-    ]
+        TuneConfig(**settings)
 
 
 @pytest.mark.slow
@@ -229,10 +242,10 @@ def test_tuning_helps_the_group_that_the_frozen_decoder_fails(tmp_path):
     validation = examples(names(900, 24), model, ("bbox",), 1)
     config = TuneConfig(epochs=12, batch_size=8, weight_decay=0.0)
     first = examples(names(0, 32, groups=(0,)), model), validation
-    known = tune(model, first, expand(("erm",), (), (5e-3,), 1), tmp_path, config)
-    frozen = known.segmenter(model, known.runs[0])
+    known = tune(model, first, runs_of("erm", rate=5e-3), tmp_path, config)
+    frozen = known.segmenter(known.runs[0])
     both = examples(names(100, 32), model), validation
-    tuned = tune(frozen, both, expand(("erm", "group_dro"), (), (3e-3,), 1), tmp_path, config)
+    tuned = tune(frozen, both, runs_of("erm", "group_dro"), tmp_path, config)
     hard = validation.groups == 1
     before = chunks(known)[0]["validation"][0]
     after = np.concatenate([arrays["validation"] for arrays in chunks(tuned)])

@@ -8,6 +8,7 @@ import pytest
 from helpers.trees import records, write_csv, write_json, write_mha, write_nifti
 
 from fairjax.configs import common
+from fairjax.tasks.config import from_dict
 from fairjax.tasks.segmentation import pipeline
 
 N = 4
@@ -81,13 +82,13 @@ def test_a_patient_of_a_volumetric_dataset_has_one_value_per_class(write, checkp
     root = tmp_path / "data"
     root.mkdir()
     write(root)
-    config = common.segmentation(write.__name__)
-    config.model.update({"name": "mobile_sam", "checkpoint": str(checkpoint)})
+    config = common.segmentation(write.__name__, "mobile_sam")
+    config.model.checkpoint = str(checkpoint)
     config.dataset.root, config.attributes, config.n_boot = str(root), ("sex",), 20
     config.embedding.update({"batch_size": 2, "shard_batches": 2})
     config.evaluation.min_group = 1
     config.prompting.update({"prompts": "bbox", "cases": 1})
-    pipeline.run(config.to_dict(), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    pipeline.run(from_dict(config.to_dict()), tmp_path / "work", tmp_path / "cache", progress=False)
     tidy = pd.read_parquet(tmp_path / "work" / "results.parquet")
     dice = tidy[
         (tidy["metric"] == "dice")

@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from fairjax.report import console_methods
-from fairjax.report.cells import signed
+from fairjax.report.format import signed
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import Evaluation, evaluate_runs
 from fairjax.statistics.intervals import expanded

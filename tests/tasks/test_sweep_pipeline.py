@@ -1,5 +1,6 @@
 """Sweeps over datasets, models, usages, methods and seeds, as a user starts them."""
 
+import dataclasses
 import json
 import os
 import random
@@ -18,7 +19,8 @@ from helpers.commands import ONE_DEVICE, ROOT, launch
 from fairjax import models
 from fairjax.configs import sweep as configs_sweep
 from fairjax.tasks import sweep as sweep_pipeline
-from fairjax.tasks.classification import pipeline
+from fairjax.tasks.classification import pipeline, usages
+from fairjax.tasks.config import from_dict
 from fairjax.utils.errors import UserError
 
 KEYS = ["run_id", "attribute", "metric", "group"]
@@ -32,7 +34,7 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
-def small(checkpoint, **training):
+def small(checkpoint, plain=False, **training):
     config = configs_sweep.get_config()
     config.datasets.synthetic.n_patients = 200
     config.models.phantom_vit.checkpoint = str(checkpoint)
@@ -42,7 +44,7 @@ def small(checkpoint, **training):
         {"methods": ("erm", "group_dro"), "epochs": 4, "warmup_epochs": 1, "strengths": (0.01, 0.1)}
     )
     config.training.update(training)
-    return config.to_dict()
+    return config.to_dict() if plain else from_dict(config.to_dict())
 
 
 def sorted_results(path):
@@ -51,43 +53,46 @@ def sorted_results(path):
 
 @pytest.fixture(scope="module")
 def swept(checkpoint, tmp_path_factory):
-    """A sweep with two usages, a post-processor, a cell that cannot be, and a dataset that is not
+    """A sweep with two usages, a post-processor, a condition that fails, and a dataset that is not
     there.
     """
     folder = tmp_path_factory.mktemp("swept")
-    config = small(
+    values = small(
         checkpoint,
+        plain=True,
         usages=("linear_probe", "convex_probe"),
         postprocess=("equalized_odds", "temperature"),
     )
-    config["datasets"] |= {"isic2017": {"root": "nowhere", "cuts": "", "attributes": ("sex",)}}
-    with pytest.raises(UserError) as raised:
-        sweep_pipeline.run(config, folder / "work", folder / "cache", show_progress=False)
-    return folder / "work", folder / "cache", config, str(raised.value)
+    values["datasets"] |= {"isic2017": {"attributes": ("sex",)}}
+    config = from_dict(values)
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(UserError) as raised:
+        patched.setattr(usages.ConvexProbe, "check", lambda *_: None)
+        sweep_pipeline.run(config, folder / "work", folder / "cache", progress=False)
+    return folder / "work", str(raised.value)
 
 
 def test_what_fails_is_written_down_and_the_rest_is_done(swept):
-    work, _, _, message = swept
+    work, message = swept
     assert message.startswith(
-        "2 experiment(s) failed, synthetic-phantom_vit first (3 cell(s) failed"
+        "2 experiment(s) failed, synthetic-phantom_vit first (3 condition(s) failed"
     )
     failed = json.loads((work / "failures.json").read_text())
     assert [entry["experiment"] for entry in failed] == [
         "synthetic-phantom_vit",
         "isic2017-phantom_vit",
     ]
-    assert "nowhere" in failed[1]["error"]
-    of_cells = json.loads((work / "synthetic-phantom_vit" / "failures.json").read_text())
-    assert [entry["cell"] for entry in of_cells] == [
+    assert "give --config.datasets.isic2017.root=DIR" in failed[1]["error"]
+    of_conditions = json.loads((work / "synthetic-phantom_vit" / "failures.json").read_text())
+    assert [entry["condition"] for entry in of_conditions] == [
         f"convex_probe/group_dro{rule}[sex]" for rule in ("", ">equalized_odds", ">temperature")
     ]
-    assert "a convex probe has no method 'group_dro'" in of_cells[0]["error"]
+    assert "a convex probe has no method 'group_dro'" in of_conditions[0]["error"]
     page = (work / "synthetic-phantom_vit" / "report" / "index.html").read_text()
-    assert "The cell convex_probe/group_dro[sex] failed" in page
+    assert "The condition convex_probe/group_dro[sex] failed" in page
 
 
 def test_the_results_are_one_parquet_dataset_of_distinct_rows(swept):
-    work, _, _, _ = swept
+    work, _ = swept
     table = sorted_results(work)
     assert not table.duplicated(KEYS).any()
     methods = table.drop_duplicates("run_id").groupby(["usage", "method"]).size().to_dict()
@@ -110,8 +115,10 @@ def test_the_results_are_one_parquet_dataset_of_distinct_rows(swept):
 
 
 def test_the_report_compares_the_methods(swept):
-    work, _, _, _ = swept
+    work, _ = swept
     frame = pd.read_parquet(work / "methods.parquet")
+    assert set(frame["dataset"]) == set(pd.read_parquet(work / "runs.parquet")["dataset"])
+    assert list(frame.columns[:2]) == ["dataset", "model"]
     assert set(frame["method"]) >= {"erm", "group_dro", "erm>temperature"}
     row = frame[
         (frame["method"] == "group_dro") & (frame["metric"] == "auc") & (frame["group"] == "worst")
@@ -126,12 +133,12 @@ def test_the_report_compares_the_methods(swept):
 
 def test_a_sweep_grows_in_its_work_directory_and_trains_only_what_is_new(checkpoint, tmp_path):
     config = small(checkpoint)
-    sweep_pipeline.run(config, tmp_path / "work", tmp_path / "cache", show_progress=False)
+    sweep_pipeline.run(config, tmp_path / "work", tmp_path / "cache", progress=False)
     chunks = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("chunk-*")}
     first = sorted_results(tmp_path / "work")
     grown = small(checkpoint, methods=("erm", "group_dro", "reweighting"))
-    grown["seeds"] = 3
-    sweep_pipeline.run(grown, tmp_path / "work", tmp_path / "cache", show_progress=False)
+    grown = dataclasses.replace(grown, seeds=3)
+    sweep_pipeline.run(grown, tmp_path / "work", tmp_path / "cache", progress=False)
     assert {path: path.stat().st_mtime_ns for path in chunks} == chunks
     table = sorted_results(tmp_path / "work")
     same = table[table["run_id"].isin(first["run_id"])].reset_index(drop=True)
@@ -144,14 +151,63 @@ def test_a_sweep_grows_in_its_work_directory_and_trains_only_what_is_new(checkpo
     changed = small(checkpoint, epochs=5)
     with pytest.raises(UserError, match=r"other settings \(training.epochs was 4, is 5\)"):
         pipeline.run(
-            dict(sweep_pipeline.experiments(changed))["synthetic-phantom_vit"],
+            next(changed.experiments())[2],
             tmp_path / "work" / "synthetic-phantom_vit",
             tmp_path / "cache",
-            show_progress=False,
+            progress=False,
         )
 
 
-def test_a_dry_run_counts_cells_programs_and_work(checkpoint, tmp_path):
+def test_what_only_the_evaluation_depends_on_changes_in_the_same_work_directory(
+    checkpoint, tmp_path, capsys
+):
+    config = next(small(checkpoint).experiments())[2]
+    pipeline.run(config, tmp_path / "work", tmp_path / "cache", progress=False)
+    chunks = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("chunk-*")}
+    first = sorted_results(tmp_path / "work")
+    evaluation = dataclasses.replace(
+        config.evaluation, threshold="youden", metrics=("tpr", "f1"), primary="f1", min_group=1
+    )
+    changed = dataclasses.replace(config, n_boot=30, evaluation=evaluation)
+    pipeline.run(changed, tmp_path / "work", tmp_path / "cache", progress=False)
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("chunk-*")
+    } == chunks
+    table = sorted_results(tmp_path / "work")
+    assert set(table["metric"]) == {"tpr", "f1"}
+    assert set(table["run_id"]) == set(first["run_id"])
+    both = table.merge(first, on=KEYS)
+    assert (both["value_x"] != both["value_y"]).any()
+    assert json.loads((tmp_path / "work" / "config.json").read_text())["n_boot"] == 30
+    assert "F1" in (tmp_path / "work" / "report" / "index.html").read_text()
+    capsys.readouterr()
+    fewer = dataclasses.replace(changed, seeds=1)
+    pipeline.run(fewer, tmp_path / "work", tmp_path / "cache", progress=False)
+    assert "3 runs of earlier settings, which stay on disk" in capsys.readouterr().out
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("chunk-*")
+    } == chunks
+
+
+def test_advice_names_the_keys_of_the_sweep():
+    config = from_dict(configs_sweep.get_config("datasets=mine:table").to_dict())
+    told = (
+        ("--config.dataset.root=DIR", "--config.datasets.mine.root=DIR"),
+        ("--config.dataset.mask_classes=x", "--config.datasets.mine.mask_classes=x"),
+        ("--config.dataset.fractions", "--config.dataset.fractions"),
+        ("--config.model.checkpoint=DIR", "--config.models.phantom_vit.checkpoint=DIR"),
+        ("--config.model.dtype", "--config.model.dtype"),
+    )
+    for said, expected in told:
+        with (
+            pytest.raises(UserError) as raised,
+            sweep_pipeline.advice_for(config, "mine", "phantom_vit"),
+        ):
+            raise UserError(f"give {said}")
+        assert str(raised.value) == f"give {expected}"
+
+
+def test_a_dry_run_counts_conditions_programs_and_work(checkpoint, tmp_path):
     said = sweep_pipeline.describe(small(checkpoint), tmp_path / "work", tmp_path / "cache")
     assert "2, 2 programs, 6 runs" in said
     assert "linear_probe/group_dro[sex]" in said
@@ -163,15 +219,15 @@ def test_a_dry_run_counts_cells_programs_and_work(checkpoint, tmp_path):
     ("training", "says"),
     [
         ({"methods": ("groupdro",)}, "unknown method 'groupdro'; did you mean 'group_dro'"),
-        ({"usages": ("linear",)}, "unknown usage 'linear'; did you mean 'linear_probe'"),
-        ({"postprocess": ("plat",)}, "unknown post-processor 'plat'; did you mean 'platt'"),
-        ({"sensitive": ("site",)}, "unknown attribute in training.sensitive 'site'"),
+        ({"usages": ("linear",)}, "unknown training.usages 'linear'; did you mean 'linear_probe'"),
+        ({"postprocess": ("plat",)}, "unknown training.postprocess 'plat'; did you mean 'platt'"),
+        ({"sensitive_attributes": ("site",)}, "unknown training.sensitive_attributes 'site'"),
         ({"strengths": ("weak",)}, "unknown training.strengths 'weak'"),
-        ({"strengths": ()}, "strengths must be distinct numbers"),
+        ({"strengths": ()}, "training.strengths must be distinct, at least one"),
         ({"methods": ("erm", "erm")}, "training.methods must be distinct, at least one"),
         ({"lora_ranks": (0,)}, "training.lora_ranks must be at least 1"),
         ({"radius": -1.0}, "training.radius must be above 0"),
-        ({"keep": "worst"}, r"training.keep must be one of \('auto', 'best', 'last'\)"),
+        ({"keep": "worst"}, "unknown training.keep 'worst'"),
         ({"select": "best"}, "unknown training.select 'best'"),
     ],
 )
@@ -181,7 +237,7 @@ def test_mistakes_are_one_line_before_anything_is_computed(checkpoint, tmp_path,
             small(checkpoint, **training),
             tmp_path / "work",
             tmp_path / "cache",
-            show_progress=False,
+            progress=False,
         )
     assert not (tmp_path / "cache" / "embeddings").exists()
 
@@ -194,12 +250,12 @@ ARGUMENTS = [
     "--config.datasets.synthetic.n_patients=200",
     "--config.seeds=24",
     "--config.n_boot=20",
-    "--config.attributes=('sex',)",
+    "--config.attributes=sex",
     "--config.memory_gib=0.0004",  # chunks of 16
     "--config.embedding.batch_size=16",
     "--config.embedding.shard_batches=2",
-    "--config.training.methods=('erm','group_dro')",
-    "--config.training.strengths=(0.01,0.1)",
+    "--config.training.methods=erm,group_dro",
+    "--config.training.strengths=0.01,0.1",
     "--config.training.epochs=4",
     "--config.training.warmup_epochs=1",
 ]

@@ -12,9 +12,9 @@ from fairjax import models
 from fairjax.configs import common
 from fairjax.embeddings import load_text_encoder
 from fairjax.models.tokenizer import tokenizer_files
-from fairjax.tasks import setup as experiment
-from fairjax.tasks.classification import grid as cells
-from fairjax.tasks.classification import pipeline, usages
+from fairjax.tasks.classification import grid, pipeline, usages
+from fairjax.tasks.classification.subject import Subject
+from fairjax.tasks.config import from_dict
 from fairjax.training.store import gather
 from fairjax.training.zero_shot import class_embeddings, expand_prompts, zero_shot_scores
 from fairjax.utils.errors import UserError
@@ -40,8 +40,8 @@ def clip(tmp_path_factory):
 
 
 def config(checkpoint, **training):
-    words = common.base("synthetic")
-    words.model.update({"name": "clip", "checkpoint": str(checkpoint), "image_size": 32})
+    words = common.base("synthetic", "clip")
+    words.model.update({"checkpoint": str(checkpoint), "image_size": 32})
     words.dataset.n_patients = 100
     words.seeds, words.n_boot, words.attributes = 2, 10, ("sex",)
     words.embedding.batch_size = 16
@@ -52,13 +52,13 @@ def config(checkpoint, **training):
         {"usages": tuple(usages.USAGES), "lora_ranks": (1, 2), "epochs": 2, "warmup_epochs": 1}
     )
     words.training.update(training)
-    return words.to_dict()
+    return from_dict(words.to_dict())
 
 
 @pytest.fixture(scope="module")
 def used(clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("used")
-    pipeline.run(config(clip), folder / "work", folder / "cache", show_progress=False)
+    pipeline.run(config(clip), folder / "work", folder / "cache", progress=False)
     return folder
 
 
@@ -84,13 +84,9 @@ def test_every_usage_has_results(used):
 
 def test_zero_shot_scores_are_those_of_the_model(clip, used):
     """Image by image, with the tokenizer and the towers, and no cache."""
-    words = config(clip)
-    dataset, _ = experiment.load_dataset(words)
-    side = experiment.split_dataset(words, dataset)
-    encoder, _ = experiment.load_encoder(words)
-    images = [
-        encoder.preprocess(dataset.read(name)) for name in dataset.table["image"][side == "test"]
-    ]
+    subject = Subject(config(clip), used / "cache", progress=False)
+    names = subject.dataset.table["image"][subject.splits == "test"]
+    images = [subject.encoder.preprocess(subject.dataset.read(name)) for name in names]
     text = load_text_encoder(clip)
     prompts, classes = expand_prompts(["a {}", "{}"], [["normal"], ["chest", "chest x"]])
     ids, mask = text.tokenizer(prompts)
@@ -99,13 +95,14 @@ def test_zero_shot_scores_are_those_of_the_model(clip, used):
         :, 1
     ]
 
-    [cell] = [cell for cell in cells.expand_cells(words, ["sex"]) if cell.usage.name == "zero_shot"]
+    conditions = grid.expand(subject.config)
+    [condition] = [each for each in conditions if each.usage.name == "zero_shot"]
     files = [
         path.parent
         for path in (used / "work" / "scores").rglob("sweep.json")
         if '"zero_shot"' in path.read_text()
     ]
-    found = gather(files[0], cell.runs).test_scores(cell.runs[0].name)
+    found = gather(files[0], condition.runs).test_scores(condition.runs[0].name)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -127,16 +124,16 @@ def test_every_usage_scores_volumes_by_their_slices(clip, tmp_path):
             nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4)), tmp_path / row["image"]
         )
     pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
-    words = common.base("table")
-    words.model.update({"name": "clip", "checkpoint": str(clip), "image_size": 32})
+    words = common.base("table", "clip")
+    words.model.update({"checkpoint": str(clip), "image_size": 32})
     words.dataset.update(
         {"root": str(tmp_path), "table": str(tmp_path / "table.csv"), "patient": "patient"}
     )
-    words.dataset.update({"dimensions": "2.5D", "window": (0, 255), "pool": "mean"})
+    words.dataset.update({"dimensions": "2.5D", "window": (0, 255), "aggregate_slices": "mean"})
     words.seeds, words.n_boot, words.attributes = 1, 10, ("sex",)
     words.prompts.update({"templates": ("a {}",), "negative": ("normal",), "positive": ("chest",)})
     words.training.update({"usages": tuple(usages.USAGES), "epochs": 2, "warmup_epochs": 1})
-    pipeline.run(words.to_dict(), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    pipeline.run(from_dict(words.to_dict()), tmp_path / "work", tmp_path / "cache", progress=False)
     table = pd.read_parquet(tmp_path / "work" / "results.parquet")
     overall = table[(table["attribute"] == "all") & (table["metric"] == "auc")]
     assert set(overall["usage"]) == set(usages.USAGES)
@@ -146,10 +143,54 @@ def test_every_usage_scores_volumes_by_their_slices(clip, tmp_path):
     assert len(samples) > 2 * len(rows)
 
 
-def test_prompts_are_refused_where_a_model_has_no_text_tower(tmp_path):
-    words = common.base("synthetic")
-    words.model.name = "phantom_vit"
+def phantom(**training):
+    words = common.base("synthetic", "phantom_vit")
     words.dataset.n_patients, words.seeds, words.n_boot, words.attributes = 100, 2, 0, ("sex",)
-    words.training.update({"usages": ("zero_shot",)})
-    with pytest.raises(UserError, match=r"tokenizer|text tower"):
-        pipeline.run(words.to_dict(), tmp_path / "work", tmp_path / "cache", show_progress=False)
+    words.training.update({"epochs": 2, **training})
+    return from_dict(words.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"usages": ("zero_shot",)}, r"tokenizer|text tower"),
+        ({"usages": ("linear_probe", "prototypes")}, r"tokenizer|text tower"),
+        ({"usages": ("clip_adapter",)}, r"tokenizer|text tower"),
+        ({"usages": ("lora",), "order": "per_run"}, "needs training.order='shared'"),
+        (
+            {"usages": ("convex_probe",), "methods": ("erm", "jtt")},
+            "convex probe has no method 'jtt'",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_embedded(tmp_path, training, says):
+    for start in (pipeline.describe, pipeline.run):
+        with pytest.raises(UserError, match=says):
+            start(phantom(**training), tmp_path / "work", tmp_path / "cache")
+        assert not (tmp_path / "cache").exists()
+
+
+def test_lora_is_refused_where_a_model_has_no_layers_for_it(tmp_path):
+    folder, module = tmp_path / "c2l", models.build("c2l")
+    models.save(folder, module, models.make_card("c2l", module.config))
+    words = common.base("synthetic", "c2l")
+    words.model.update({"checkpoint": str(folder), "image_size": 32})
+    words.dataset.n_patients, words.attributes = 100, ("sex",)
+    words.training.usages = ("lora",)
+    with pytest.raises(UserError, match="c2l has no linear layers for LoRA"):
+        pipeline.describe(from_dict(words.to_dict()), tmp_path / "work", tmp_path / "cache")
+
+
+class Constant(usages.Probe):
+    """A usage from outside: it trains a linear probe of no epochs worth speaking of."""
+
+    def methods(self, cfg):
+        return ("erm",)
+
+
+def test_a_usage_is_added_by_a_row_of_the_table(tmp_path, monkeypatch):
+    monkeypatch.setitem(usages.USAGES, "constant", Constant("constant", "nothing much"))
+    settings = phantom(usages=("constant",), methods=("erm", "jtt"))
+    text = pipeline.describe(settings, tmp_path / "work", tmp_path / "cache")
+    assert "constant/erm" in text
+    assert "1, 1 programs, 2 runs" in text

@@ -69,7 +69,7 @@ def train_alone(world, run, config=SHORT):
 
     @jax.jit
     def logits(params, images):
-        x = (lora.with_adapters(adapted, params["lora"]).probe_features(images) - mean) * scale
+        x = (lora.split(adapted)[0](params["lora"]).probe_features(images) - mean) * scale
         return x @ params["head"]["kernel"][0] + params["head"]["bias"]
 
     def loss(params, images, y):
@@ -127,7 +127,7 @@ def test_what_is_stored_gives_the_scores_when_merged_into_the_weights(world, tog
     mean, scale = world.features.scaling()
     adapted = Tower(world.encoder.module, SETTINGS, (mean, scale)).module
     own = {name: arrays[name][2] for name in lora.adapters(adapted)}
-    merged = lora.merge(lora.with_adapters(adapted, own))
+    merged = lora.merge(lora.split(adapted)[0](own))
     x = (np.asarray(merged.probe_features(jnp.asarray(world.images("test")))) - mean) * scale
     logits = x @ arrays["kernel"][2, 0] + arrays["bias"][2, 0]
     np.testing.assert_allclose(scores(together)[runs[2].name], 1 / (1 + np.exp(-logits)), rtol=1e-4)
@@ -137,7 +137,7 @@ def test_what_is_stored_gives_the_scores_when_merged_into_the_weights(world, tog
 def test_adapters_learn_what_the_frozen_features_do_not_carry(world, tmp_path):
     config, runs = dataclasses.replace(SHORT, epochs=25), [Run(0, 0.03, 0.0)]
     y = world.features.y["test"]
-    probe = sweep.sweep(world.features, runs, config, tmp_path, show_progress=False)
+    probe = sweep.sweep(world.features, runs, config, tmp_path, progress=False)
     assert roc_auc_score(y, probe.test_scores(runs[0].name)) < 0.65
     adapted = world.sweep(tmp_path, runs, config)
     assert roc_auc_score(y, adapted.test_scores(runs[0].name)) > 0.9

@@ -46,9 +46,7 @@ def scores(swept):
 
 def swept(folder, runs, config=SHORT, data=None, **options):
     features, groups = data or made()
-    return sweep.sweep(
-        features, runs, config, folder, groups=groups, show_progress=False, **options
-    )
+    return sweep.sweep(features, runs, config, folder, groups=groups, progress=False, **options)
 
 
 def path_of(method, seeds=2):
@@ -188,7 +186,7 @@ def test_a_method_that_must_be_told_of_groups_says_so(tmp_path):
     features, _ = made()
     with pytest.raises(UserError, match="method 'group_dro' needs an attribute"):
         sweep.sweep(
-            features, path_of("group_dro"), SHORT, tmp_path, method="group_dro", show_progress=False
+            features, path_of("group_dro"), SHORT, tmp_path, method="group_dro", progress=False
         )
 
 
@@ -289,7 +287,7 @@ def test_a_sharpness_aware_step_takes_the_gradient_at_the_worst_point_nearby(tmp
 def test_a_convex_probe_is_the_logistic_regression_of_scikit_learn(tmp_path):
     features, groups = made(n=300)
     runs = expand(1, (0.0,), (0.01, 0.1))
-    found = convex_sweep.sweep(features, runs, SHORT, tmp_path, groups=groups, show_progress=False)
+    found = convex_sweep.sweep(features, runs, SHORT, tmp_path, groups=groups, progress=False)
     x, y = features.standardized().x, features.y
     for run in runs:
         theirs = LogisticRegression(
@@ -304,7 +302,7 @@ def test_a_convex_probe_is_the_logistic_regression_of_scikit_learn(tmp_path):
 def test_convex_probes_take_weights_and_bootstraps_and_no_other_methods(tmp_path):
     features, groups = made(n=300)
     config = dataclasses.replace(SHORT, resample="patients")
-    options = {"groups": groups, "show_progress": False}
+    options = {"groups": groups, "progress": False}
     runs = expand(3, (0.0,), (0.01,), (1.0,))
     found = scores(
         convex_sweep.sweep(features, runs, config, tmp_path, method="reweighting", **options)

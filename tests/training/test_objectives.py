@@ -62,7 +62,9 @@ def mean(values, weights):
 
 def test_group_means_leave_out_those_of_unknown_group(drawn):
     logits, _, codes, weights = drawn
-    means, totals = group_means(jnp.asarray(logits), weights, step_of(*drawn).membership)
+    means, totals = group_means(
+        jnp.asarray(logits), jnp.asarray(weights), step_of(*drawn).membership
+    )
     for g in range(G):
         of = codes == g
         np.testing.assert_allclose(means[:, g], mean(logits[:, of], weights[of]), rtol=1e-5)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from fairjax import embeddings
 from fairjax.configs import common
-from fairjax.tasks import setup as experiment
+from fairjax.tasks.classification.subject import Subject
+from fairjax.tasks.config import from_dict
 from fairjax.training import sweep
 from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import expand
@@ -62,19 +62,13 @@ class Cohort:
     """Embedded phantoms."""
 
     def __init__(self, folder, planted):
-        words = common.base("synthetic")
-        words.model.name = "phantom_vit"
-        words = words.to_dict()
-        words["dataset"] |= {"n_patients": 2400, **planted}
-        words["attributes"] = ("site", "age")
-        words["embedding"]["batch_size"] = 128
-        self.folder = folder
-        self.dataset, _ = experiment.load_dataset(words)
-        self.side = experiment.split_dataset(words, self.dataset)
-        encoder, _ = experiment.load_encoder(words)
-        options = words["embedding"] | {"show_progress": False}
-        self.embedded = embeddings.embed(self.dataset, encoder, folder / "cache", **options)
-        self.features = experiment.split_features(self.dataset, self.embedded, self.side)
+        values = common.base("synthetic", "phantom_vit").to_dict()
+        values["dataset"] |= {"n_patients": 2400, **planted}
+        values["attributes"] = ("site", "age")
+        values["embedding"]["batch_size"] = 128
+        subject = Subject(from_dict(values), folder, progress=False)
+        self.folder, self.dataset, self.side = folder, subject.dataset, subject.splits
+        self.features = subject.features
 
     @cache  # noqa: B019
     def measures(self, method, strength, attribute):
@@ -91,7 +85,7 @@ class Cohort:
             self.folder,
             method=method,
             groups=groups,
-            show_progress=False,
+            progress=False,
         )
         scores = np.concatenate([arrays["test_scores"] for _, arrays in found]).astype(float)
         y, of = self.features.y["test"], codes[self.side == "test"]

@@ -134,7 +134,7 @@ def test_the_hull_is_that_of_a_plain_monotone_chain():
 def test_a_runs_rule_is_the_same_alone_and_with_others(name, monkeypatch):
     scores, labels, codes = cohort()
     together = postprocess.fit(name, scores, labels, codes, 3)
-    for module in (thresholds, postprocess.calibrate):
+    for module in (thresholds, postprocess.calibration):
         monkeypatch.setattr(module, "_CHUNK", 1)  # one run at a time
     for a, b in zip(together, postprocess.fit(name, scores, labels, codes, 3)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -183,7 +183,7 @@ def test_a_run_without_finite_scores_is_nan_and_harms_no_other(name):
 def test_platt_lines_are_those_of_unpenalised_logistic_regression():
     scores, labels, codes = cohort()
     rule = postprocess.fit("platt", scores, labels, codes, 3)
-    assert rule.own.all()
+    assert rule.has_own_rule.all()
     for run, row in enumerate(scores):
         for g in range(4):
             member = (codes == g) | (g == 3)
@@ -206,7 +206,7 @@ def test_platt_lines_of_rare_scores_far_from_one_half_are_exact_too():
 def test_temperatures_minimise_the_log_loss():
     scores, labels, codes = cohort()
     rule = postprocess.fit("temperature", scores, labels, codes, 3)
-    assert rule.own.all()
+    assert rule.has_own_rule.all()
     assert not rule.intercept.any()
     for run, row in enumerate(exact_logit(scores.astype(np.float64))):
         for g in range(4):
@@ -241,8 +241,8 @@ def test_a_group_without_a_finite_optimum_is_not_given_one(name, flip):
     )  # separated, the wrong way too
     scores = np.where(codes == 1, expit(z), scores)
     rule = postprocess.fit(name, scores, labels, codes, 3)
-    assert rule.own[:, [0, 2, 3]].all()
-    assert not rule.own[:, 1].any()
+    assert rule.has_own_rule[:, [0, 2, 3]].all()
+    assert not rule.has_own_rule[:, 1].any()
     np.testing.assert_array_equal(rule.slope[:, 1], rule.slope[:, 3])
 
 
@@ -250,7 +250,7 @@ def test_scores_stay_as_they_are_where_even_the_pooled_line_has_no_optimum():
     scores, labels, codes = cohort()
     inverted = 1 - scores
     rule = postprocess.fit("temperature", inverted, labels, codes, 3)
-    assert not rule.own.any()
+    assert not rule.has_own_rule.any()
     np.testing.assert_allclose(
         postprocess.apply("temperature", rule, inverted, codes), inverted, rtol=1e-5
     )
@@ -282,6 +282,8 @@ def test_draws_are_by_seed_and_happen_as_often_as_they_should():
         ({"codes": np.full(240, 3)}, "groups from -1 to 2"),
         ({"codes": np.zeros(3, int)}, "n labels and n groups"),
         ({"objective": "f1"}, "unknown objective"),
+        ({"objektive": "accuracy"}, "did you mean 'objective'"),
+        ({"name": "platt", "objective": "accuracy"}, "option of platt"),
     ],
 )
 def test_what_cannot_be_fitted_is_said(change, message):

@@ -89,27 +89,27 @@ def train_alone(run, config, data, seed=0):
 )
 def test_a_swept_run_equals_the_same_probe_trained_alone_by_optax_adamw(tmp_path, change):
     config, data = dataclasses.replace(SHORT, **change), features()
-    together = scores(sweep.sweep(data, RUNS, config, tmp_path, show_progress=False))
+    together = scores(sweep.sweep(data, RUNS, config, tmp_path, progress=False))
     for run in (RUNS[0], RUNS[17], RUNS[39]):
         np.testing.assert_allclose(together[run.name], train_alone(run, config, data), rtol=2e-5)
 
 
 def test_a_run_does_not_depend_on_its_company(tmp_path):
     data = features()
-    together = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", show_progress=False))
+    together = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", progress=False))
     reordered = [RUNS[17], *RUNS[::-1][:39]]  # as wide a chunk, other places in it
-    same_width = scores(sweep.sweep(data, reordered, SHORT, tmp_path / "b", show_progress=False))
+    same_width = scores(sweep.sweep(data, reordered, SHORT, tmp_path / "b", progress=False))
     assert all((same_width[name] == together[name]).all() for name in same_width)
-    alone = scores(sweep.sweep(data, [RUNS[17]], SHORT, tmp_path / "c", show_progress=False))
+    alone = scores(sweep.sweep(data, [RUNS[17]], SHORT, tmp_path / "c", progress=False))
     np.testing.assert_allclose(alone[RUNS[17].name], together[RUNS[17].name], rtol=1e-6, atol=1e-7)
 
 
 def test_chunks_change_nothing(tmp_path):
     data = features()
-    whole = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", show_progress=False))
+    whole = scores(sweep.sweep(data, RUNS, SHORT, tmp_path / "a", progress=False))
     sizes = {split: len(y) for split, y in data.y.items()}
     small = next(b for b in range(10_000, 10**7, 1_000) if _fits(data, sizes, b))
-    swept = sweep.sweep(data, RUNS, SHORT, tmp_path / "b", memory_bytes=small, show_progress=False)
+    swept = sweep.sweep(data, RUNS, SHORT, tmp_path / "b", memory_bytes=small, progress=False)
     assert len(swept.chunks) == 3
     for name, row in scores(swept).items():
         np.testing.assert_allclose(row, whole[name], rtol=1e-6, atol=1e-7)
@@ -138,32 +138,32 @@ def test_the_planned_memory_covers_what_is_held(tmp_path):
 
 def test_finished_chunks_are_not_trained_again_and_damaged_ones_are(tmp_path):
     data = features()
-    first = sweep.sweep(data, RUNS, SHORT, tmp_path, show_progress=False)
+    first = sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False)
     path = next(first.folder.glob("chunk-*.safetensors"))
     before, expected = path.stat().st_mtime_ns, scores(first)
-    sweep.sweep(data, RUNS, SHORT, tmp_path, show_progress=False)
+    sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False)
     assert path.stat().st_mtime_ns == before
     path.write_bytes(path.read_bytes()[:-40])
-    again = scores(sweep.sweep(data, RUNS, SHORT, tmp_path, show_progress=False))
+    again = scores(sweep.sweep(data, RUNS, SHORT, tmp_path, progress=False))
     assert all((again[name] == expected[name]).all() for name in expected)
 
 
 @pytest.mark.parametrize("change", [{"epochs": 7}, {"class_weight": "balanced"}])
 def test_other_settings_are_another_sweep(tmp_path, change):
     data = features()
-    first = sweep.sweep(data, RUNS[:2], SHORT, tmp_path, show_progress=False)
+    first = sweep.sweep(data, RUNS[:2], SHORT, tmp_path, progress=False)
     second = sweep.sweep(
-        data, RUNS[:2], dataclasses.replace(SHORT, **change), tmp_path, show_progress=False
+        data, RUNS[:2], dataclasses.replace(SHORT, **change), tmp_path, progress=False
     )
-    third = sweep.sweep(features(seed=1), RUNS[:2], SHORT, tmp_path, show_progress=False)
+    third = sweep.sweep(features(seed=1), RUNS[:2], SHORT, tmp_path, progress=False)
     assert len({first.folder, second.folder, third.folder}) == 3
 
 
 def test_seeds_differ_and_the_same_seed_repeats(tmp_path):
     data = features()
-    a = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "a", show_progress=False))
-    b = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "b", show_progress=False))
-    c = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "c", seed=1, show_progress=False))
+    a = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "a", progress=False))
+    b = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "b", progress=False))
+    c = scores(sweep.sweep(data, RUNS[:3], SHORT, tmp_path / "c", seed=1, progress=False))
     names = list(a)
     assert all((a[name] == b[name]).all() for name in names)
     assert not np.allclose(a[names[0]], a[names[1]])
@@ -173,7 +173,7 @@ def test_seeds_differ_and_the_same_seed_repeats(tmp_path):
 def test_training_reaches_what_logistic_regression_reaches(tmp_path):
     data, run = features(n=600, m=300), Run(0, 0.02, 0.0)
     config = ProbeConfig(epochs=30, warmup_epochs=2, batch_size=64)
-    ours = sweep.sweep(data, [run], config, tmp_path, show_progress=False).test_scores(run.name)
+    ours = sweep.sweep(data, [run], config, tmp_path, progress=False).test_scores(run.name)
     reference = LogisticRegression(C=np.inf).fit(data.x["train"], data.y["train"])
     theirs = reference.predict_proba(data.x["test"])[:, 1]
     assert roc_auc_score(data.y["test"], ours) > roc_auc_score(data.y["test"], theirs) - 0.01
@@ -202,7 +202,7 @@ from fairjax.training.engine import plan
 from fairjax.training.sweep import make_program
 assert jax.local_device_count() == 8
 out = Path(sys.argv[1])
-swept = sweep.sweep(features(), RUNS, SHORT, out, show_progress=False)
+swept = sweep.sweep(features(), RUNS, SHORT, out, progress=False)
 sizes = {"train": 150, "validation": 60, "test": 60}
 assert plan(RUNS, make_program(SHORT), sizes, D, 2**30).width % 8 == 0
 np.save(out / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
@@ -211,7 +211,7 @@ np.save(out / "scores.npy", np.stack([scores(swept)[run.name] for run in RUNS]))
 
 def test_eight_devices_give_the_scores_of_one(tmp_path):
     run_python(EIGHT_DEVICES, tmp_path, **devices(8))
-    one = scores(sweep.sweep(features(), RUNS, SHORT, tmp_path / "one", show_progress=False))
+    one = scores(sweep.sweep(features(), RUNS, SHORT, tmp_path / "one", progress=False))
     np.testing.assert_allclose(
         np.load(tmp_path / "scores.npy"),
         np.stack([one[run.name] for run in RUNS]),
@@ -229,7 +229,7 @@ from fairjax.training import engine, sweep
 from fairjax.training.program import ProbeConfig
 engine.LARGEST_CHUNK = 16
 config = ProbeConfig(epochs=300, batch_size=16)
-sweep.sweep(features(), RUNS, config, Path(sys.argv[1]), show_progress=False)
+sweep.sweep(features(), RUNS, config, Path(sys.argv[1]), progress=False)
 """
 
 
@@ -241,7 +241,7 @@ def test_a_killed_sweep_resumes_to_the_same_bits(tmp_path, monkeypatch):
     assert 1 <= len(chunks()) <= 2
     monkeypatch.setattr(engine, "LARGEST_CHUNK", 16)
     resumed, undisturbed = (
-        scores(sweep.sweep(features(), RUNS, LONG, tmp_path / name, show_progress=False))
+        scores(sweep.sweep(features(), RUNS, LONG, tmp_path / name, progress=False))
         for name in ("killed", "whole")
     )
     assert all((resumed[name] == undisturbed[name]).all() for name in undisturbed)

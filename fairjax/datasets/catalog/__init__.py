@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from fairjax.datasets import assemble, synthetic, table
@@ -16,9 +17,11 @@ from fairjax.datasets.catalog import (
 )
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.spec import Spec
+from fairjax.utils import plugins
 from fairjax.utils.errors import lookup
+from fairjax.utils.storage import hash_json
 
-SPECS: Mapping[str, Spec] = {
+SPECS: dict[str, Spec] = {
     **radiography.SPECS,
     **dermoscopy.SPECS,
     **fundus.SPECS,
@@ -27,7 +30,7 @@ SPECS: Mapping[str, Spec] = {
     **magnetic_resonance.SPECS,
 }
 
-LOADERS: Mapping[str, Callable[..., Dataset]] = {"synthetic": synthetic.load, "table": table.load}
+LOADERS: dict[str, Callable[..., Dataset]] = {"synthetic": synthetic.load, "table": table.load}
 
 
 def names() -> list[str]:
@@ -48,11 +51,21 @@ def canonical_name(name: str) -> str:
     )
 
 
+def compat_grey(name: str) -> tuple[float, float] | None:
+    """FairMedFM's mean and standard deviation of a dataset's grey images; None where it has none."""
+    spec = SPECS.get(canonical_name(name))
+    return spec.compat_grey if spec else None
+
+
 def load(name: str, root: str | None = None, **options: Any) -> Dataset:
     """See `fairjax.datasets.load`."""
+    plugins.load()
     name = canonical_name(name)
-    return (
-        LOADERS[name](root, **options)
-        if name in LOADERS
-        else assemble.dataset(name, SPECS[name], root, **options)
-    )
+    if name in LOADERS:
+        dataset = LOADERS[name](root, **options)
+    else:
+        dataset = assemble.dataset(name, SPECS[name], root, **options)
+    if code := plugins.code("dataset", name):
+        key = hash_json([dataset.fingerprint, code])
+        return dataclasses.replace(dataset, fingerprint=key)
+    return dataset

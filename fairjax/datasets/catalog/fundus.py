@@ -128,6 +128,7 @@ SPECS: Mapping[str, Spec] = {
         title="GF3300",
         task="classification",
         modality="OCT, thickness of the retinal nerve fibre layer",
+        compat_grey=(0.2756, 0.1708),
         source=Table(("data_summary.csv",)),
         image=NPZ,
         pixels=functools.partial(ArrayImages, keys=("rnflt",), window=(-2.0, 350.0)),

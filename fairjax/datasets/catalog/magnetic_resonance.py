@@ -57,6 +57,7 @@ SPECS: Mapping[str, Spec] = {
         title="ADNI-1 1.5T",
         task="classification",
         modality="brain MRI",
+        compat_grey=(0.5056, 0.252),
         dimensions="2.5D",
         source=Table(("ADNI1_*.csv",)),
         image=(

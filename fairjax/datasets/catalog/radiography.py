@@ -37,6 +37,7 @@ SPECS: Mapping[str, Spec] = {
         title="CheXpert",
         task="classification",
         modality="chest radiography",
+        compat_grey=(0.5056, 0.252),
         source=Join(
             Derive(Table(("train.csv",)), {"patient": ("Path", r"(patient\d+)")}),
             Table(("CHEXPERT DEMO.xlsx",), sheet="CheXpert Demo 11-13"),
@@ -74,6 +75,7 @@ SPECS: Mapping[str, Spec] = {
         title="MIMIC-CXR",
         task="classification",
         modality="chest radiography",
+        compat_grey=(0.5056, 0.252),
         source=Derive(
             Join(
                 Join(

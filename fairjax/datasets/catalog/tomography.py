@@ -20,6 +20,7 @@ SPECS: Mapping[str, Spec] = {
         title="COVID-CT-MD",
         task="classification",
         modality="chest CT",
+        compat_grey=(0.5056, 0.252),
         dimensions="2.5D",
         source=Derive(
             Table(("Clinical-data.csv",), header_rows=2),

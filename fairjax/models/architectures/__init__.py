@@ -1,9 +1,8 @@
-"""The sizes and choices that define a model, as frozen dataclasses: plain data, importable without
-jax.
-"""
+"""The sizes and choices that define a model, as frozen dataclasses that need no jax."""
 
 from fairjax.models.architectures.convolutional import ConvNetConfig, DenseNetConfig, ResNetConfig
-from fairjax.models.architectures.fields import from_dict, override
+from fairjax.models.architectures.fields import Architecture, from_dict, override
+from fairjax.models.architectures.function import FunctionConfig
 from fairjax.models.architectures.image_text import (
     BiomedCLIPConfig,
     BLIPConfig,
@@ -26,6 +25,7 @@ from fairjax.models.architectures.tinyvit import TinyViTConfig
 from fairjax.models.architectures.transformer import TransformerConfig, ViTConfig
 
 __all__ = [
+    "Architecture",
     "BERTConfig",
     "BLIPConfig",
     "BiomedCLIPConfig",
@@ -33,6 +33,7 @@ __all__ = [
     "CLIPTextConfig",
     "ConvNetConfig",
     "DenseNetConfig",
+    "FunctionConfig",
     "HieraConfig",
     "ImageTextConfig",
     "MaskDecoderConfig",

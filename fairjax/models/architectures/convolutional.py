@@ -10,18 +10,16 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvNetConfig:
-    """What follows the convolutions: the grid of features is averaged, then projected."""
+    """A convolutional encoder: the grid of features is averaged, then projected."""
 
     image_size: int
     layers: tuple[int, ...]  # blocks of each stage
     in_channels: int = 3
     batch_norm_eps: float = 1e-5
-    fixed_grid: int | None = (
-        None  # side of the feature grid that the original's pooling window needs; None: any
-    )
-    projection: tuple[
-        int, ...
-    ] = ()  # widths of linear layers after the average, with ReLU between them
+    # Side of the feature grid that the original's pooling window needs; None: any.
+    fixed_grid: int | None = None
+    # Widths of linear layers after the average, with ReLU between them.
+    projection: tuple[int, ...] = ()
     normalize: bool = False  # whether the projected feature has length 1
     probe: str = "pooled"  # which feature is linear-probed: "pooled" or "projected"
 
@@ -51,13 +49,10 @@ class ConvNetConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResNetConfig(ConvNetConfig):
-    """ResNet as torchvision has it: from the second on, each stage halves the grid and doubles the
-    width.
-    """
+    """ResNet as torchvision has it: stages halve the grid and double the width."""
 
-    block: str = (
-        "basic"  # a key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
-    )
+    # A key of resnet.BLOCKS: "basic" (ResNet-18, -34) or "bottleneck" (-50 and deeper)
+    block: str = "basic"
     width: int = 64  # of the first stage
     stem_width: int = 64
 
@@ -78,9 +73,7 @@ class ResNetConfig(ConvNetConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DenseNetConfig(ConvNetConfig):
-    """DenseNet as torchvision has it: a layer adds channels; between blocks channels and grid are
-    halved.
-    """
+    """DenseNet as torchvision has it: layers add channels, transitions halve grid and width."""
 
     growth: int = 32  # channels that a layer adds
     bottleneck: int = 4  # channels between a layer's two convolutions, per channel that it adds

@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from fairjax.utils.errors import UserError, did_you_mean
 
-Architecture = TypeVar("Architecture")  # or any other frozen dataclass of plain values
+Fields = TypeVar("Fields")  # any frozen dataclass of plain values
 
 
-def from_dict(
-    cls: type[Architecture], values: Mapping[str, Any], where: str = "architecture"
-) -> Architecture:
-    """Builds a configuration (of any dataclass here) from JSON values, checking names and types.
+class Architecture(Protocol):
+    """What is known of every model's architecture, whatever its family."""
+
+    @property
+    def image_size(self) -> int:
+        """Pixels per side of the square input."""
+
+    @property
+    def probe_width(self) -> int:
+        """Numbers in the feature that is linear-probed."""
+
+
+def from_dict(cls: type[Fields], values: Mapping[str, Any], where: str = "architecture") -> Fields:
+    """Builds a dataclass from JSON values, checking names and types.
+
+    Args:
+      cls: the dataclass; its fields may be dataclasses too.
+      values: field → value, as JSON holds them.
+      where: what error messages call it.
 
     Raises:
       UserError: names every field that is unknown, missing or of a wrong type.
     """
     types = get_type_hints(cls)
-    # type: ignore[arg-type]
-    required = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    required = {
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     faults = [
         f"{where}.{name} is unknown{did_you_mean(name, types)}"
         for name in values
@@ -50,6 +69,8 @@ def from_dict(
 
 
 def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping)
     if get_origin(kind) is tuple:
         inner = get_args(kind)[0]
         return isinstance(value, tuple) and all(_fits(item, inner) for item in value)
@@ -60,10 +81,8 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, (int, float) if kind is float else kind)
 
 
-def override(architecture: Architecture, changes: Mapping[str, Any]) -> Architecture:
-    """Returns a copy of `architecture` with fields replaced, nested ones by nested mappings or by
-    dotted names.
-    """
+def override(architecture: Fields, changes: Mapping[str, Any]) -> Fields:
+    """Returns a copy with fields replaced, nested ones by nested mappings or by dotted names."""
     merged = dataclasses.asdict(architecture)  # type: ignore[call-overload]
     for key, value in changes.items():
         *parents, leaf = key.split(".")

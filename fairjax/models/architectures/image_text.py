@@ -9,15 +9,13 @@ from fairjax.models.architectures.text import BERTConfig, CLIPTextConfig
 from fairjax.models.architectures.transformer import ViTConfig
 from fairjax.utils.errors import UserError, lookup
 
-# What can be linear-probed, and the method that computes it.
+# Features that can be linear-probed, and the methods that compute them.
 PROBES = {"projected": "encode_image", "pooled": "pool_image"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageTextConfig:
-    """Two towers, the projections into their joint space, and how zero-shot logits are made of
-    cosines.
-    """
+    """Two towers, their projections into a joint space, and the scale of zero-shot logits."""
 
     vision: ViTConfig | SwinConfig
     text: CLIPTextConfig | BERTConfig
@@ -39,7 +37,8 @@ class ImageTextConfig:
         for tower, width in (("visual", self.vision.width), ("text", self.text.width)):
             if getattr(self, f"{tower}_projection") == "none" and width != self.embed_dim:
                 raise UserError(
-                    f"architecture: without {tower}_projection, embed_dim must be {width}, not {self.embed_dim}"
+                    f"architecture: without {tower}_projection, embed_dim must be {width}, "
+                    f"not {self.embed_dim}"
                 )
 
     @property
@@ -63,7 +62,7 @@ class CLIPConfig(ImageTextConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BiomedCLIPConfig(ImageTextConfig):
-    """CLIP's image tower beside a BERT."""
+    """CLIP's image tower and a BERT."""
 
     vision: ViTConfig
     text: BERTConfig
@@ -71,7 +70,7 @@ class BiomedCLIPConfig(ImageTextConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MedCLIPConfig(ImageTextConfig):
-    """A Swin beside a BERT."""
+    """A Swin and a BERT."""
 
     vision: SwinConfig
     text: BERTConfig
@@ -79,7 +78,7 @@ class MedCLIPConfig(ImageTextConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BLIPConfig:
-    """BLIP and BLIP-2: a ViT, and a BERT that can also look at the image."""
+    """BLIP and BLIP-2: a ViT, and a BERT that can also attend to the image."""
 
     vision: ViTConfig
     text: BERTConfig

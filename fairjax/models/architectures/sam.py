@@ -1,4 +1,4 @@
-"""SAM and its descendants: image encoders, and what is prompted on top of them."""
+"""SAM and its descendants: image encoders, and the decoders that are prompted."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from fairjax.models.architectures.transformer import check_positive
 from fairjax.utils.errors import UserError, lookup
 
 UPSCALES = ("input", "direct")
-SPACES = {
-    "logits": 0.0,
-    "probabilities": 0.5,
-}  # in what a mask is enlarged, and above which value it is foreground
+# The values in which a mask is upsampled, and the threshold above which it is foreground.
+SPACES = {"logits": 0.0, "probabilities": 0.5}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SAMViTConfig:
-    """SAM's image encoder: a ViT with windowed and global attention, decomposed relative positions,
-    and a neck.
-    """
+    """SAM's image encoder: a ViT with windowed and global attention, and a neck."""
 
     image_size: int
     width: int
@@ -35,9 +31,8 @@ class SAMViTConfig:
     abs_pos: bool = True  # whether there is a position embedding, besides the relative ones
     neck_dim: int | None = 256  # None: the blocks' features are the output
     neck_norm_eps: float = 1e-6
-    adapter_ratio: float | None = (
-        None  # hidden / width of SAM-Med2D's adapters beside the MLPs; None: there are none
-    )
+    # Hidden / width of SAM-Med2D's adapters next to the MLPs; None: no adapters.
+    adapter_ratio: float | None = None
     adapter_norm_eps: float = 1e-5
 
     def __post_init__(self):
@@ -74,17 +69,14 @@ class SAMViTConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HieraConfig:
-    """SAM 2's image encoder: Hiera, whose stages halve the grid by pooling queries, and a feature
-    pyramid.
-    """
+    """SAM 2's image encoder: Hiera with a feature pyramid."""
 
     image_size: int
     width: int  # of the first stage; it doubles, as the heads do, from stage to stage
     heads: int  # of the first stage
     depths: tuple[int, ...]  # blocks per stage
-    windows: tuple[
-        int, ...
-    ]  # side of a window per stage, in tokens; a stage's first block has that of the one before
+    # Side of a window per stage, in tokens; a stage's first block has that of the one before.
+    windows: tuple[int, ...]
     global_blocks: tuple[int, ...]  # which blocks attend to the whole grid
     background_grid: tuple[int, ...]  # sides of the position embedding that is resized to the grid
     pooled_stages: int = 3  # after how many of the stages the grid is halved
@@ -94,16 +86,15 @@ class HieraConfig:
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-6
     neck_dim: int = 256
-    top_down_levels: tuple[int, ...] = (
-        2,
-        3,
-    )  # levels of the pyramid that pass features to the next finer one
+    # Levels of the pyramid that pass features to the next finer one.
+    top_down_levels: tuple[int, ...] = (2, 3)
 
     def __post_init__(self):
         check_positive(self, "image_size", "width", "heads", "patch_kernel", "patch_stride")
         if len(self.depths) != len(self.windows) or len(self.depths) < 3:
             raise UserError(
-                f"architecture: {len(self.depths)} depths, {len(self.windows)} windows; give one per stage"
+                f"architecture: {len(self.depths)} depths, {len(self.windows)} windows; "
+                f"give one per stage"
             )
         if self.width % self.heads:
             raise UserError(
@@ -132,12 +123,10 @@ class MaskDecoderConfig:
     iou_sigmoid: bool = False
     object_score: bool = False  # whether a token says if the object is there at all (SAM 2)
     skips: bool = False  # whether finer features of the encoder enter the upscaling (SAM 2)
-    boxes_first: bool = (
-        False  # order of tokens: corners, then points (SAM 2), or points, then corners
-    )
-    always_pad: bool = (
-        False  # whether a padding token ends every prompt (SAM 2), or those without a box
-    )
+    # Order of tokens: corners, then points (SAM 2), or points, then corners.
+    boxes_first: bool = False
+    # Whether a padding token ends every prompt (SAM 2), or those without a box.
+    always_pad: bool = False
     # Of masks 0 … n_multimask, mask 0 is for prompts that are not ambiguous. The model's own
     # inference chooses between the others by their predicted IoU or, where this is False, takes
     # mask 0.
@@ -145,9 +134,8 @@ class MaskDecoderConfig:
     # Mask 0 is replaced by the best other one where its stability is below the threshold: (delta,
     # threshold).
     stability: tuple[float, ...] | None = None
-    upscale: str = (
-        "input"  # of UPSCALES: low resolution → input → original, or straight to the original size
-    )
+    # Of UPSCALES: low resolution → input → original, or straight to the original size.
+    upscale: str = "input"
     mask_space: str = "logits"  # of SPACES
 
     def __post_init__(self):
@@ -172,7 +160,8 @@ class PromptedConfig:
     def __post_init__(self):
         if self.encoder.neck_dim != self.decoder.width:
             raise UserError(
-                f"architecture: neck_dim {self.encoder.neck_dim} is not decoder.width {self.decoder.width}"
+                f"architecture: neck_dim {self.encoder.neck_dim} is not "
+                f"decoder.width {self.decoder.width}"
             )
 
     @property

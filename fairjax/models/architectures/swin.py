@@ -10,9 +10,7 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SwinConfig:
-    """Swin (Liu et al. 2021): stages of windowed attention, between which the grid halves and the
-    width doubles.
-    """
+    """Swin (Liu et al. 2021): stages of windowed attention that halve the grid."""
 
     image_size: int
     patch_size: int
@@ -29,7 +27,8 @@ class SwinConfig:
         check_positive(self, "image_size", "patch_size", "embed_dim", "window", "in_channels")
         if len(self.depths) != len(self.heads) or not self.depths:
             raise UserError(
-                f"architecture: depths {self.depths} and heads {self.heads} differ in the number of stages"
+                f"architecture: depths {self.depths} and heads {self.heads} "
+                f"differ in the number of stages"
             )
         for width, heads in zip(self.widths, self.heads):
             if heads < 1 or width % heads:

@@ -1,6 +1,4 @@
-"""Text towers: the pre-norm transformer of CLIP and SigLIP, and BERT with what BLIP and BLIP-2 add
-to it.
-"""
+"""Text towers: the transformer of CLIP and SigLIP, and BERT for MedCLIP, BLIP and BLIP-2."""
 
 from __future__ import annotations
 
@@ -12,14 +10,13 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CLIPTextConfig(TransformerConfig):
-    """The text transformer of CLIP (causal, read at the end of the text) and of SigLIP (neither)."""
+    """The text transformer of CLIP (causal, pooled at the end of the text) and SigLIP (neither)."""
 
     vocab_size: int
     context_length: int
     causal: bool = True
-    pool: str = (
-        "eos"  # "eos": the end-of-text token; "last": the last position, whatever stands there
-    )
+    # "eos": the end-of-text token; "last": the last position, whatever is there.
+    pool: str = "eos"
     # With pool="eos", the first token with this id; None: the largest id (end-of-text in OpenAI's
     # code).
     eos_token_id: int | None = None
@@ -44,13 +41,11 @@ class BERTConfig:
     activation: str = "gelu"
     norm_eps: float = 1e-12
     pool: str = "cls"  # a key of bert.POOLS
-    pad_token_id: int | None = (
-        None  # without a mask, tokens with this id are not attended; None: all are
-    )
+    # Without a mask, tokens with this id are not attended; None: all are.
+    pad_token_id: int | None = None
     cross_every: int = 0  # layers 0, k, 2k, … also attend to an image; 0: none does
-    queries: int = (
-        0  # BLIP-2's learned queries, which stand before the text and have MLPs of their own
-    )
+    # BLIP-2's learned queries, which come before the text and have their own MLPs.
+    queries: int = 0
 
     def __post_init__(self):
         check_positive(
@@ -62,5 +57,6 @@ class BERTConfig:
             )
         if self.context_length > self.positions:
             raise UserError(
-                f"architecture: {self.positions} positions are too few for {self.context_length} tokens"
+                f"architecture: {self.positions} positions are too few "
+                f"for {self.context_length} tokens"
             )

@@ -9,8 +9,7 @@ from fairjax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TinyViTConfig:
-    """TinyViT as MobileSAM uses it: a stage of inverted bottlenecks, stages of windowed attention,
-    and SAM's neck.
+    """TinyViT as MobileSAM uses it: convolutions, windowed attention, and SAM's neck.
 
     The tuples have one entry per stage; the first stage has neither heads nor windows, and its
     entries are ignored.
@@ -30,7 +29,8 @@ class TinyViTConfig:
     batch_norm_eps: float = 1e-5
     neck_dim: int = 256
     neck_norm_eps: float = 1e-6
-    pool: str = "neck"  # what is averaged over the grid for probing: the "neck"'s output or the last of the "stages"
+    # The features that are averaged for probing: the output of the "neck" or of the "stages".
+    pool: str = "neck"
 
     def __post_init__(self):
         stages = {

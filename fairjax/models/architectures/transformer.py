@@ -27,9 +27,8 @@ class TransformerConfig:
     activation: str = "gelu"  # a key of layers.ACTIVATIONS; "gelu" is the exact one
     norm_eps: float = 1e-6
     qkv_bias: bool = True
-    layer_scale: float | None = (
-        None  # initial value of the per-channel scale of each branch; None: no such scale
-    )
+    # Initial value of the per-channel scale of each branch; None: no such scale.
+    layer_scale: float | None = None
     # How it is computed, not what: see stack.Stack.
     scan: bool | None = None
     remat: bool = False
@@ -53,9 +52,8 @@ class ViTConfig(TransformerConfig):
     class_token: bool = True
     pre_norm: bool = False  # CLIP's LayerNorm between the embeddings and the first block
     pool: str = "cls"  # a key of vit.POOLS, or "map": SigLIP's attention pooling
-    final_norm_eps: float | None = (
-        None  # of the norm after the last block, where it differs from norm_eps
-    )
+    # Of the norm after the last block, where it differs from norm_eps.
+    final_norm_eps: float | None = None
     # Input sizes other than image_size: None refuses them; a number resizes the position embedding
     # bicubically, by the factor (grid + resize_offset) / stored grid. 0 is the exact ratio, 0.1
     # what DINOv2's published code does.

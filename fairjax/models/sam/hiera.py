@@ -1,4 +1,4 @@
-"""Hiera (Ryali et al. 2023) with a feature pyramid: the image encoder of SAM 2 (Ravi et al. 2024)."""
+"""Hiera (Ryali et al. 2023) with a feature pyramid: the encoder of SAM 2 (Ravi et al. 2024)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fairjax.models.layers import (
     linear,
     resize_bicubic,
 )
-from fairjax.models.sam.vit import from_windows, to_windows
+from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 
 IMAGE_LEVEL = 2  # of the pyramid, the one that is the image embedding
 
@@ -88,7 +88,9 @@ class Block(nnx.Module):
             x = self.shortcut(y)
             x = halve(x) if self.pooled else x
         _, h, w, _ = x.shape
-        y = self.attn(to_windows(y, self.window) if self.window else y)
+        if self.window:
+            y = to_windows(pad_to_multiple(y, self.window), self.window)
+        y = self.attn(y)
         x = x + (from_windows(y, h, w) if self.window else y)
         return x + self.mlp(self.norm2(x))
 

@@ -8,15 +8,23 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from fairjax.models.architectures import HieraConfig, PromptedConfig, SAMViTConfig, TinyViTConfig
+from fairjax.models.architectures import (
+    HieraConfig,
+    PromptedConfig,
+    SAMViTConfig,
+    TinyViTConfig,
+    override,
+)
+from fairjax.models.architectures.sam import SPACES
+from fairjax.models.protocols import Embedding, MaskFormat
 from fairjax.models.sam.decoder import MaskDecoder
 from fairjax.models.sam.hiera import Hiera
 from fairjax.models.sam.prompts import PromptEncoder
-from fairjax.models.sam.tokens import ABSENT, Points
+from fairjax.models.sam.tokens import ABSENT, Points, SAMPrompts
 from fairjax.models.sam.vit import SAMViT
 from fairjax.models.tinyvit import TinyViT
 
-Embedding = dict[str, Array]  # "image" (b, h, w, c); of SAM 2 also "stride8" and "stride4"
+OF_EMBEDDING = ("decoder.skip4.", "decoder.skip8.")  # SAM 2: their outputs are embedded
 
 ENCODERS: dict[type, Any] = {SAMViTConfig: SAMViT, TinyViTConfig: TinyViT, HieraConfig: Hiera}
 
@@ -35,16 +43,53 @@ class SAM(nnx.Module):
     """
 
     IMAGE_TOWER = "encoder"
+    LORA_TARGETS = ("attn.qkv", "attn.proj")  # as in SAMed (Zhang & Liu 2023)
 
     def __init__(self, config: PromptedConfig, *, dtype=None, rngs: nnx.Rngs):
         self.config = config
         self.encoder: Any = ENCODERS[type(config.encoder)](config.encoder, dtype=dtype, rngs=rngs)
         self.prompts = PromptEncoder(config.decoder, dtype=dtype, rngs=rngs)
         self.decoder = MaskDecoder(config.decoder, dtype=dtype, rngs=rngs)
+        self.stride = int(self.encoder.stride)  # pixels of the input per cell of the embedding
+
+    @property
+    def prompt_format(self) -> SAMPrompts:
+        """How prompts become tokens."""
+        return SAMPrompts(self.config.decoder)
+
+    @property
+    def mask_format(self) -> MaskFormat:
+        """How decoded masks become those of an image."""
+        c = self.config.decoder
+        return MaskFormat(c.mask_space, SPACES[c.mask_space], c.upscale == "input")
+
+    def accepts(self, size: int) -> bool:
+        """Says whether the model takes square images of so many pixels per side."""
+        return size % self.stride == 0 and size >= 2 * self.stride
+
+    def mask_size(self, size: int) -> int:
+        """Gives the side of decoded masks, in pixels, for images of a size."""
+        return 4 * (size // self.stride)
+
+    def is_tunable(self, name: str) -> bool:
+        """Says whether an array is the mask decoder's, and no part of what embeds images."""
+        return name.startswith("decoder.") and not name.startswith(OF_EMBEDDING)
+
+    def with_all_candidates(self) -> SAM:
+        """Gives the model that chooses between the masks of ambiguous prompts."""
+        module = nnx.merge(*nnx.split(self))
+        module.config = override(self.config, {"decoder.multimask": True})
+        return module
 
     def embed(self, images: Float[Array, "b H W c"]) -> Embedding:
-        """Preprocessed images -> what prompts are decoded on."""
+        """Embeds preprocessed images, once for any number of prompts."""
         return {"image": self.encoder(images)}
+
+    def propose(
+        self, embedding: Embedding, points: Points
+    ) -> tuple[Float[Array, "b p m h w"], Float[Array, "b p m"]]:
+        """Decodes p prompts of each image: candidate masks and their predicted IoU."""
+        return self.candidates(self.decode(embedding, points))
 
     def decode(
         self, embedding: Embedding, points: Points, masks: Float[Array, "b p H W"] | None = None
@@ -53,7 +98,7 @@ class SAM(nnx.Module):
 
         Args:
           embedding: of b images, from `embed`.
-          points: of p prompts for each image, from `prompts.tokens`, with the label `ABSENT` where
+          points: of p prompts for each image, from `prompt_format`, with the label `ABSENT` where
             a prompt has fewer tokens than the others.
           masks: logits that accompany the prompts, four times as fine as the image embedding.
 
@@ -70,11 +115,6 @@ class SAM(nnx.Module):
         dense = self.prompts.dense(masks, h, w)
         skips = tuple(embedding[name] for name in ("stride8", "stride4") if name in embedding)
         return self.decoder(image, self.prompts.grid(h, w), sparse, dense, labels != ABSENT, skips)
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the input per cell of the image embedding."""
-        return self.encoder.stride
 
     def candidates(
         self, decoded: dict[str, Array]
@@ -108,8 +148,12 @@ class SAM2(SAM):
     def __init__(self, config: PromptedConfig, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(config, dtype=dtype, rngs=rngs)
         self.no_memory = nnx.Param(
-            jnp.zeros((config.decoder.width,))
-        )  # in place of what a memory would add
+            jnp.zeros((config.decoder.width,))  # in place of what a memory would add
+        )
+
+    def accepts(self, size: int) -> bool:
+        """Says whether this is the size that the encoder's positions are made for."""
+        return size == self.config.image_size
 
     def embed(self, images: Float[Array, "b H W c"]) -> Embedding:
         """Preprocessed images -> the embedding at stride 16, and projected features at strides 8
@@ -137,7 +181,7 @@ def stability(masks: Float[Array, "*s h w"], delta: float) -> Float[Array, "*s"]
 def stable_or_best(
     masks: Float[Array, "*s m h w"], iou: Float[Array, "*s m"], delta: float, threshold: float
 ) -> tuple[Float[Array, "*s 1 h w"], Float[Array, "*s 1"]]:
-    """Mask 0 where it is stable, else the one of the others with the highest predicted IoU (SAM 2)."""
+    """Mask 0 where it is stable, else the other with the highest predicted IoU (SAM 2)."""
     best = 1 + jnp.argmax(iou[..., 1:], axis=-1, keepdims=True)
     stable: Bool[Array, "*s 1"] = stability(masks[..., :1, :, :], delta) >= threshold
     chosen = jnp.where(stable, 0, best)

@@ -7,11 +7,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.models.layers import EMBED_INIT, PatchEmbed, gelu, layer_norm
-from fairjax.models.sam.tokens import Points, tokens
+from fairjax.models.sam.tokens import Points
 
 
 class PromptEncoder(nnx.Module):
@@ -41,15 +41,6 @@ class PromptEncoder(nnx.Module):
         self.mask_conv2 = PatchEmbed(2, half, full, dtype=dtype, rngs=rngs)
         self.mask_norm2 = layer_norm(full, 1e-6, dtype=dtype, rngs=rngs)
         self.mask_conv3 = PatchEmbed(1, full, c.width, dtype=dtype, rngs=rngs)
-
-    def tokens(
-        self,
-        points: Float[np.ndarray, "b p k 2"] | None = None,
-        labels: Int[np.ndarray, "b p k"] | None = None,
-        boxes: Float[np.ndarray, "b p 4"] | None = None,
-    ) -> Points:
-        """Puts points and boxes in this model's order; see `fairjax.models.sam.tokens`."""
-        return tokens(self.config, points, labels, boxes)
 
     def fourier(self, places: Float[Array, "*s 2"]) -> Float[Array, "*s c"]:
         """Random Fourier features of places (x, y) in [0, 1]² (Tancik et al. 2020)."""

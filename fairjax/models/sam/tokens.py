@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +56,30 @@ def tokens(
         return Points(np.zeros((1, 1, 0, 2), np.float32), np.zeros((1, 1, 0), np.int32))
     coords = np.concatenate([place for place, _ in parts], axis=-2)
     return Points(coords, np.concatenate([kind for _, kind in parts], axis=-1))
+
+
+@dataclasses.dataclass(frozen=True)
+class SAMPrompts:
+    """SAM's `fairjax.models.protocols.PromptFormat`.
+
+    Attributes:
+      config: of the decoder.
+    """
+
+    config: MaskDecoderConfig
+
+    def tokens(
+        self,
+        points: Float[np.ndarray, "*s k 2"] | None = None,
+        labels: Int[np.ndarray, "*s k"] | None = None,
+        boxes: Float[np.ndarray, "*s 4"] | None = None,
+    ) -> Points:
+        """Puts points and boxes in order; see the function of this name."""
+        return tokens(self.config, points, labels, boxes)
+
+    def length(self, n_points: int) -> int:
+        """Counts the tokens of a prompt of so many points, or of a box alone (0)."""
+        return n_points + 1 if n_points else 2 + self.config.always_pad
 
 
 def padded(points: Points, length: int) -> Points:

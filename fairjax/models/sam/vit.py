@@ -16,27 +16,12 @@ from fairjax.models.architectures import SAMViTConfig
 from fairjax.models.convolution import KERNEL_INIT, Neck, conv, conv_transpose
 from fairjax.models.layers import EMBED_INIT, MLP, PatchEmbed, attention, layer_norm, linear
 from fairjax.models.sam.resize import linear_matrix
+from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 from fairjax.utils.errors import UserError
 
 _MANY_TOKENS = (
     1024  # from which on images attend one after the other: scores are tokens² × heads numbers
 )
-
-
-def to_windows(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b*k s s c"]:
-    """Cuts a grid into windows, padded with zeros on the right and at the bottom to whole ones."""
-    b, h, w, c = x.shape
-    rows, columns = -(-h // side), -(-w // side)
-    x = jnp.pad(x, ((0, 0), (0, rows * side - h), (0, columns * side - w), (0, 0)))
-    return x.reshape(b, rows, side, columns, side, c).swapaxes(2, 3).reshape(-1, side, side, c)
-
-
-def from_windows(windows: Float[Array, "b*k s s c"], h: int, w: int) -> Float[Array, "b h w c"]:
-    """Puts windows back together, and cuts the padding off."""
-    _, side, _, c = windows.shape
-    rows, columns = -(-h // side), -(-w // side)
-    x = windows.reshape(-1, rows, columns, side, side, c).swapaxes(2, 3)
-    return x.reshape(-1, rows * side, columns * side, c)[:, :h, :w]
 
 
 class RelativeAttention(nnx.Module):
@@ -142,11 +127,11 @@ class Block(nnx.Module):
         """
         _, h, w, _ = x.shape
         y = self.norm1(x)
-        y = (
-            from_windows(self.attn(to_windows(y, self.window)), h, w)
-            if self.window
-            else self.attn(y)
-        )
+        if self.window:
+            windows = to_windows(pad_to_multiple(y, self.window), self.window)
+            y = from_windows(self.attn(windows), h, w)
+        else:
+            y = self.attn(y)
         x = x + y
         y = self.norm2(x)
         return x + self.mlp(y) + (0 if self.adapter is None else self.adapter(y))

@@ -1,6 +1,4 @@
-"""The table of foundation models: everything else reads what it needs to know about a model from
-its row here.
-"""
+"""The table of foundation models: a row has all that is known about a model."""
 
 from fairjax.models.zoo import blip, image, image_text, segmentation
 from fairjax.models.zoo.entry import FAMILIES, FoundationModel, TokenizerSpec

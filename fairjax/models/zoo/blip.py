@@ -1,4 +1,4 @@
-"""BLIP and BLIP-2: a ViT, and a BERT that can also look at the image."""
+"""BLIP and BLIP-2: a ViT, and a BERT that can also attend to the image."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ BLIP2_G14 = BLIPConfig(
 BLIP_PREPROCESS = CLIP_PREPROCESS.replace(resize="squash")
 BERT_UNCASED = TokenizerSpec(name="bert-base-uncased", kind="bert")
 BLIP_CITATION = (
-    "Li et al., BLIP: bootstrapping language-image pre-training for unified vision-language understanding and "
-    "generation, ICML 2022"
+    "Li et al., BLIP: bootstrapping language-image pre-training for unified vision-language "
+    "understanding and generation, ICML 2022"
 )
 BLIP2_CITATION = (
-    "Li et al., BLIP-2: bootstrapping language-image pre-training with frozen image encoders and large language "
-    "models, ICML 2023"
+    "Li et al., BLIP-2: bootstrapping language-image pre-training with frozen image encoders "
+    "and large language models, ICML 2023"
 )
 
 ROWS = (

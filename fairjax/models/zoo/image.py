@@ -19,8 +19,8 @@ DINOV2_B14 = ViTConfig(**VIT_B, image_size=518, patch_size=14, layer_scale=1e-5,
 IMAGENET_PREPROCESS = Preprocess(size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 RESNET18: dict[str, Any] = {"image_size": 224, "layers": (2, 2, 2, 2)}
 MOCO_CXR_CITATION = (
-    "Sowrirajan et al., MoCo-CXR: MoCo pretraining improves representation and transferability of chest X-ray models, "
-    "MIDL 2021"
+    "Sowrirajan et al., MoCo-CXR: MoCo pretraining improves representation and transferability "
+    "of chest X-ray models, MIDL 2021"
 )
 
 ROWS = (
@@ -38,7 +38,8 @@ ROWS = (
         layouts=("dinov2_hub", "dinov2_hf"),
         published_file="dinov2_vitb14_pretrain.pth",
         licence="Apache-2.0",
-        citation="Oquab et al., DINOv2: learning robust visual features without supervision, TMLR 2024",
+        citation="Oquab et al., DINOv2: learning robust visual features without supervision, "
+        "TMLR 2024",
     ),
     FoundationModel(
         name="rad_dino",
@@ -52,8 +53,8 @@ ROWS = (
         layouts=("dinov2_hf", "dinov2_hub"),
         published_file="microsoft/rad-dino: model.safetensors",
         licence="MIT (earlier: MSRLA)",
-        citation="Perez-Garcia et al., Exploring scalable medical image encoders beyond text supervision, "
-        "Nature Machine Intelligence 2025",
+        citation="Perez-Garcia et al., Exploring scalable medical image encoders beyond text "
+        "supervision, Nature Machine Intelligence 2025",
     ),
     FoundationModel(
         name="medmae",
@@ -67,8 +68,8 @@ ROWS = (
         layouts=("medmae",),
         published_file="vit-b_CXR_0.5M_mae.pth",
         licence="none stated",
-        citation="Xiao et al., Delving into masked autoencoders for multi-label thorax disease classification, "
-        "WACV 2023",
+        citation="Xiao et al., Delving into masked autoencoders for multi-label thorax disease "
+        "classification, WACV 2023",
     ),
     FoundationModel(
         name="lvm_med_resnet50",
@@ -81,8 +82,8 @@ ROWS = (
         layouts=("resnet_torchvision",),
         published_file="lvmmed_resnet.torch",
         licence="MIT",
-        citation="Nguyen et al., LVM-Med: learning large-scale self-supervised vision models for medical imaging via "
-        "second-order graph matching, NeurIPS 2023",
+        citation="Nguyen et al., LVM-Med: learning large-scale self-supervised vision models "
+        "for medical imaging via second-order graph matching, NeurIPS 2023",
     ),
     FoundationModel(
         name="moco_cxr",
@@ -124,8 +125,8 @@ ROWS = (
         layouts=("c2l",),
         published_file="res18_C2L.pth",
         licence="none stated",
-        citation="Zhou et al., Comparing to learn: surpassing ImageNet pretraining on radiographs by comparing image "
-        "representations, MICCAI 2020",
+        citation="Zhou et al., Comparing to learn: surpassing ImageNet pretraining on "
+        "radiographs by comparing image representations, MICCAI 2020",
     ),
     FoundationModel(
         name="phantom_vit",

@@ -18,7 +18,6 @@ from fairjax.models.architectures import (
 from fairjax.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess
 from fairjax.models.zoo.entry import LINEAR_LAYERS, VIT_B, FoundationModel, TokenizerSpec
 
-# ------------------------------------------------------------------------------------------------------------
 # CLIP
 
 CLIP_B32 = CLIPConfig(
@@ -66,7 +65,8 @@ CLIP_ROWS = (
         layouts=("clip_openai", "clip_hf"),
         published_file="ViT-B-32.pt, a TorchScript archive",
         licence="MIT",
-        citation="Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
+        citation="Radford et al., Learning transferable visual models from natural language "
+        "supervision, ICML 2021",
     ),
     FoundationModel(
         name="clip_hf",
@@ -82,7 +82,8 @@ CLIP_ROWS = (
         layouts=("clip_hf", "clip_openai"),
         published_file="openai/clip-vit-base-patch32: model.safetensors or pytorch_model.bin",
         licence="MIT",
-        citation="Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
+        citation="Radford et al., Learning transferable visual models from natural language "
+        "supervision, ICML 2021",
     ),
     FoundationModel(
         name="pubmedclip",
@@ -100,8 +101,8 @@ CLIP_ROWS = (
         layouts=("clip_openai", "clip_hf"),
         published_file="PubMedCLIP_ViT32.pth",
         licence="MIT",
-        citation="Eslami et al., PubMedCLIP: how much does CLIP benefit visual question answering in the medical "
-        "domain?, Findings of EACL 2023",
+        citation="Eslami et al., PubMedCLIP: how much does CLIP benefit visual question "
+        "answering in the medical domain?, Findings of EACL 2023",
     ),
     FoundationModel(
         name="plip",
@@ -117,13 +118,12 @@ CLIP_ROWS = (
         layouts=("clip_hf", "clip_openai"),
         published_file="vinid/plip: pytorch_model.bin",
         licence="none stated",
-        citation="Huang et al., A visual-language foundation model for pathology image analysis using medical Twitter, "
-        "Nature Medicine 2023",
+        citation="Huang et al., A visual-language foundation model for pathology image analysis "
+        "using medical Twitter, Nature Medicine 2023",
     ),
 )
 
-# ----------------------------------------------------------------------------------- a BERT beside
-# a ViT or a Swin
+# A BERT next to a ViT or a Swin
 
 VIT_B16 = ViTConfig(**VIT_B, image_size=224, patch_size=16)
 
@@ -152,10 +152,11 @@ BERT_ROWS = (
         zero_shot=LEARNED_SCALE,
         lora_targets=LINEAR_LAYERS,
         layouts=("biomedclip",),
-        published_file="microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224: open_clip_pytorch_model.bin",
+        published_file="microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224: "
+        "open_clip_pytorch_model.bin",
         licence="MIT",
-        citation="Zhang et al., A multimodal biomedical foundation model trained from fifteen million image-text "
-        "pairs, NEJM AI 2025",
+        citation="Zhang et al., A multimodal biomedical foundation model trained from fifteen "
+        "million image-text pairs, NEJM AI 2025",
     ),
     FoundationModel(
         name="medclip",
@@ -191,11 +192,11 @@ BERT_ROWS = (
         layouts=("medclip",),
         published_file="medclip-vit-pretrained.zip: pytorch_model.bin",
         licence="MIT",
-        citation="Wang et al., MedCLIP: contrastive learning from unpaired medical images and text, EMNLP 2022",
+        citation="Wang et al., MedCLIP: contrastive learning from unpaired medical images and "
+        "text, EMNLP 2022",
     ),
 )
 
-# ----------------------------------------------------------------------------------------------------------
 # SigLIP
 
 SIGLIP_B16 = CLIPConfig(

@@ -132,10 +132,12 @@ ROWS = (
     FoundationModel(
         name="mobile_sam",
         title="MobileSAM (TinyViT encoder)",
+        probe_image_size=256,
         published_file="mobile_sam.pt",
         **_MOBILE
         | {
-            "citation": "Zhang et al., Faster Segment Anything: towards lightweight SAM for mobile applications, 2023"
+            "citation": "Zhang et al., Faster Segment Anything: towards lightweight SAM for "
+            "mobile applications, 2023"
         },
     ),
     FoundationModel(
@@ -144,7 +146,8 @@ ROWS = (
         published_file="tinysam.pth",
         **_MOBILE
         | {
-            "citation": "Shu et al., TinySAM: pushing the envelope for efficient Segment Anything, AAAI 2025"
+            "citation": "Shu et al., TinySAM: pushing the envelope for efficient Segment "
+            "Anything, AAAI 2025"
         },
     ),
     FoundationModel(
@@ -177,7 +180,8 @@ ROWS = (
         layouts=("sam2",),
         published_file="MedSAM2_latest.pt, sam2.1_hiera_tiny.pt",
         licence="Apache-2.0",
-        citation="Ma et al., MedSAM2: segment anything in 3D medical images and videos, 2025; Ravi et al., SAM 2, 2024",
+        citation="Ma et al., MedSAM2: segment anything in 3D medical images and videos, 2025; "
+        "Ravi et al., SAM 2, 2024",
     ),
     FoundationModel(
         name="lvm_med",
@@ -191,7 +195,7 @@ ROWS = (
         layouts=("lvm_med",),
         published_file="lvmmed_vit.pth",
         licence="none stated",
-        citation="Nguyen et al., LVM-Med: learning large-scale self-supervised vision models for medical imaging via "
-        "second-order graph matching, NeurIPS 2023",
+        citation="Nguyen et al., LVM-Med: learning large-scale self-supervised vision models "
+        "for medical imaging via second-order graph matching, NeurIPS 2023",
     ),
 )

@@ -1,5 +1,4 @@
-"""The sections of the report, in order: each a row of a name, a title, and what its template is
-given.
+"""The sections of the report, in order: name, title, and the builder of its template's variables.
 
 The template of section `x` is templates/x.html. A builder that returns None leaves its section out.
 """
@@ -9,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fairjax.report import verdict
-from fairjax.report.cells import metric
+from fairjax.report.display import metric
 from fairjax.report.sections import curves, methods, numbers, prompts, runs, what
 from fairjax.report.sections.common import Page, Section
 
@@ -38,14 +37,14 @@ SECTIONS = (
 
 
 def header(page: Page) -> dict[str, Any]:
-    """Returns what the top of the page says: the verdict, key figures, and what a reader must know."""
+    """Returns the variables of the top of the page: verdict, key figures, and warnings."""
     selected, sample = page.selected, page.data.sample
     return {
         "headline": verdict.headline(selected, sample),
-        "findings": verdict.findings(selected),
+        "verdicts": verdict.gap_verdicts(selected),
         "primary": metric(selected.primary),
         "overall": selected.overall(selected.primary),
         "notes": page.data.notes,
         "without": selected.without_number(),
-        "few": verdict.few(selected, sample),
+        "small_groups": verdict.small_groups(selected, sample),
     }

@@ -1,4 +1,4 @@
-"""What sections share: the page, and how each group looks."""
+"""What sections share: the page, and the style of each group."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fairjax.report import figures
+from fairjax.report import drawing
 from fairjax.report.compared import Compared
 from fairjax.report.data import ReportData
 from fairjax.report.selected import Selected
 
-_BASELINE = figures.Look("ink", "X", "✖", "-")
+_BASELINE = drawing.Style("ink", "X", "✖", "-")
 
 
 @dataclass(frozen=True)
 class Page:
-    """What sections share: the data, the numbers of the selected run, and how each group looks."""
+    """The data, the numbers of the selected run, and the style of each group and method."""
 
     data: ReportData
 
     @cached_property
     def selected(self) -> Selected:
         """The numbers of the selected run."""
-        return Selected(self.data.results, self.data.run)
+        return Selected(self.data.results, self.data.run, self.data.primary)
 
     @cached_property
-    def looks(self) -> dict[tuple[str, str], figures.Look]:
-        """The look of each (attribute, group)."""
-        return figures.looks(
-            {attribute: self.selected.groups(attribute) for attribute in self.selected.attributes}
+    def styles(self) -> dict[tuple[str, str], drawing.Style]:
+        """The style of each (attribute, group)."""
+        return drawing.styles(
+            {name: self.selected.groups(name) for name in self.selected.attributes}
         )
 
     @cached_property
@@ -40,26 +40,33 @@ class Page:
         return compared if compared and len(compared.methods) > 1 else None
 
     @cached_property
-    def method_looks(self) -> dict[str, figures.Look]:
-        """The look of each method, the same in every usage; the baseline has ink of its own."""
-        baselines = list(self.compared.baselines.values()) if self.compared else []
-        names = dict.fromkeys(of.method for of in self.compared.methods) if self.compared else {}
-        found = figures.looks({"": [name for name in names if name not in baselines]})
-        return {name: look for (_, name), look in found.items()} | dict.fromkeys(
-            baselines, _BASELINE
-        )
+    def method_styles(self) -> dict[str, drawing.Style]:
+        """The style of each method, the same in every usage; baselines have their own."""
+        if not self.compared:
+            return {}
+        baselines = self.compared.baselines.values()
+        names = dict.fromkeys(method.method for method in self.compared.methods)
+        found = drawing.styles({"": [name for name in names if name not in baselines]})
+        styles = {name: style for (_, name), style in found.items()}
+        return styles | dict.fromkeys(baselines, _BASELINE)
 
     @property
     def models(self) -> list[str]:
-        """The models that are compared; of a sweep, which is of one model, none."""
-        return (
-            [] if self.data.comparisons is None else list(dict.fromkeys(self.data.results["run"]))
-        )
+        """The models that are compared; empty for the runs of one model."""
+        if self.data.comparisons is None:
+            return []
+        return list(dict.fromkeys(self.data.results["run"]))
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section: anchor and template name, title, and the builder of the template's variables."""
+    """One section.
+
+    Attributes:
+      name: anchor, and name of the template.
+      title: heading.
+      build: function from the page to the template's variables; None leaves the section out.
+    """
 
     name: str
     title: str
@@ -69,7 +76,7 @@ class Section:
 def by_attribute(
     page: Page, samples: dict[str, dict[str, Any]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields each attribute that has samples, with those of its groups in the order of the results."""
+    """Yields each attribute that has samples, and these by group in the order of the results."""
     for attribute in page.selected.attributes:
         found = samples.get(attribute, {})
         groups = {

@@ -1,66 +1,53 @@
-"""Figures of the cases themselves: ROC, calibration, net benefit, and how values are distributed."""
+"""Figures of the cases: ROC, calibration, net benefit, and the distribution of values."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fairjax.report import case_figures, figures
-from fairjax.report.cells import metric
+from fairjax.report.display import metric
 from fairjax.report.sections.common import Page, by_attribute
 from fairjax.report.selected import ALL, OVERALL
+
+_RATES = ("auc", "tpr", "tnr")
 
 
 def roc(page: Page) -> dict[str, Any] | None:
     """ROC curves by group."""
-    blocks = []
-    for place, (attribute, samples) in enumerate(by_attribute(page, page.data.curves)):
-        rows: list[Any] = [
-            (
-                g,
-                page.looks[attribute, g],
-                *(page.selected.cell(attribute, m, g) for m in ("auc", "tpr", "tnr")),
-            )
-            for g in samples
-        ]
+    curves, selected, blocks = page.data.curves, page.selected, []
+    for index, (attribute, samples) in enumerate(by_attribute(page, curves)):
+        rows: list[Any] = []
+        for group in samples:
+            rates = (selected.estimate(attribute, name, group) for name in _RATES)
+            rows.append((group, page.styles[attribute, group], *rates))
         drawn = [
-            (g, look, samples[g], (1 - tnr.value, tpr.value))
-            for g, look, auc, tpr, tnr in rows
+            (group, style, samples[group], (1 - tnr.value, tpr.value))
+            for group, style, auc, tpr, tnr in rows
             if auc.known
         ]
-        overall = page.data.curves[attribute].get(OVERALL) or page.data.curves.get(ALL, {}).get(
-            OVERALL
-        )
-        rows.append(
-            (
-                OVERALL,
-                None,
-                *(page.selected.cell(attribute, m, OVERALL) for m in ("auc", "tpr", "tnr")),
-            )
-        )
-        blocks.append(
-            (attribute, figures.roc(f"roc{place}", drawn, overall), rows, overall is not None)
-        )
+        overall = curves[attribute].get(OVERALL) or curves.get(ALL, {}).get(OVERALL)
+        rates = (selected.estimate(attribute, name, OVERALL) for name in _RATES)
+        rows.append((OVERALL, None, *rates))
+        figure = figures.roc(f"roc{index}", drawn, overall)
+        blocks.append((attribute, figure, rows, overall is not None))
     return {"blocks": blocks} if blocks else None
 
 
 def calibration(page: Page) -> dict[str, Any] | None:
     """Reliability diagrams by group."""
     blocks = []
-    for place, (attribute, samples) in enumerate(by_attribute(page, page.data.curves)):
+    for index, (attribute, samples) in enumerate(by_attribute(page, page.data.curves)):
         panels = []
-        for number, (group, (scores, labels)) in enumerate(samples.items()):
-            look = page.looks[attribute, group]
+        for panel, (group, (scores, labels)) in enumerate(samples.items()):
+            style = page.styles[attribute, group]
             figure = None
             if len(scores):
-                figure = figures.reliability(
-                    f"cal{place}-{number}", group, look, scores, labels, page.data.confidence
-                )
-            panels.append(
-                (group, look, page.selected.cell(attribute, "ece", group), len(scores), figure)
-            )
-        columns = (
-            len(panels) if len(panels) <= 4 else min((4, 3), key=lambda wide: -len(panels) % wide)
-        )
+                name, confidence = f"cal{index}-{panel}", page.data.confidence
+                figure = figures.reliability(name, group, style, scores, labels, confidence)
+            ece = page.selected.estimate(attribute, "ece", group)
+            panels.append((group, style, ece, len(scores), figure))
+        n = len(panels)
+        columns = n if n <= 4 else min((4, 3), key=lambda wide: -n % wide)
         blocks.append((attribute, panels, columns))
     return {"blocks": blocks} if blocks else None
 
@@ -68,30 +55,29 @@ def calibration(page: Page) -> dict[str, Any] | None:
 def decision(page: Page) -> dict[str, Any] | None:
     """Net benefit over the threshold, by group."""
     blocks = []
-    for place, (attribute, samples) in enumerate(by_attribute(page, page.data.curves)):
+    for index, (attribute, samples) in enumerate(by_attribute(page, page.data.curves)):
         groups = [
-            (group, page.looks[attribute, group], values)
+            (group, page.styles[attribute, group], values)
             for group, values in samples.items()
             if len(values[0])
         ]
         overall = page.data.curves.get(ALL, {}).get(OVERALL)
         if groups and overall and page.selected.criteria:
             threshold = page.data.thresholds.get("value")
-            blocks.append(
-                (attribute, case_figures.decision(f"nb{place}", groups, overall, threshold), groups)
-            )
+            figure = case_figures.decision(f"nb{index}", groups, overall, threshold)
+            blocks.append((attribute, figure, groups))
     return {"blocks": blocks} if blocks else None
 
 
 def distribution(page: Page) -> dict[str, Any] | None:
     """How the values of cases are distributed, by group."""
     selected, blocks = page.selected, []
-    for place, (attribute, samples) in enumerate(by_attribute(page, page.data.values)):
+    for index, (attribute, samples) in enumerate(by_attribute(page, page.data.values)):
         rows = [
-            (group, page.looks[attribute, group], values)
+            (group, page.styles[attribute, group], values)
             for group, values in samples.items()
             if len(values)
         ]
         if rows:
-            blocks.append((attribute, case_figures.strips(f"dist{place}", selected.primary, rows)))
+            blocks.append((attribute, case_figures.strips(f"dist{index}", selected.primary, rows)))
     return {"blocks": blocks, "label": metric(selected.primary).label} if blocks else None

@@ -6,13 +6,15 @@ from typing import Any
 
 from fairjax.metrics.disparity import CORE, CRITERIA, DISPARITIES
 from fairjax.report import figures
-from fairjax.report.cells import Cell, finite, metric
+from fairjax.report.display import metric
+from fairjax.report.estimate import Estimate
+from fairjax.report.format import finite
 from fairjax.report.sections.common import Page
 from fairjax.report.selected import ALL, GAP, OVERALL, Selected
 
 _METRICS_PER_TABLE = 6
 _LONG_LABEL = 12  # letters: beyond it panels are wide, two to a row
-_MOST_PANELS = 9  # metrics that are drawn; the tables have them all
+_MAX_PANELS = 9  # metrics that are drawn; the tables have them all
 
 
 def groups(page: Page) -> dict[str, Any] | None:
@@ -20,31 +22,30 @@ def groups(page: Page) -> dict[str, Any] | None:
     selected = page.selected
     if not selected.attributes:
         return None
-    drawn = selected.metrics[:_MOST_PANELS]
-    ranges = {
-        name: figures.limits(
-            [
-                selected.cell(a, name, g)
-                for a in selected.attributes
-                for g in [OVERALL, *selected.groups(a)]
-            ]
-        )
-        for name in drawn
+    drawn = selected.metrics[:_MAX_PANELS]
+    shown = [(a, g) for a in selected.attributes for g in (OVERALL, *selected.groups(a))]
+    limits = {
+        name: figures.limits([selected.estimate(a, name, g) for a, g in shown]) for name in drawn
     }
     blocks = []
-    for place, attribute in enumerate(selected.attributes):
+    for index, attribute in enumerate(selected.attributes):
         panels = []
-        wide = max(map(len, selected.groups(attribute)), default=0) > _LONG_LABEL
+        groups = selected.groups(attribute)
+        wide = max(map(len, groups), default=0) > _LONG_LABEL
         for name in drawn:
             rows = [
-                (g, page.looks[attribute, g], selected.cell(attribute, name, g))
-                for g in selected.groups(attribute)
+                (group, page.styles[attribute, group], selected.estimate(attribute, name, group))
+                for group in groups
             ]
-            overall = selected.cell(attribute, name, OVERALL)
             figure = figures.dot_whisker(
-                f"w{place}-{name}", name, rows, overall, ranges[name], wide
+                f"w{index}-{name}",
+                name,
+                rows,
+                overall=selected.estimate(attribute, name, OVERALL),
+                xlim=limits[name],
+                wide=wide,
             )
-            panels.append((metric(name), selected.cell(attribute, name, GAP), figure))
+            panels.append((metric(name), selected.estimate(attribute, name, GAP), figure))
         blocks.append((attribute, panels, wide, selected.hidden(attribute)))
     return {"blocks": blocks, "undrawn": len(selected.metrics) - len(drawn)}
 
@@ -66,7 +67,7 @@ def numbers(page: Page) -> dict[str, Any]:
             for names in _pages(selected.metrics, _METRICS_PER_TABLE)
         ]
         blocks.append((attribute, tables, selected.hidden(attribute)))
-    return {"blocks": blocks, "looks": page.looks, "metric": metric, "disparities": DISPARITIES}
+    return {"blocks": blocks, "styles": page.styles, "metric": metric, "disparities": DISPARITIES}
 
 
 def criteria(page: Page) -> dict[str, Any] | None:
@@ -90,25 +91,20 @@ def models(page: Page) -> dict[str, Any] | None:
     name, attributes = page.selected.primary, page.selected.attributes
     table = []
     for model in page.models:
-        of = Selected(page.data.results, model)
-        table.append(
-            (model, of.overall(name), [of.cell(attribute, name, GAP) for attribute in attributes])
-        )
-    shown = {(ALL, OVERALL)} | {
-        (a, g) for a in attributes for g in [OVERALL, *page.selected.groups(a)]
-    }
+        selected = Selected(page.data.results, model)
+        gaps = [selected.estimate(attribute, name, GAP) for attribute in attributes]
+        table.append((model, selected.overall(name), gaps))
+    groups = {(a, g) for a in attributes for g in (OVERALL, *page.selected.groups(a))}
+    shown = {(ALL, OVERALL)} | groups
     by_metric: dict[str, list[tuple]] = {}
     for row in page.data.comparisons.itertuples():  # type: ignore[union-attr]
         if (row.attribute, row.group) in shown:
-            cell = Cell(
-                row.value, row.ci_low, row.ci_high, row.n, row.n_positive, row.status, row.n_invalid
-            )
+            ends = row.value, row.ci_low, row.ci_high
+            estimate = Estimate(*ends, row.n, row.n_positive, row.status, row.n_invalid)
             p_values = row.p_value, row.p_holm, row.p_bh
-            by_metric.setdefault(row.metric, []).append(
-                (row.a, row.b, row.attribute, row.group, cell, p_values)
-            )
-    order = [metric_name for metric_name in page.selected.metrics if metric_name in by_metric]
-    tables = [(metric(metric_name), by_metric[metric_name]) for metric_name in order]
+            pair = row.a, row.b, row.attribute, row.group
+            by_metric.setdefault(row.metric, []).append((*pair, estimate, p_values))
+    tables = [(metric(key), by_metric[key]) for key in page.selected.metrics if key in by_metric]
     tested = any(finite(p) for _, rows in tables for *_, p_values in rows for p in p_values)
     return {
         "metric": metric(name),
@@ -119,16 +115,13 @@ def models(page: Page) -> dict[str, Any] | None:
     }
 
 
-def _pages(items: list[str], most: int) -> list[list[str]]:
-    return [items[start : start + most] for start in range(0, len(items), most)]
+def _pages(items: list[str], size: int) -> list[list[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _lines(selected: Selected, attribute: str, groups: list[str], names: list[str]) -> list[tuple]:
-    return [
-        (
-            group,
-            selected.sizes(attribute, group),
-            [selected.cell(attribute, name, group) for name in names],
-        )
-        for group in groups
-    ]
+    lines = []
+    for group in groups:
+        estimates = [selected.estimate(attribute, name, group) for name in names]
+        lines.append((group, selected.sizes(attribute, group), estimates))
+    return lines

@@ -1,4 +1,4 @@
-"""Prompted segmentation: every prompt by group, and single cases to look at."""
+"""Prompted segmentation: every prompt by group, and single cases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from fairjax.report.cells import metric
+from fairjax.report.display import metric
 from fairjax.report.sections.common import Page
 from fairjax.report.selected import ALL, GAP, OVERALL, Selected
 
@@ -22,22 +22,21 @@ def prompts(page: Page) -> dict[str, Any] | None:
     for attribute in page.selected.attributes or [ALL]:
         groups = [OVERALL, *page.selected.groups(attribute)]
         rows = []
-        for of in runs.values():
-            cells = [of.cell(attribute, name, group) for group in groups]
-            rows.append((_name(of.row), of.row["selection"], cells, of.cell(attribute, name, GAP)))
+        for run in runs.values():
+            estimates = [run.estimate(attribute, name, group) for group in groups]
+            gap = run.estimate(attribute, name, GAP)
+            rows.append((_name(run.row), run.row["selection"], estimates, gap))
         blocks.append((attribute, groups, rows))
     return {"blocks": blocks, "metric": metric(name), "spread": _spread(page)}
 
 
 def _name(run: pd.Series) -> str:
-    """The prompt, and before it the method where the model was tuned."""
+    """Returns the prompt, after the method if the model was tuned."""
     return run["prompt"] if run["method"] == "frozen" else f"{run['method']}: {run['prompt']}"
 
 
 def _spread(page: Page) -> list[tuple[str, str, float, float, int]]:
-    """Prompt, selection, and the lowest and highest overall value among the draws of a random
-    prompt.
-    """
+    """Returns prompt, selection, lowest and highest overall value, and draws of random prompts."""
     results = page.data.results
     drawn = results[results["seed"].notna() & (results["metric"] == page.selected.primary)]
     drawn = drawn[drawn["method"] == "frozen"]  # of tuned models the seeds are those of training
@@ -47,7 +46,7 @@ def _spread(page: Page) -> list[tuple[str, str, float, float, int]]:
 
 
 def cases(page: Page) -> dict[str, Any] | None:
-    """Pictures of the cases with the lowest values."""
+    """Images of the cases with the lowest values."""
     if not page.data.cases:
         return None
     return {"cases": page.data.cases, "metric": metric(page.selected.primary)}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fairjax.report import figures, svg
-from fairjax.report.cells import metric
+from fairjax.report.display import metric
 from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL, WORST, Selected
 from fairjax.report.tables import distribution, same_settings
@@ -25,28 +25,34 @@ def runs(page: Page) -> dict[str, Any] | None:
     if rows["run"].nunique() < 2:
         return None
     by = next((key for key in _COLOUR_BY if key in rows and rows[key].nunique() > 1), None)
-    tokens_of = (
-        {name: look.token for name, look in page.method_looks.items()} if by == "method" else {}
-    )
+    tokens_of = {}
+    if by == "method":
+        tokens_of = {name: style.token for name, style in page.method_styles.items()}
     kind, legend = _kinds(rows.drop_duplicates("run").set_index("run"), by, tokens_of)
-    wide = rows.pivot_table(
-        index="run", columns=["attribute", "group"], values="value", sort=False
-    ).reindex(kind.index)
+    keys = ["attribute", "group"]
+    wide = rows.pivot_table(index="run", columns=keys, values="value", sort=False)
+    wide = wide.reindex(kind.index)
     label, blocks = metric(name).short, []
-    for place, attribute in enumerate(selected.attributes):
+    titles = {GAP: f"{label} gap between groups", WORST: f"{label} of the worst group"}
+    for index, attribute in enumerate(selected.attributes):
         x = (attribute, OVERALL)
         pair = []
-        for group, title in (
-            (GAP, f"{label} gap between groups"),
-            (WORST, f"{label} of the worst group"),
-        ):
+        for group, title in titles.items():
             if x not in wide or (attribute, group) not in wide:
                 continue
-            cells = selected.cell(attribute, name, OVERALL), selected.cell(attribute, name, group)
-            axes = (f"{label} overall", title)
-            points = (wide[x].to_numpy(), wide[attribute, group].to_numpy(), kind.to_numpy())
-            tokens = [token for token, _ in legend]
-            pair.append(figures.runs_scatter(f"runs{place}-{group}", *points, tokens, cells, axes))
+            figure = figures.runs_scatter(
+                f"runs{index}-{group}",
+                wide[x].to_numpy(),
+                wide[attribute, group].to_numpy(),
+                kind.to_numpy(),
+                tokens=[token for token, _ in legend],
+                selected=(
+                    selected.estimate(attribute, name, OVERALL),
+                    selected.estimate(attribute, name, group),
+                ),
+                labels=(f"{label} overall", title),
+            )
+            pair.append(figure)
         if pair:
             blocks.append((attribute, pair))
     return {
@@ -62,11 +68,12 @@ def runs(page: Page) -> dict[str, Any] | None:
 def _kinds(
     runs: pd.DataFrame, by: str | None, tokens_of: Mapping[str, str]
 ) -> tuple[pd.Series, list[tuple[str, str]]]:
-    """Returns the colour index of each run, and (token, label) of each colour: a ramp for numbers,
-    hues for names.
+    """Returns the colour index of each run, and (token, label) of each colour.
+
+    Numbers have the colours of a ramp, names different hues.
 
     Args:
-      runs: one row for each.
+      runs: table with one row per run.
       by: the column that colours them; None for all alike.
       tokens_of: the colours of names that have one in other figures.
     """
@@ -77,17 +84,16 @@ def _kinds(
     numeric = pd.api.types.is_numeric_dtype(values)
     tokens = list(svg.RAMP if numeric else svg.GROUPS)
     step = max(len(levels) - 1, 1)
-    places = [
-        round(i * (len(tokens) - 1) / step) if numeric else i % len(tokens)
-        for i in range(len(levels))
-    ]
-    token = {level: tokens_of.get(level, tokens[place]) for level, place in zip(levels, places)}
+    token = {}
+    for i, level in enumerate(levels):
+        index = round(i * (len(tokens) - 1) / step) if numeric else i % len(tokens)
+        token[level] = tokens_of.get(level, tokens[index])
     sharing: dict[str, list] = {}
     for level in levels:
         sharing.setdefault(token[level], []).append(level)
-    index = {name: i for i, name in enumerate(sharing)}
-    kind = values.map(lambda level: index[token[level]] if pd.notna(level) else 0).astype(int)
-    return kind, [(name, _label(of, numeric)) for name, of in sharing.items()]
+    order = {name: i for i, name in enumerate(sharing)}
+    kind = values.map(lambda level: order[token[level]] if pd.notna(level) else 0).astype(int)
+    return kind, [(name, _label(shared, numeric)) for name, shared in sharing.items()]
 
 
 def _label(levels: list, numeric: bool) -> str:
@@ -98,23 +104,12 @@ def _label(levels: list, numeric: bool) -> str:
 
 
 def _spread(rows: pd.DataFrame, selected: Selected) -> list[tuple]:
-    """Returns attribute, group, the selected run's cell, and the distributions over its seeds and
-    over all runs.
-    """
-    over_runs, over_seeds = (
-        distribution(rows),
-        distribution(rows[same_settings(rows, selected.row)]),
-    )
+    """Returns attribute, group, the selected run's estimate, and the spread over seeds and runs."""
+    over_runs = distribution(rows)
+    over_seeds = distribution(rows[same_settings(rows, selected.row)])
     lines = []
-    for attribute, name, group in over_runs.index:
-        cell = selected.cell(attribute, name, group)
-        lines.append(
-            (
-                attribute,
-                group,
-                cell,
-                over_seeds.loc[attribute, name, group],
-                over_runs.loc[attribute, name, group],
-            )
-        )
+    for index in over_runs.index:
+        attribute, _, group = index
+        spread = over_seeds.loc[index], over_runs.loc[index]
+        lines.append((attribute, group, selected.estimate(*index), *spread))
     return lines

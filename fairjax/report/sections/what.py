@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fairjax.report.cells import count, decimal, finite, metric
+from fairjax.report.display import metric
 from fairjax.report.facts import facts, flat
+from fairjax.report.format import count, decimal, finite
 from fairjax.report.sections.common import Page
 from fairjax.report.selected import GAP, OVERALL
 
@@ -28,19 +29,13 @@ def what(page: Page) -> dict[str, Any]:
     data, row = page.data, page.selected.row
     n_runs = 0 if page.models else data.results["run"].nunique()
     run = {key: row[key] for key in _RUN_FACTS if key in row and row[key] != data.model.get("name")}
-    chosen = (
-        n_runs > 1 and data.thresholds
-    )  # what has no threshold was not chosen on validation data either
-    run |= {"selected from": f"{count(n_runs)} runs, on validation data"} if chosen else {}
-    run |= (
-        {"threshold": f"{decimal(data.thresholds['value'])} ({data.thresholds['rule']})"}
-        if data.thresholds
-        else {}
-    )
-    others = {
-        name: value for name, value in data.thresholds.get("models", {}).items() if name != data.run
-    }
-    run |= {f"threshold of {name}": decimal(value) for name, value in others.items()}
+    if n_runs > 1 and data.thresholds:  # without a threshold, nothing was selected on validation
+        run["selected from"] = f"{count(n_runs)} runs, on validation data"
+    if data.thresholds:
+        run["threshold"] = f"{decimal(data.thresholds['value'])} ({data.thresholds['rule']})"
+    for name, value in data.thresholds.get("models", {}).items():
+        if name != data.run:
+            run[f"threshold of {name}"] = decimal(value)
     run |= data.analysis
     dataset = {key: value for key, value in data.dataset.items() if key != "quarantined"}
     title = "Analysis" if data.analysis else "Selected run"
@@ -52,17 +47,14 @@ def what(page: Page) -> dict[str, Any]:
 
 
 def population(page: Page) -> dict[str, Any] | None:
-    """Who the numbers speak of, and who was left out."""
+    """Who the numbers are about, and who was left out."""
     data = page.data
     if not data.population:
         return None
     missing = data.missingness
-    lost = missing is not None and bool(missing["n_left_out"].any())
-    rows = (
-        []
-        if missing is None or not lost
-        else [row for row in missing.itertuples(index=False) if row.n_given]
-    )
+    rows = []
+    if missing is not None and missing["n_left_out"].any():
+        rows = [row for row in missing.itertuples(index=False) if row.n_given]
     return {"facts": facts(data.population), "left_out": rows[:200]}
 
 
@@ -88,12 +80,11 @@ def cohort(page: Page) -> dict[str, Any] | None:
         ]
         total = rows.groupby(["split", "label"])["n_images"].sum().to_dict()
         # Images add up over groups; patients need not.
-        lines.append(
-            ("total", [[(int(total.get((s, y), 0)), None) for y in (0, 1)] for s in splits])
-        )
+        sums = [[(int(total.get((s, y), 0)), None) for y in (0, 1)] for s in splits]
+        lines.append(("total", sums))
         tables.append((attribute, lines, len(hidden)))
     names = page.data.dataset.get("classes") or ["negative", "positive"]
-    return {"splits": splits, "tables": tables, "class_names": names, "looks": page.looks}
+    return {"splits": splits, "tables": tables, "class_names": names, "styles": page.styles}
 
 
 def reading(page: Page) -> dict[str, Any]:
@@ -103,10 +94,8 @@ def reading(page: Page) -> dict[str, Any]:
     gaps = [(attribute, name) for attribute in selected.attributes for name in names]
     return {
         "metrics": [metric(name) for name in names],
-        "n_gaps": sum(selected.cell(attribute, name, GAP).known for attribute, name in gaps),
-        "tested": any(
-            finite(selected.cell(attribute, name, GAP).p_value) for attribute, name in gaps
-        ),
+        "n_gaps": sum(selected.estimate(a, name, GAP).known for a, name in gaps),
+        "tested": any(finite(selected.estimate(a, name, GAP).p_value) for a, name in gaps),
         "has_threshold": bool(page.data.thresholds),
         "overall": OVERALL,
         "compares_methods": page.compared is not None,

@@ -5,32 +5,26 @@ seeds and epochs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
-from fairjax.segmentation.image_embeddings import Source
+from fairjax.segmentation.image_embeddings import EmbeddingSource
 from fairjax.segmentation.prompts import generator
 from fairjax.segmentation.tuning.examples import Examples
-from fairjax.segmentation.tuning.losses import METHODS
-from fairjax.segmentation.tuning.program import Batch, Hyper, Programs, State
-from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun
+from fairjax.segmentation.tuning.program import Batch, Programs, State, TuneHyperparams
+from fairjax.segmentation.tuning.runs import TuneConfig
+from fairjax.training.optimizer import schedule
+from fairjax.training.runs import Run
 from fairjax.utils.random import stream
 
-FLOAT_BYTES = 4
-# parameters, two moments, best, gradient, direction and the two updated: what a run holds of its
-# decoder
-COPIES = 8
-MOST_PER_DEVICE = (
-    4  # runs of a chunk: more would gain nothing, as a device takes one after the other
-)
+# runs of a chunk: more would gain nothing, as a device takes one after the other
+MAX_PER_DEVICE = 4
 READERS = 4  # threads that read embeddings
 
 
@@ -40,7 +34,7 @@ class Engine:
     def __init__(
         self,
         programs: Programs,
-        source: Source,
+        source: EmbeddingSource,
         train: Examples,
         validation: Examples,
         config: TuneConfig,
@@ -55,28 +49,23 @@ class Engine:
         self.readers = ThreadPoolExecutor(READERS)
         self.steps = -(-len(train) // config.batch_size)
 
-    def width(self, n_runs: int, memory_bytes: float) -> int:
-        """Runs per chunk, over all devices."""
-        devices = jax.local_device_count()
-        fixed = sum(array.size for array in self.programs.fixed.values())
-        fit = int(memory_bytes / FLOAT_BYTES - 2 * fixed) // (COPIES * self.programs.layout.size)
-        return max(1, min(fit, MOST_PER_DEVICE, -(-n_runs // devices))) * devices
+    def train(
+        self, runs: Sequence[Run], width: int, advance: Callable[[float], Any]
+    ) -> dict[str, np.ndarray]:
+        """Trains one chunk, padded to `width` by repeating its last run.
 
-    def train(self, runs: list[TuneRun], width: int, bar: tqdm) -> dict[str, np.ndarray]:
-        """Trains one chunk, padded to `width` by repeating its last run."""
+        Args:
+          runs: runs of the chunk.
+          width: width of all chunks.
+          advance: takes how many runs, in parts, were trained since it was called last.
+        """
         padded = [*runs, *[runs[-1]] * (width - len(runs))]
         seeds = list(dict.fromkeys(run.seed for run in padded))
-        hyper = jax.device_put(self._hyper(padded, seeds), self.programs.split)
-        layout = self.programs.layout
-        initial = {seed: layout.join(self.programs.initial(self.seed, seed)) for seed in seeds}
+        hyperparams = jax.device_put(self._hyperparams(padded, seeds), self.programs.split)
+        tunable = self.programs.tunable
+        initial = {seed: tunable.ravel(tunable.initial(self.seed, seed)) for seed in seeds}
         state = self.programs.init(np.stack([initial[run.seed] for run in padded]))
-        pace = optax.warmup_cosine_decay_schedule(
-            0.0,
-            1.0,
-            self.config.warmup_epochs * self.steps,
-            self.config.epochs * self.steps,
-            self.config.final_lr_fraction,
-        )
+        pace = schedule(self.config, self.steps)
         losses: list[np.ndarray] = []
         scores = [self._score(state.params)]
         state = self.programs.keep(state, jnp.asarray(scores[0]), jnp.int32(0))
@@ -89,9 +78,9 @@ class Engine:
                     of_run >= 0, np.take_along_axis(weights, np.maximum(of_run, 0), 1), 0
                 )
                 rate = pace(epoch * self.steps + step)
-                state, value = self._step(state, hyper, weight, batch, rate)
+                state, value = self._step(state, hyperparams, weight, batch, rate)
                 totals += np.asarray(value)
-                bar.update(len(runs) / (self.config.epochs * self.steps))
+                advance(len(runs) / (self.config.epochs * self.steps))
             losses.append(totals / self.steps)
             scores.append(self._score(state.params))
             state = self.programs.keep(state, jnp.asarray(scores[-1]), jnp.int32(epoch + 1))
@@ -108,34 +97,43 @@ class Engine:
         }
 
     def _step(
-        self, state: State, hyper: Hyper, weight: np.ndarray, batch: Batch, rate: Any
+        self,
+        state: State,
+        hyperparams: TuneHyperparams,
+        weight: np.ndarray,
+        batch: Batch,
+        pace: Any,
     ) -> tuple[State, Any]:
         programs = self.programs
         weight = jax.device_put(weight.astype(np.float32), programs.split)
         return programs.step(
-            programs.fixed,
+            programs.frozen,
             state,
-            hyper,
+            hyperparams,
             weight,
             jax.device_put(batch, programs.whole),
-            jnp.float32(rate),
+            jnp.float32(pace),
         )
 
-    def _hyper(self, runs: list[TuneRun], seeds: list[int]) -> Hyper:
-        return Hyper(
-            np.array([self.programs.methods.index(run.method) for run in runs], np.int32),
-            np.array([run.strength for run in runs], np.float32),
+    def _hyperparams(self, runs: Sequence[Run], seeds: list[int]) -> TuneHyperparams:
+        names = list(self.programs.methods)
+        return TuneHyperparams(
+            np.array([names.index(run.method) for run in runs], np.int32),
+            np.array([run.strength or 0.0 for run in runs], np.float32),
             np.array([run.learning_rate for run in runs], np.float32),
+            np.array([run.weight_decay for run in runs], np.float32),
             np.array([seeds.index(run.seed) for run in runs], np.int32),
         )
 
-    def _weights(self, run: TuneRun, epoch: int) -> Float[np.ndarray, " n"]:
+    def _weights(self, run: Run, epoch: int) -> Float[np.ndarray, " n"]:
         """Weights of the training objects in one epoch of a run."""
-        draw = METHODS[run.method].sample_weights
+        draw = self.programs.methods[run.method].sample_weights
         if draw is None:
             return np.ones(len(self.examples), np.float32)
         key = stream(jax.random.key(self.seed), "bootstrap", run.seed, epoch)
-        return np.asarray(draw(key, jnp.asarray(self.membership), jnp.array([run.strength])))[0]
+        return np.asarray(
+            draw(key, jnp.asarray(self.membership), jnp.array([run.strength or 0.0]))
+        )[0]
 
     def _batches(
         self, seeds: list[int], epoch: int
@@ -180,10 +178,10 @@ class Engine:
         )
 
     def _score(self, params: jax.Array) -> Float[np.ndarray, " r"]:
-        """What is chosen by: mean Dice of all validation objects, or of those of the worst group."""
+        """Gives what epochs are selected by: mean Dice of all validation objects, or of those of the worst group."""
         dice = self._dice(params)
         codes = self.validation.groups
-        if self.config.choose == "overall":
+        if self.config.select == "overall":
             return dice.mean(1)
         return np.stack(
             [dice[:, codes == code].mean(1) for code in np.unique(codes[codes >= 0])]
@@ -200,7 +198,7 @@ class Engine:
             )
             found.append(
                 self.programs.dice(
-                    self.programs.fixed, params, jax.device_put(batch, self.programs.whole)
+                    self.programs.frozen, params, jax.device_put(batch, self.programs.whole)
                 )
             )
         return np.concatenate([np.asarray(part) for part in found], 1)[:, :n]
@@ -208,6 +206,6 @@ class Engine:
 
 def _draw_prompts(examples: Examples, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
     """A prompt of every object: a kind, each as likely, then a draw of it."""
-    places = [np.flatnonzero(examples.kinds == kind) for kind in np.unique(examples.kinds)]
-    kind, draw = rng.integers(len(places), size=len(examples)), rng.random(len(examples))
-    return np.array([places[k][int(share * len(places[k]))] for k, share in zip(kind, draw)])
+    prompts = [np.flatnonzero(examples.kinds == kind) for kind in np.unique(examples.kinds)]
+    kind, draw = rng.integers(len(prompts), size=len(examples)), rng.random(len(examples))
+    return np.array([prompts[k][int(u * len(prompts[k]))] for k, u in zip(kind, draw)])

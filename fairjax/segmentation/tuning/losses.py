@@ -6,8 +6,6 @@ whichever of them the model rates best is then one that was trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -95,8 +93,8 @@ def febs(step: Step, gamma: Float[Array, " r"], state: State) -> tuple[Float[Arr
 
 def febs_factors(
     sums: Float[Array, "r 4 b"],
-    weights: Float[Array, "r b"],
-    membership: Float[Array, "*r b g"],
+    weights: Float[Array, "#r b"],
+    membership: Float[Array, "*#r b g"],
     gamma: Float[Array, " r"],
 ) -> Float[Array, "r g"]:
     """The factor of every group; 0 of one that the batch lacks."""
@@ -111,8 +109,8 @@ def febs_factors(
 FEBS = Objective(
     "febs",
     "predictions scaled by their group's error bound",
-    "Tian et al. 2024, FairSeg: a large-scale medical image segmentation dataset for fairness learning using segment "
-    "anything model with fair error-bound scaling",
+    "Tian et al. 2024, FairSeg: a large-scale medical image segmentation dataset for fairness "
+    "learning using segment anything model with fair error-bound scaling",
     febs,
     Strength(
         "power γ of the ratio of the groups' losses",
@@ -120,14 +118,9 @@ FEBS = Objective(
         (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0),
     ),
 )
-_OF_LOSSES = (
-    "erm",
-    "reweighting",
-    "resampling",
-    "group_dro",
-    "cvar_dro",
-    "fis",
-)  # which need the losses alone
-METHODS: Mapping[str, Objective] = {name: objectives.METHODS[name] for name in _OF_LOSSES} | {
-    FEBS.name: FEBS
-}
+
+
+def methods() -> dict[str, Objective]:
+    """The methods that a mask decoder is tuned with, by name: those of losses alone, and FEBS."""
+    of_losses = {name: row for name, row in objectives.METHODS.items() if row.of_losses}
+    return of_losses | {FEBS.name: FEBS}

@@ -9,39 +9,42 @@ is given low-rank additions.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
 from fairjax.metrics.overlap import dice
-from fairjax.models.checkpoint import state_dict, with_arrays
+from fairjax.models import lora
+from fairjax.models.protocols import Embedding
 from fairjax.models.sam.tokens import Points
-from fairjax.segmentation.tuning import lora
-from fairjax.segmentation.tuning.losses import METHODS, mask_sums, sample_losses
+from fairjax.segmentation.tuning import losses
+from fairjax.segmentation.tuning.losses import mask_sums, sample_losses
 from fairjax.segmentation.tuning.runs import TuneConfig
+from fairjax.training.engine import RUNS, WHOLE
 from fairjax.training.objectives import Step
 from fairjax.training.objectives.base import Sizes
+from fairjax.training.optimizer import ADAM, adamw
+from fairjax.utils.random import stream
 
-Params = dict[str, Any]  # name in `state_dict` → array; of many runs, the run first
-ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
-RUNS, WHOLE = PartitionSpec("runs"), PartitionSpec()
-FIXED = (
-    "decoder.skip4.",
-    "decoder.skip8.",
-)  # of SAM 2: their outputs are part of the cached embedding
+Params = dict[str, Any]  # dotted name → array
 
 
 class Batch(NamedTuple):
-    """Objects of one step, for each of s seeds: `x` (s, b, …) what the model is given of their
-    images, `coords` (s, b, t, 2), `labels` (s, b, t), `truth` and `inside` (s, b, h, w),
-    `membership` (s, b, g)."""
+    """Objects of one step, for each of s seeds.
+
+    Attributes:
+      x: (s, b, …) what the model is given of their images.
+      coords, labels: (s, b, t, 2), (s, b, t).
+      truth, inside: (s, b, h, w).
+      membership: (s, b, g).
+    """
 
     x: Any
     coords: Any
@@ -51,14 +54,15 @@ class Batch(NamedTuple):
     membership: Any
 
 
-class Hyper(NamedTuple):
-    """What differs between runs besides the decoder: (r,) each; `seed_row` is the place of its seed
-    in a batch.
+class TuneHyperparams(NamedTuple):
+    """What differs between runs besides the decoder: (r,) each; `method` is the index of its
+    method, and `seed_row` that of its seed in a batch.
     """
 
     method: Any
     strength: Any
     learning_rate: Any
+    weight_decay: Any
     seed_row: Any
 
 
@@ -82,33 +86,45 @@ class State(NamedTuple):
     best_epoch: Int[Array, " r"]
 
 
-class Layout(NamedTuple):
-    """Where each array lies in the vector of what a run trains: name and shape, in order."""
+class Tunable:
+    """A model taken apart: what a run trains of it, and what stays as it is.
 
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    Args:
+      module: the model; without its image encoder, where embeddings are read.
+      config: whether the encoder is tuned too, by low-rank additions.
+    """
 
-    @classmethod
-    def of(cls, params: Params) -> Layout:
-        """That of these arrays."""
-        return cls(tuple((name, tuple(params[name].shape)) for name in sorted(params)))
+    def __init__(self, module: Any, config: TuneConfig):
+        if config.lora_rank:
+            targets = module.LORA_TARGETS
+            module = lora.inject(module, targets, config.lora_rank, config.lora_alpha)
 
-    @property
-    def size(self) -> int:
-        """Length of the vector."""
-        return sum(int(np.prod(shape)) for _, shape in self.shapes)
+        def trained(path: tuple, leaf: Any) -> bool:
+            is_adapter = isinstance(leaf, nnx.LoRAParam)
+            return is_adapter or module.is_tunable(".".join(map(str, path)))
 
-    def join(self, params: Params) -> Float[Array, " p"]:
-        """The vector of arrays."""
-        return jnp.concatenate([jnp.ravel(params[name]) for name, _ in self.shapes])
+        self.module = module
+        self.join, self.frozen = lora.split(module, trained)
+        self._before = lora.adapters(module, trained)
+        self._unravel = ravel_pytree(self._before)[1]
 
-    def take(self, vector: Any) -> Params:
-        """The arrays of a vector."""
-        ends = np.cumsum([int(np.prod(shape)) for _, shape in self.shapes])
-        starts = [0, *ends[:-1].tolist()]
-        return {
-            name: vector[start:end].reshape(shape)
-            for (name, shape), start, end in zip(self.shapes, starts, ends.tolist(), strict=True)
-        }
+    def initial(self, seed: int, run_seed: int) -> Params:
+        """Gives what a run trains, as it is before: the decoder as it is, and fresh additions.
+
+        Args:
+          seed: seed of the experiment.
+          run_seed: seed of the run.
+        """
+        key = stream(jax.random.key(seed), "init", run_seed)
+        return self._before | lora.initial(key, self.module)
+
+    def ravel(self, params: Params) -> Float[Array, " p"]:
+        """Joins the arrays that a run trains to one vector."""
+        return ravel_pytree(params)[0]
+
+    def unravel(self, vector: Float[Array, " p"]) -> Params:
+        """Takes the vector apart."""
+        return self._unravel(vector)
 
 
 class Programs:
@@ -116,32 +132,29 @@ class Programs:
     devices.
 
     Args:
-      module: what is prompted; its `embed` takes the `x` of a batch.
+      tunable: the model.
+      embed: module, the `x` of a batch → what prompts are decoded on.
       methods: names that runs may have.
-      n_groups: groups of the attribute that is balanced.
-      config: how.
-      threshold: above it, a logit is foreground.
+      n_groups: number of groups of the attribute that is balanced.
+      config: how decoders are tuned.
+      threshold: logit above which a pixel is foreground.
     """
 
     def __init__(
         self,
-        module: nnx.Module,
+        tunable: Tunable,
+        embed: Callable[[Any, Array], Embedding],
         methods: Sequence[str],
         n_groups: int,
         config: TuneConfig,
         threshold: float,
     ):
-        self.module, self.methods, self.config, self.threshold = (
-            module,
-            tuple(methods),
-            config,
-            threshold,
-        )
+        self.tunable, self.embed, self.threshold = tunable, embed, threshold
+        self.methods = {name: losses.methods()[name] for name in methods}
         self.sizes = Sizes(n_groups, 1, 1)
         self.mesh = Mesh(np.asarray(jax.local_devices()), ("runs",))
         self.whole, self.split = (NamedSharding(self.mesh, spec) for spec in (WHOLE, RUNS))
-        self.fixed = jax.device_put(state_dict(module), self.whole)
-        self.layout = Layout.of(self.initial(0, 0))
+        self.frozen = jax.device_put(tunable.frozen, self.whole)
         shard = functools.partial(jax.shard_map, mesh=self.mesh, check_vma=False)
         self.step = jax.jit(
             shard(
@@ -154,71 +167,60 @@ class Programs:
             shard(_keep, in_specs=(RUNS, RUNS, WHOLE), out_specs=RUNS), donate_argnums=0
         )
 
-    def initial(self, seed: int, run_seed: int) -> Params:
-        """What a run trains, as it is before: the decoder's arrays, and the additions to the
-        encoder's.
-        """
-        names = [
-            name
-            for name in self.fixed
-            if name.startswith("decoder.") and not name.startswith(FIXED)
-        ]
-        decoder = {name: np.asarray(self.fixed[name]) for name in names}
-        return decoder | lora.initial(self.fixed, self.config.lora_rank, seed, run_seed)
-
     def init(self, params: Float[np.ndarray, "r p"]) -> State:
         """The state before the first step, on the devices."""
         n = len(params)
-        own = {name: METHODS[name].state(self.sizes) for name in self.methods}
+        own = {name: row.state(self.sizes) for name, row in self.methods.items()}
         vectors = jnp.asarray(params)
         state = State(
             vectors,
             jax.vmap(ADAM.init)(vectors),
             jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), own),
-            jnp.copy(vectors),  # the state is donated: no array may stand in it twice
+            jnp.copy(vectors),  # the state is donated: no array may be in it twice
             jnp.full(n, -jnp.inf),
             jnp.zeros(n, jnp.int32),
         )
         return jax.device_put(state, self.split)
 
-    def _module(self, fixed: Params, params: Params) -> Any:
-        return with_arrays(self.module, fixed | lora.merged(fixed, params))
-
     def _step(
         self,
-        fixed: Params,
+        frozen: nnx.State,
         state: State,
-        hyper: Hyper,
+        hyperparams: TuneHyperparams,
         weights: Float[Array, "r b"],
         batch: Batch,
-        rate: Array,
+        pace: Array,
     ) -> tuple[State, Float[Array, " r"]]:
         """One step of every run: its loss, and its parameters after it."""
 
         def one(run: tuple) -> tuple:
             params, optimizer, objective, of, weight = run
             own = jax.tree.map(lambda part: part[of.seed_row], batch)
-            losses = jax.value_and_grad(self._loss, argnums=1, has_aux=True)
-            (value, objective), gradient = losses(
-                fixed, self.layout.take(params), objective, of, weight, own
+            loss = jax.value_and_grad(self._loss, argnums=1, has_aux=True)
+            (value, objective), gradient = loss(
+                frozen, self.tunable.unravel(params), objective, of, weight, own
             )
-            direction, optimizer = ADAM.update(self.layout.join(gradient), optimizer, params)
-            pace = of.learning_rate * rate
-            decay = self.config.weight_decay
-            params = params - pace * (direction + decay * params)
+            vector, rate = self.tunable.ravel(gradient), of.learning_rate * pace
+            params, optimizer = adamw(vector, optimizer, params, rate, of.weight_decay)
             return params, optimizer, objective, value
 
-        runs = state.params, state.optimizer, state.objective, hyper, weights
+        runs = state.params, state.optimizer, state.objective, hyperparams, weights
         params, optimizer, objective, value = jax.lax.map(one, runs)
         return state._replace(params=params, optimizer=optimizer, objective=objective), value
 
     def _loss(
-        self, fixed: Params, params: Params, objective: Any, of: Hyper, weight: Array, own: Batch
+        self,
+        frozen: nnx.State,
+        params: Params,
+        objective: Any,
+        of: TuneHyperparams,
+        weight: Array,
+        own: Batch,
     ) -> tuple:
         """The loss of one run; objectives speak of many runs, so that here each array is given an
         axis of one.
         """
-        masks, _ = _candidates(self._module(fixed, params), own)
+        masks, _ = self._candidates(frozen, params, own)
         sums = jax.vmap(mask_sums)(masks, own.truth, own.inside)  # (b, 4, m)
         step = Step(
             sample_losses(sums)[None], weight, own.membership, outputs=sums.mean(-1).T[None]
@@ -226,7 +228,7 @@ class Programs:
 
         def branch(name: str):
             def loss(state):
-                value, after = METHODS[name].loss(step, of.strength[None], state[name])
+                value, after = self.methods[name].loss(step, of.strength[None], state[name])
                 return value[0], state | {name: after}
 
             return loss
@@ -236,12 +238,12 @@ class Programs:
         return value, jax.tree.map(lambda x: x[0], after)
 
     def _dice(
-        self, fixed: Params, params: Float[Array, "r p"], batch: Batch
+        self, frozen: nnx.State, params: Float[Array, "r p"], batch: Batch
     ) -> Float[Array, "r b"]:
         """Dice, at low resolution, of the candidate that the model rates best."""
 
         def one(params: Float[Array, " p"]) -> Float[Array, " b"]:
-            masks, iou = _candidates(self._module(fixed, self.layout.take(params)), batch)
+            masks, iou = self._candidates(frozen, self.tunable.unravel(params), batch)
             best = jnp.take_along_axis(masks, iou.argmax(-1)[:, None, None, None], axis=1)[:, 0]
             return jax.vmap(dice)(
                 (best > self.threshold) & batch.inside, batch.truth & batch.inside
@@ -249,11 +251,13 @@ class Programs:
 
         return jax.lax.map(one, params)
 
-
-def _candidates(module: Any, own: Batch) -> tuple[Float[Array, "b m h w"], Float[Array, "b m"]]:
-    decoded = module.decode(module.embed(own.x), Points(own.coords[:, None], own.labels[:, None]))
-    masks, iou = module.candidates(decoded)
-    return masks[:, 0], iou[:, 0]
+    def _candidates(
+        self, frozen: nnx.State, params: Params, own: Batch
+    ) -> tuple[Float[Array, "b m h w"], Float[Array, "b m"]]:
+        module = self.tunable.join(params, frozen)
+        points = Points(own.coords[:, None], own.labels[:, None])
+        masks, iou = module.propose(self.embed(module, own.x), points)
+        return masks[:, 0], iou[:, 0]
 
 
 def _keep(state: State, score: Float[Array, " r"], epoch: Int[Array, ""]) -> State:

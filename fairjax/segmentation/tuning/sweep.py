@@ -1,123 +1,120 @@
-"""The sweep of mask decoders: runs in chunks; a chunk is on disk before the next begins."""
+"""The sweep of mask decoders: runs in chunks, which are kept as those of heads are."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from fairjax import __version__
-from fairjax.models.checkpoint import state_dict, with_arrays
-from fairjax.segmentation.image_embeddings import Source
+from fairjax.models import lora
+from fairjax.segmentation.image_embeddings import EmbeddingSource
 from fairjax.segmentation.segmenter import Segmenter
-from fairjax.segmentation.tuning import lora
-from fairjax.segmentation.tuning.engine import Engine
+from fairjax.segmentation.tuning.engine import MAX_PER_DEVICE, Engine
 from fairjax.segmentation.tuning.examples import Examples
-from fairjax.segmentation.tuning.program import Layout, Params, Programs
-from fairjax.segmentation.tuning.runs import TuneConfig, TuneRun
-from fairjax.utils import progress
-from fairjax.utils.storage import atomic_write, hash_arrays, hash_json, read_json, write_json
+from fairjax.segmentation.tuning.program import Params, Programs, Tunable
+from fairjax.segmentation.tuning.runs import TuneConfig
+from fairjax.training.engine import Plan
+from fairjax.training.optimizer import FLOAT_BYTES, RUN_COPIES
+from fairjax.training.runs import Run
+from fairjax.training.store import Sweep
+from fairjax.training.sweep import fill
+from fairjax.utils.storage import hash_arrays, hash_json
 
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """Tuned decoders on disk; chunks are read one at a time.
+    """Tuned decoders on disk.
 
     Attributes:
-      runs: what was trained.
-      width: runs per chunk.
-      folder: where `chunk-00000.safetensors` … lie, each with `params` (r, p) of its runs' best
-        epochs, `validation` (r, m) the Dice of the validation objects, `score` (r, epochs + 1) that
-        of every epoch (before the first, and after each), `loss` (r, epochs), and `best_epoch`
-        (r,).
-      layout: where in `params` each array lies.
+      sweep: chunks of the runs, each with `params` (r, p) of its runs' best epochs, `validation`
+        (r, m) the Dice of the validation objects, `score` (r, epochs + 1) that of every epoch
+        (before the first, and after each), `loss` (r, epochs), and `best_epoch` (r,).
+      config: how they were tuned.
+      frozen: the model before.
     """
 
-    runs: Sequence[TuneRun]
-    width: int
-    folder: Path
-    layout: Layout
+    sweep: Sweep
+    config: TuneConfig
+    frozen: Segmenter
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """What was tuned."""
+        return self.sweep.runs
 
     def table(self) -> pd.DataFrame:
-        """One row per run: method, strength, learning_rate, seed, validation score, best epoch."""
-        rows = []
-        for index, chunk in enumerate(_chunks(self.runs, self.width)):
-            arrays = load_file(_path(self.folder, index))
-            for place, run in enumerate(chunk):
-                epoch = int(arrays["best_epoch"][place])
-                facts = {"run": run.name, **dataclasses.asdict(run)}
-                rows.append(
-                    facts
-                    | {
-                        "validation_score": float(arrays["score"][place, epoch]),
-                        "best_epoch": epoch,
-                    }
-                )
-        return pd.DataFrame(rows)
+        """Makes one row per run: its name and fields, validation score, best epoch."""
+        rows = {
+            run.name: {
+                "run": run.name,
+                **dataclasses.asdict(run),
+                "validation_score": float(score[epoch]),
+                "best_epoch": int(epoch),
+            }
+            for runs, arrays in self.sweep
+            for run, score, epoch in zip(runs, arrays["score"], arrays["best_epoch"])
+        }
+        table = pd.DataFrame([rows[run.name] for run in self.runs])
+        return table.astype({"strength": float})
 
-    def params(self, run: TuneRun) -> Params:
-        """The arrays that a run has trained."""
-        chunk, place = divmod(self.runs.index(run), self.width)
-        return self.layout.take(load_file(_path(self.folder, chunk))["params"][place])
+    def params(self, run: Run) -> Params:
+        """Reads the arrays that a run has trained."""
+        vector = self.sweep.array(run.name, "params")
+        return Tunable(self.frozen.module, self.config).unravel(jnp.asarray(vector))
 
-    def segmenter(self, frozen: Segmenter, run: TuneRun) -> Segmenter:
-        """The model with a run's decoder (and encoder, where that was tuned)."""
-        params = self.params(run)
-        arrays = {name: jnp.asarray(array) for name, array in params.items()}
-        known = state_dict(frozen.module)
-        module = with_arrays(frozen.module, known | lora.merged(known, arrays))
+    def segmenter(self, run: Run) -> Segmenter:
+        """Gives the model with a run's decoder (and encoder, if that was tuned)."""
+        params = {name: jnp.asarray(array) for name, array in self.params(run).items()}
+        module: Any = Tunable(self.frozen.module, self.config).join(params)
+        module = lora.merge(module) if self.config.lora_rank else module
+        tuned = hash_arrays({name: np.asarray(array) for name, array in params.items()})
         return dataclasses.replace(
-            frozen, module=module, key=frozen.key | {"tuned": hash_arrays(params)}
+            self.frozen, module=module, key=self.frozen.key | {"tuned": tuned}
         )
 
 
 def tune(
     segmenter: Segmenter,
-    source: Source,
+    source: EmbeddingSource,
     train: Examples,
     validation: Examples,
     groups: Sequence[str],
-    runs: Sequence[TuneRun],
+    runs: Sequence[Run],
     config: TuneConfig,
     folder: Path,
     *,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    show_progress: bool = True,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool = True,
 ) -> Tuned:
-    """Tunes every run; a chunk that is on disk is not tuned again.
+    """Tunes every run that is not on disk yet.
 
-    A run's result depends on its seed and settings, not on who it is tuned with (to about 1e-6).
+    A run's result depends on its seed and hyper-parameters, not on what it is tuned with (to about
+    1e-6).
 
     Args:
       segmenter: the frozen model.
       source: what it is given of an image.
-      train, validation: the objects of two sides; of the second, the first prompt of each counts.
+      train, validation: objects of two splits; of the second, the first prompt of each counts.
       groups: names of the groups whose codes the examples hold.
       runs: what to train.
       config: how.
-      folder: where chunks are kept, below a folder named by the hash of all that they depend on.
-      seed: of the experiment.
+      folder: where chunks are kept, below a folder named by the hash of all that a run's result
+        depends on.
+      seed: seed of the experiment.
       memory_bytes: budget of one device.
-      show_progress: whether to show a bar with runs/s and the time left.
+      shard: (index, count) of the process, as in `fairjax.training.sweep.sweep`.
+      progress: whether to show a bar with runs/s and the time left.
     """
-    programs = Programs(
-        source.wrap(segmenter.module),
-        tuple(dict.fromkeys(run.method for run in runs)),
-        len(groups),
-        config,
-        0.0 if segmenter.frame.cut is None else segmenter.frame.cut,
-    )
-    engine = Engine(programs, source, train, validation, config, seed)
-    width = engine.width(len(runs), memory_bytes)
+    tunable = Tunable(source.decoder_of(segmenter.module), config)
     identity = {
         "fairjax": __version__,
         "model": segmenter.key,
@@ -125,50 +122,38 @@ def tune(
         "validation": _fingerprint(validation),
         "groups": list(groups),
         "config": dataclasses.asdict(config),
-        "runs": [run.name for run in runs],
-        "width": width,
-        "devices": jax.local_device_count(),
         "seed": seed,
     }
-    folder = folder / hash_json(identity)[:12]
-    write_json(folder / "tuning.json", identity)
-    chunks = _chunks(runs, width)
-    missing = [index for index in range(len(chunks)) if not _complete(folder, index)]
-    done = len(runs) - sum(len(chunks[index]) for index in missing)
-    with progress.bar(
-        "tuning", "run", len(runs), done=done, show=show_progress and bool(missing)
-    ) as bar:
-        for index in missing:
-            arrays = engine.train(chunks[index], width, bar)
-            path = _path(folder, index)
-            atomic_write(path, functools.partial(_write, save(arrays)))
-            write_json(path.with_suffix(".json"), {"sha256": hash_arrays(arrays)})
-    return Tuned(runs, width, folder, programs.layout)
+
+    def make() -> Engine:
+        names = tuple(dict.fromkeys(run.method for run in runs))
+        threshold = segmenter.transform.masks.logit_threshold
+        programs = Programs(tunable, source.embed, names, len(groups), config, threshold)
+        return Engine(programs, source, train, validation, config, seed)
+
+    cut = plan(runs, tunable, memory_bytes)
+    options: dict[str, Any] = {"shard": shard, "progress": progress}
+    return Tuned(
+        fill(folder, identity, runs, cut, make, what="tuning", **options), config, segmenter
+    )
+
+
+def plan(runs: Sequence[Run], tunable: Tunable, memory_bytes: float) -> Plan:
+    """Cuts a sweep so that a chunk's state fits into `memory_bytes` on each device.
+
+    Args:
+      runs: what to train.
+      tunable: the model.
+      memory_bytes: budget of one device.
+    """
+    devices, size = jax.local_device_count(), len(tunable.ravel(tunable.initial(0, 0)))
+    fixed = sum(array.size for array in jax.tree.leaves(tunable.frozen))
+    fit = int(memory_bytes / FLOAT_BYTES - 2 * fixed) // (RUN_COPIES * size)
+    local = max(1, min(fit, MAX_PER_DEVICE, -(-len(runs) // devices)))
+    taken = FLOAT_BYTES * (2 * fixed + local * RUN_COPIES * size)
+    return Plan(runs, local * devices, taken, 0.0)
 
 
 def _fingerprint(examples: Examples) -> str:
     arrays = {field.name: getattr(examples, field.name) for field in dataclasses.fields(examples)}
-    return hash_json([arrays.pop("low"), list(arrays.pop("images")), hash_arrays(arrays)])
-
-
-def _chunks(runs: Sequence[TuneRun], width: int) -> list[list[TuneRun]]:
-    return [list(runs[start : start + width]) for start in range(0, len(runs), width)]
-
-
-def _write(data: bytes, file: IO[bytes]) -> None:
-    file.write(data)
-
-
-def _path(folder: Path, index: int) -> Path:
-    return folder / f"chunk-{index:05d}.safetensors"
-
-
-def _complete(folder: Path, index: int) -> bool:
-    """Whether a chunk is on disk and is what was written; a damaged one is trained again."""
-    path = _path(folder, index)
-    if not (path.exists() and path.with_suffix(".json").exists()):
-        return False
-    try:
-        return hash_arrays(load_file(path)) == read_json(path.with_suffix(".json"))["sha256"]
-    except SafetensorError:
-        return False
+    return hash_json([arrays.pop("mask_size"), list(arrays.pop("images")), hash_arrays(arrays)])

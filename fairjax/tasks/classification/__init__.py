@@ -1,1 +1,1 @@
-"""Heads and adapters of frozen foundation models: dataset → embeddings → sweep → metrics → report."""
+"""Frozen foundation models: dataset → embeddings → sweep → metrics → report."""

@@ -2,61 +2,105 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fairjax.datasets.dataset import Dataset
+from fairjax.tasks.classification.sections import TrainingConfig
+from fairjax.tasks.classification.subject import Subject
+from fairjax.tasks.config import ClassificationConfig
+from fairjax.tasks.sections import strengths_of
+from fairjax.training.objectives import parse
 from fairjax.training.postprocessing.table import POSTPROCESSORS
 from fairjax.training.program import ProbeConfig
-from fairjax.training.runs import Run
+from fairjax.training.runs import Run, expand
+from fairjax.training.store import Sweep
 from fairjax.training.sweep import Groups
-
-NO_METHOD = "none"  # of usages that train nothing
 
 
 @dataclasses.dataclass(frozen=True)
-class Usage:
-    """A row of `USAGES`.
+class Forecast:
+    """What training a condition would take.
 
     Attributes:
-      name, title: how it is called, and in words.
-      kind: of `KINDS`: what makes its sweeps.
-      head: of `fairjax.training.heads.HEADS`.
-      rank: of LoRA's adapters.
+      program: equal for conditions that share a compiled program.
+      text: in words.
+      flops: floating-point operations of heads on embeddings.
+    """
+
+    program: Any
+    text: str
+    flops: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage(abc.ABC):
+    """How a foundation model is used: a row of `usages.USAGES`.
+
+    Attributes:
+      name: how it is called.
+      title: what it is, in words.
     """
 
     name: str
     title: str
-    kind: str = "head"
-    head: str = "linear"
-    rank: int = 0
 
-    @property
-    def trained(self) -> bool:
-        """Whether there is something to train, by some method."""
-        return self.kind != "zero_shot"
+    def variants(self, cfg: TrainingConfig) -> Iterator[Usage]:
+        """Yields itself, or what it stands for."""
+        yield self
 
-    def ranked(self, ranks: Sequence[int]) -> Iterator[Usage]:
-        """Itself, or of LoRA one for each rank."""
-        for rank in ranks if self.kind == "lora" else (0,):
-            name = f"{self.name}_{rank}" if rank and len(ranks) > 1 else self.name
-            yield dataclasses.replace(self, name=name, rank=rank)
+    def methods(self, cfg: TrainingConfig) -> Sequence[str]:
+        """The methods that it is trained by."""
+        return cfg.methods
+
+    def needs_groups(self, method: str) -> bool:
+        """Whether a method uses the groups of an attribute."""
+        return parse(method).objective.grouped
+
+    def runs(self, config: ClassificationConfig, method: str) -> list[Run]:
+        """Seeds × learning rates × weight decays × strengths of a method.
+
+        Raises:
+          UserError: the values make no grid.
+        """
+        cfg = config.training
+        strengths = strengths_of(parse(method).strength, cfg.strengths, "training")
+        return expand(config.seeds, cfg.learning_rates, cfg.weight_decays, strengths)
+
+    @abc.abstractmethod
+    def check(self, condition: Condition, subject: Subject) -> None:
+        """Refuses, before anything is embedded, what could not be trained.
+
+        Raises:
+          UserError: the usage is not for this model or dataset, or does not go with the method.
+        """
+
+    @abc.abstractmethod
+    def forecast(self, condition: Condition, subject: Subject) -> Forecast:
+        """Says what training would take."""
+
+    @abc.abstractmethod
+    def train(self, condition: Condition, subject: Subject, directory: Path) -> Sweep:
+        """Returns the sweep of a condition; what of it is not in the directory is trained."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Condition:
     """Runs that differ in seed, learning rate, weight decay and strength.
 
     Attributes:
       usage: a row of `USAGES`.
-      method: of `objectives.METHODS`, in its wrappers.
-      sensitive: the attribute that the method is told of; "" for methods that are told of none.
+      method: a key of `objectives.METHODS`, in its wrappers.
+      sensitive: the attribute that the method uses; "" for methods that use none.
       runs: what to train.
-      probe: how.
-      postprocess: of `postprocess.POSTPROCESSORS`, with the groups of `sensitive`; "" leaves scores
-        as they are.
+      probe: how it is trained.
+      postprocess: a key of `POSTPROCESSORS`, with the groups of `sensitive`; "" leaves scores as
+        they are.
     """
 
     usage: Usage
@@ -69,9 +113,8 @@ class Cell:
     @property
     def name(self) -> str:
         """`linear_probe/group_dro[sex]`, `linear_probe/erm>platt[sex]`."""
-        return f"{self.usage.name}/{self.facts['method']}" + (
-            f"[{self.sensitive}]" if self.sensitive else ""
-        )
+        attribute = f"[{self.sensitive}]" if self.sensitive else ""
+        return f"{self.usage.name}/{self.facts['method']}{attribute}"
 
     @property
     def facts(self) -> dict[str, str]:
@@ -82,10 +125,10 @@ class Cell:
     @property
     def decides(self) -> bool:
         """Whether its scores are decisions, 0 or 1."""
-        return bool(self.postprocess) and POSTPROCESSORS[self.postprocess].gives == "decisions"
+        return bool(self.postprocess) and POSTPROCESSORS[self.postprocess].decides
 
     def groups(self, dataset: Dataset, rows: np.ndarray) -> Groups | None:
-        """The groups that the method is told of, for some rows."""
+        """The groups that the method uses, for some rows."""
         if not self.sensitive:
             return None
         codes, names = dataset.groups(self.sensitive)

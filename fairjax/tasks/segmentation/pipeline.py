@@ -1,10 +1,12 @@
 """Prompted segmentation, top to bottom: dataset → objects → tuned decoders → masks of all prompts →
-scores → report.
+metrics with intervals → report.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +15,9 @@ from fairjax.datasets import splits
 from fairjax.models import zoo
 from fairjax.segmentation import evaluate, infer
 from fairjax.segmentation.segmenter import Measured
+from fairjax.segmentation.task import PromptedTask
 from fairjax.tasks import setup, tables, workdir
+from fairjax.tasks.config import SegmentationConfig
 from fairjax.tasks.segmentation import mitigation
 from fairjax.tasks.segmentation.results import (
     SELECTION,
@@ -27,191 +31,189 @@ from fairjax.tasks.segmentation.results import (
 )
 from fairjax.tasks.segmentation.setup import (
     USAGE,
-    check,
+    check_model,
     cohort,
     find,
     load_segmenter,
-    of_units,
+    of_volumes,
+    prompted,
     sample,
-    settings,
 )
-from fairjax.tasks.setup import Config
 
 
 def run(
-    config: Config, path: Path, cache: Path, *, command: str = "", show_progress: bool = True
+    config: SegmentationConfig,
+    path: Path,
+    cache: Path,
+    *,
+    command: str = "",
+    progress: bool = True,
 ) -> Path:
-    """Runs an experiment, or what of it is not done yet; see
-    `fairjax.tasks.classification.pipeline.run`.
+    """Runs an experiment, or what of it is not done yet.
+
+    See `fairjax.tasks.classification.pipeline.run`.
     """
+    cfg, embedding, policy = config.prompting, config.embedding, config.evaluation.policy
     with workdir.opened(path, config, command) as work:
-        check(config)
-        words, show = config["prompting"], show_progress
-        rule, plan, scoring = settings(config)
-        tuning = mitigation.settings(config)
+        check_model(config.model.name)
+        rule, plan, scoring = prompted(config)
+        tuning = mitigation.plan_of(config)
 
-        # ----------------------------------------------------------------------------------------------
+        # ------------------------------------------------------------------------------------------
         # dataset
-        with work.stage("dataset") as said:
-            dataset, names = setup.load_dataset(config)
-            dataset = sample(dataset, words["most_images"], config["seed"])
-            said.update(name=dataset.name, images=len(dataset), units=dataset.n_patients)
+        with work.stage("dataset") as log:
+            dataset = sample(setup.load_dataset(config), cfg.max_images, config.seed)
+            log.update(name=dataset.name, images=len(dataset), patients=dataset.n_patients)
 
-        # ----------------------------------------------------------------------------------------------
+        # ------------------------------------------------------------------------------------------
         # objects
-        with work.stage("objects") as said:
-            found, targets = find(dataset, rule, config, show)
-            said.update(
+        with work.stage("objects") as log:
+            found, targets = find(dataset, rule, embedding, progress)
+            log.update(
                 objects=len(found.table),
                 without_mask=found.without_mask,
                 empty=found.empty,
                 unreadable=len(found.unreadable),
             )
 
-        # -------------------------------------------------------------------------------------------
+        # ------------------------------------------------------------------------------------------
         # mitigation
-        segmenter, card = load_segmenter(config)
-        source = tuned = None
+        segmenter, card = load_segmenter(config.model, policy)
+        task = PromptedTask(targets, found, segmenter, rule, plan, scoring)
+        tuned = None
         if tuning:
-            with work.stage("mitigation") as said:
-                sides, side = mitigation.sides(config, targets, found)
-                splits.export(targets, side, path / "split.csv")
-                source = mitigation.embed(targets, segmenter, tuning, cache, config, show)
-                tuned = mitigation.train(
-                    segmenter, source, sides, rule, tuning, path / "decoders", config, show
-                )
+            with work.stage("mitigation") as log:
+                source = mitigation.embed(task, tuning, cache, embedding, progress)
+                task = dataclasses.replace(task, source=source)
+                parts, split = mitigation.split_task(config, task)
+                splits.export(targets, split, path / "split.csv")
+                decoders = path / "decoders"
+                tuned = mitigation.train(parts, source, tuning, decoders, config, progress)
                 tables.write_parquet(path / "runs.parquet", tuned.table())
-                said.update(
+                log.update(
                     decoders=len(tuned.runs), methods=len({run.method for run in tuned.runs})
                 )
-                test, targets, found = sides["test"], sides["test"].dataset, sides["test"].found
+                task = parts["test"]
+        targets = task.dataset
 
-        # ------------------------------------------------------------------------------------------------
+        # ------------------------------------------------------------------------------------------
         # masks
-        with work.stage("masks") as said:
+        with work.stage("masks") as log:
+            directory = cache / "segmentations"
             measured = infer.segment(
-                targets,
-                segmenter,
-                found,
-                rule,
-                plan,
-                scoring,
-                cache / "segmentations",
-                source=source,
-                **config["embedding"],
-                show_progress=show,
+                task, directory, **dataclasses.asdict(embedding), progress=progress
             )
             of_methods: dict[str, dict[int, Measured]] = {}
-            if tuned and source:
-                of_methods = mitigation.measure(
-                    segmenter, source, tuned, test, rule, plan, scoring, cache, config, show
-                )
-            cases_table = evaluate.per_object(measured, plan, scoring.measures)
-            tables.write_parquet(path / "scores" / "objects.parquet", cases_table)
-            said.update(
+            if tuned:
+                of_methods = mitigation.measure(task, tuned, cache, embedding, progress)
+            per_object = evaluate.per_object(measured, plan, cfg.metrics)
+            tables.write_parquet(path / "scores" / "objects.parquet", per_object)
+            log.update(
                 model=card["model"],
                 prompts=len(plan.instances),
                 unreadable=len(measured.quarantined),
             )
 
-        # ----------------------------------------------------------------------------------------------
+        # ------------------------------------------------------------------------------------------
         # metrics
-        with work.stage("metrics") as said:
-            scored, of_methods = (
-                of_units(targets, measured),
-                {
-                    method: {seed: of_units(targets, one) for seed, one in of_seeds.items()}
-                    for method, of_seeds in of_methods.items()
-                },
-            )
-            attributes, patients = cohort(targets, scored, names, words["intersections"])
-            options = {name: config["evaluation"][name] for name in ("confidence", "min_group")}
-            options |= {"n_boot": config["n_boot"], "seed": config["seed"]}
-            ran = list(evaluate.runs(scored, plan, scoring.measures))
+        with work.stage("metrics") as log:
+            scored = of_volumes(targets, measured)
+            attributes, patients = cohort(targets, scored, config.attributes, cfg.intersections)
+            runs = list(evaluate.runs(scored, plan, cfg.metrics))
             for method, of_seeds in of_methods.items():
-                ran += evaluate.tuned_runs(method, of_seeds, plan, scoring.measures)
+                volumes = {seed: of_volumes(targets, one) for seed, one in of_seeds.items()}
+                runs += evaluate.tuned_runs(method, volumes, plan, cfg.metrics)
+            options: dict[str, Any] = {
+                "n_boot": config.n_boot,
+                "seed": config.seed,
+                "confidence": config.evaluation.confidence,
+                "min_group": config.evaluation.min_group,
+            }
             tidy = evaluate.evaluate(
-                ran, scoring.measures, attributes, patients, show_progress=show, **options
+                runs, cfg.metrics, attributes, patients, progress=progress, **options
             )
-            facts = {"dataset": dataset.name, "model": card["model"], "usage": USAGE}
-            tidy = tidy.assign(**facts, policy=config["evaluation"]["policy"])
+            names = {"dataset": dataset.name, "model": card["model"], "usage": USAGE}
+            tidy = tidy.assign(**names, policy=policy)
             tables.write_parquet(path / "results.parquet", tidy)
-            compared = []
+            compared: list[str] = []
             if tuned and tuning:
                 pairs = evaluate.differences(
-                    ran, scoring.measures, attributes, patients, mitigation.BASELINES, **options
+                    runs, cfg.metrics, attributes, patients, mitigation.BASELINES, **options
                 )
                 tables.write_csv(path / "differences.csv", pairs)
-                compared = mitigation.notes(tuning, tuned.table(), pairs, words["shown"], SELECTION)
-            said.update(rows=len(tidy), replicates=config["n_boot"])
+                compared = mitigation.notes(tuning, tuned.table(), pairs, cfg.primary, SELECTION)
+            log.update(rows=len(tidy), replicates=config.n_boot)
 
-        # -----------------------------------------------------------------------------------------------
+        # ------------------------------------------------------------------------------------------
         # report
-        with work.stage("report") as said:
-            shown = evaluate.run_name(words["shown"], SELECTION)
-            of_objects = cohort(targets, measured, names, False)[0]
+        with work.stage("report") as log:
+            shown = evaluate.run_name(cfg.primary, SELECTION)
+            of_objects = cohort(targets, measured, config.attributes, False)[0]
             data = report.ReportData(
                 title=f"{zoo.MODELS[card['model']].title} prompted on {dataset.name}",
                 command=command,
-                config=dict(config),
+                config=config.to_dict(),
                 environment=work.environment,
-                dataset=dataset_facts(targets, scored, found),
+                dataset=dataset_facts(task, scored),
                 model=setup.model_facts(card),
                 cohort=pd.DataFrame(),
                 results=tidy,
                 run=shown,
                 curves={},
                 thresholds={},
-                notes=notes(dataset, found, measured, plan, rule, config) + compared,
+                notes=notes(dataset, task, measured, cfg) + compared,
                 sample="volume" if "volume" in targets.table else "object",
-                values=by_group(attributes, shown_values(scored, plan, scoring, shown)),
-                cases=worst_cases(
-                    targets, segmenter, found, rule, plan, scoring, measured, of_objects, config
-                ),
+                values=by_group(attributes, shown_values(task, scored, shown)),
+                cases=worst_cases(task, measured, of_objects, cfg),
             )
             tables.write_csv(path / "summary.csv", summary(tidy))
-            if config["evaluation"]["policy"] == "compat":
-                tables.write_csv(
-                    path / "compat.csv", compat_summary(scored, plan, scoring, attributes)
-                )
+            if policy == "compat":
+                published = compat_summary(task, scored, attributes)
+                tables.write_csv(path / "compat.csv", published)
             page = report.write(path / "report", data)
-            said.update(page=str(page))
-    print(report.console_table(data, metrics=scoring.measures))
+            log.update(page=str(page))
+    print(report.console_table(data, metrics=cfg.metrics))
     print(f"report: {page}")
     return page
 
 
-def describe(config: Config, path: Path, cache: Path) -> str:
-    """Says what `run` would do, without doing it."""
-    check(config)
-    rule, plan, scoring = settings(config)
-    dataset, names = setup.load_dataset(config)
-    dataset = sample(dataset, config["prompting"]["most_images"], config["seed"])
-    found, targets = find(dataset, rule, config, False)
-    segmenter, card = load_segmenter(config)
-    tuning, more = mitigation.settings(config), {}
+def describe(config: SegmentationConfig, path: Path, cache: Path) -> str:
+    """Says what `run` would do, without doing it; what `run` would refuse is refused."""
+    cfg, embedding = config.prompting, config.embedding
+    check_model(config.model.name)
+    rule, plan, scoring = prompted(config)
+    tuning = mitigation.plan_of(config)
+    dataset = sample(setup.load_dataset(config), cfg.max_images, config.seed)
+    found, targets = find(dataset, rule, embedding, False)
+    segmenter, card = load_segmenter(config.model, config.evaluation.policy)
+    objects = (
+        f"{len(found.table)} in {len(targets)} images; {found.without_mask} images have no mask, "
+        f"{found.empty} masks are empty"
+    )
+    more: dict[str, str] = {}
+    task = PromptedTask(targets, found, segmenter, rule, plan, scoring)
     if tuning:
-        sides, _ = mitigation.sides(config, targets, found)
-        more, targets, found = (
-            mitigation.describe(tuning, sides),
-            sides["test"].dataset,
-            sides["test"].found,
-        )
-    options = {name: config["embedding"][name] for name in ("batch_size", "shard_batches")}
+        parts, _ = mitigation.split_task(config, task)
+        more, task = mitigation.describe(tuning, parts), parts["test"]
+    targets = task.dataset
     store = infer.open_cache(
-        targets, segmenter, found, rule, plan, scoring, cache / "segmentations", **options
+        task,
+        cache / "segmentations",
+        batch_size=embedding.batch_size,
+        shard_batches=embedding.shard_batches,
     )
     missing = sum(map(len, store.missing()))
-    lines = {
-        "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} units",
-        "objects": f"{len(found.table)} in {len(targets)} images; {found.without_mask} images have no mask, "
-        f"{found.empty} masks are empty",
-        "attributes": ", ".join(names),
-        "model": f"{card['model']} at {segmenter.frame.preprocess.size} pixels",
-        "prompts": f"{len(plan.instances)} for each object: {', '.join(plan.kinds)}; random ones {plan.draws} times",
+    cached = f"{len(targets) - missing} in the cache {store.directory}"
+    rows = {
+        "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} patients",
+        "objects": objects,
+        "attributes": ", ".join(config.attributes),
+        "model": f"{card['model']} at {segmenter.transform.preprocess.size} pixels",
+        "prompts": f"{len(plan.instances)} for each object: {', '.join(plan.kinds)}; random ones "
+        f"{plan.draws} times",
         **more,
-        "masks": f"{missing} images to segment, {len(targets) - missing} in the cache {store.folder}",
-        "metrics": f"{config['n_boot']} bootstrap replicates over units",
+        "masks": f"{missing} images to segment, {cached}",
+        "metrics": f"{config.n_boot} bootstrap replicates over patients",
         "work directory": str(path),
     }
-    return "\n".join(f"{name:15s} {text}" for name, text in lines.items())
+    return tables.aligned(rows)

@@ -1,4 +1,4 @@
-"""What was measured of prompted segmentation, as tables, pictures and words for the report."""
+"""What was measured of prompted segmentation, as tables, images and texts for the report."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import pandas as pd
 
 from fairjax.auditing import audit_segmentation
 from fairjax.datasets.dataset import Dataset
-from fairjax.segmentation import cases, evaluate, loader, objects, prompts
-from fairjax.segmentation.objects import Objects, Rule
-from fairjax.segmentation.segmenter import Measured, Scoring, Segmenter
+from fairjax.segmentation import cases, evaluate, objects, prompts
+from fairjax.segmentation.objects import Objects
+from fairjax.segmentation.segmenter import Measured
+from fairjax.segmentation.task import PromptedTask
 from fairjax.statistics.rows import Attribute
-from fairjax.tasks.setup import Config
+from fairjax.tasks.segmentation.sections import PromptingConfig
 
 SELECTION = "predicted"  # the masks that the report speaks of: a user has no oracle
 
 
-def shown_values(measured: Measured, plan: prompts.Plan, scoring: Scoring, run: str) -> np.ndarray:
+def shown_values(task: PromptedTask, measured: Measured, run: str) -> np.ndarray:
     """The Dice of every object in one run."""
     return next(
         values["dice"]
-        for facts, values in evaluate.runs(measured, plan, scoring.measures)
+        for facts, values in evaluate.runs(measured, task.plan, task.scoring.metrics)
         if facts["run"] == run
     )
 
@@ -45,11 +46,11 @@ def summary(tidy: pd.DataFrame) -> pd.DataFrame:
 
 
 def compat_summary(
-    measured: Measured, plan: prompts.Plan, scoring: Scoring, attributes: dict[str, Attribute]
+    task: PromptedTask, measured: Measured, attributes: dict[str, Attribute]
 ) -> pd.DataFrame:
     """FairMedFM's summary of Dice: one row per prompt, draw and attribute."""
     frames = []
-    for facts, values in evaluate.runs(measured, plan, scoring.measures):
+    for facts, values in evaluate.runs(measured, task.plan, task.scoring.metrics):
         if facts["selection"] != SELECTION:
             continue
         for attribute, (codes, names) in attributes.items():
@@ -61,43 +62,31 @@ def compat_summary(
 
 
 def worst_cases(
-    targets: Dataset,
-    segmenter: Segmenter,
-    found: Objects,
-    rule: Rule,
-    plan: prompts.Plan,
-    scoring: Scoring,
+    task: PromptedTask,
     measured: Measured,
     attributes: dict[str, Attribute],
-    config: Config,
+    cfg: PromptingConfig,
 ) -> list[dict[str, Any]]:
-    """The objects (of volumes, in their slices) with the lowest Dice, as pictures."""
-    words = config["prompting"]
-    number = next(i for i, (kind, _) in enumerate(plan.instances) if kind == words["shown"])
-    one = measured.values[:, number, 0, 0]
-    worst = np.argsort(one, kind="stable")[: words["cases"]]
-    place = measured.table.groupby("row").cumcount().to_numpy()
-    wanted = [(int(measured.table["row"].iloc[k]), int(place[k]), number) for k in worst]
-    load = loader.loader(targets, segmenter, found, rule, plan, scoring)
-    drawn = cases.look(targets, segmenter, load, wanted, SELECTION) if len(wanted) else []
-    shown = []
-    for k, case in zip(worst, drawn, strict=True):
-        groups = {
-            name: names[codes[k]] if codes[k] >= 0 else "missing"
-            for name, (codes, names) in attributes.items()
+    """The objects (of volumes, in their slices) with the lowest Dice, as images."""
+    prompt = next(i for i, (kind, _) in enumerate(task.plan.instances) if kind == cfg.primary)
+    dice = measured.values[:, prompt, 0, 0]
+    worst = np.argsort(dice, kind="stable")[: cfg.cases]
+    index = measured.table.groupby("row").cumcount().to_numpy()
+    wanted = [(int(measured.table["row"].iloc[k]), int(index[k]), prompt) for k in worst]
+    drawn = cases.render(task, wanted, SELECTION) if len(wanted) else []
+    return [
+        {
+            "image": measured.table["image"].iloc[k],
+            "target": measured.table["target"].iloc[k],
+            "value": float(dice[k]),
+            "groups": {
+                name: names[codes[k]] if codes[k] >= 0 else "missing"
+                for name, (codes, names) in attributes.items()
+            },
+            "data_uri": cases.data_uri(cases.overlay(case)),
         }
-        shown.append(
-            {
-                "image": measured.table["image"].iloc[k],
-                "target": measured.table["target"].iloc[k],
-                "value": float(one[k]),
-                "groups": {
-                    name: group for name, group in groups.items() if name in config["attributes"]
-                },
-                "picture": cases.data_uri(cases.overlay(case)),
-            }
-        )
-    return shown
+        for k, case in zip(worst, drawn, strict=True)
+    ]
 
 
 def by_group(
@@ -110,9 +99,10 @@ def by_group(
     }
 
 
-def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[str, Any]:
+def dataset_facts(task: PromptedTask, measured: Measured) -> dict[str, Any]:
     """What the report says of the data."""
-    quarantined = [*measured.quarantined, *found.unreadable]
+    targets = task.dataset
+    quarantined = [*measured.quarantined, *task.objects.unreadable]
     return {
         "name": targets.name,
         "modality": targets.info.get("modality", ""),
@@ -129,53 +119,50 @@ def dataset_facts(targets: Dataset, measured: Measured, found: Objects) -> dict[
 
 
 def notes(
-    dataset: Dataset,
-    found: Objects,
-    measured: Measured,
-    plan: prompts.Plan,
-    rule: Rule,
-    config: Config,
+    dataset: Dataset, task: PromptedTask, measured: Measured, cfg: PromptingConfig
 ) -> list[str]:
     """What a reader of the report must know besides the numbers."""
-    words = config["prompting"]
-    shown = prompts.KINDS[words["shown"]].title
-    said = [
-        f"The run shown is {words['shown']} ({shown}), and of the candidate masks the one that the model rates "
-        "best. "
-        "All prompts, and an oracle that knows which candidate is best, are under Prompts and in results.parquet.",
-        f"An object is this: {objects.MODES[rule.mode]}. Prompts are made from the true masks.",
+    found, plan = task.objects, task.plan
+    lines = [
+        f"The run shown is {cfg.primary} ({prompts.KINDS[cfg.primary].title}), and of the "
+        "candidate masks the one that the model rates best. All prompts, and an oracle that knows "
+        "which candidate is best, are under Prompts and in results.parquet.",
+        f"An object is this: {objects.MODES[cfg.objects]}. Prompts are made from the true masks.",
     ]
     if any(draw for _, draw in plan.instances):
-        said.append(
-            f"Random prompts are drawn {plan.draws} times; an object's value is the mean over draws."
+        lines.append(
+            f"Random prompts are drawn {plan.draws} times; an object's value is the mean over "
+            "draws."
         )
     left = {"images have no true mask": found.without_mask, "masks are empty": found.empty}
-    said += [f"{count} {what}, and are left out." for what, count in left.items() if count]
+    lines += [f"{count} {what}, and are left out." for what, count in left.items() if count]
     if unread := len(measured.quarantined) + len(found.unreadable):
-        said.append(f"{unread} images or masks could not be read and are left out.")
-    said += _of_volumes(dataset, measured) + _of_spacing(found, config)
+        lines.append(f"{unread} images or masks could not be read and are left out.")
+    lines += _of_volumes(dataset, measured) + _of_spacing(found, cfg)
     if dataset.n_patients == len(dataset):
-        said.append("Every image is its own unit: intervals assume that images are independent.")
-    return said
+        lines.append(
+            "Every image is its own patient: intervals assume that images are independent."
+        )
+    return lines
 
 
 def _of_volumes(dataset: Dataset, measured: Measured) -> list[str]:
     if "volume" not in dataset.table:
         return []
     return [
-        f"Slices were segmented one by one, those that hold an object ({measured.table['image'].nunique()}); the value "
-        "of a class in a volume is the mean over them, and volumes of one patient are resampled together."
+        "Slices were segmented one by one, those that hold an object "
+        f"({measured.table['image'].nunique()}); the value of a class in a volume is the mean over "
+        "them, and volumes of one patient are resampled together."
     ]
 
 
-def _of_spacing(found: Objects, config: Config) -> list[str]:
-    """In what distances are measured, where any are."""
-    if not {"nsd", "hd95"} & set(config["prompting"]["measures"]):
+def _of_spacing(found: Objects, cfg: PromptingConfig) -> list[str]:
+    """In what unit distances are measured, where any are."""
+    if not {"nsd", "hd95"} & set(cfg.metrics):
         return []
     images = found.table.drop_duplicates("image")
-    told = int(images["mm_y"].notna().sum())
-    given = config["prompting"]["spacing"]
-    rest = "pixels" if given == 1 else f"mm, at prompting.spacing={given:g}"
-    parts = [f"in mm, as their files tell the spacing, in {told} images"] if told else []
-    parts += [f"in {rest} in {len(images) - told}"] if told < len(images) else []
+    known = int(images["mm_y"].notna().sum())
+    rest = "pixels" if cfg.spacing == 1 else f"mm, at prompting.spacing={cfg.spacing:g}"
+    parts = [f"in mm, as their files tell the spacing, in {known} images"] if known else []
+    parts += [f"in {rest} in {len(images) - known}"] if known < len(images) else []
     return [f"Distances are measured {' and '.join(parts)}."]

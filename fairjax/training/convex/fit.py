@@ -20,6 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from fairjax.training.convex.solvers import HISTORY, Problem, minimise
+from fairjax.training.optimizer import FLOAT_BYTES
 from fairjax.utils import progress
 from fairjax.utils.errors import UserError
 
@@ -29,7 +30,6 @@ NEWTON_BATCH = 16  # Hessians at once
 ROTATED_FEATURES = (
     2048  # up to here the eigenvectors of the features cost less than the iterations they save
 )
-FLOAT_BYTES = 4
 # of what has the shape (r, n): labels, weights, logits, along, and what the line search makes of
 # them
 SAMPLE_COPIES = 8

@@ -16,9 +16,10 @@ from jaxtyping import Float
 from fairjax.training import probe, store
 from fairjax.training.convex import fit
 from fairjax.training.engine import Plan, Trainer
+from fairjax.training.objectives import METHODS
 from fairjax.training.objectives.losses import log_loss
 from fairjax.training.objectives.weighting import inverse_frequency
-from fairjax.training.program import ProbeConfig, ProbeData, Program, stack_rates
+from fairjax.training.program import ProbeConfig, ProbeData, TrainSpec, stack_hyperparams
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
 from fairjax.training.sweep import (
@@ -33,7 +34,6 @@ from fairjax.training.sweep import (
 from fairjax.utils.errors import UserError
 
 WIDTH = 256  # runs per chunk
-METHODS = ("erm", "reweighting", "reweighting_class")  # those whose loss is convex: a weighted mean
 
 
 def sweep(
@@ -46,8 +46,8 @@ def sweep(
     groups: Groups | None = None,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    share: tuple[int, int] = (0, 1),
-    show_progress: bool = True,
+    shard: tuple[int, int] = (0, 1),
+    progress: bool = True,
 ) -> Sweep:
     """Fits every run that is not on disk yet.
 
@@ -56,36 +56,37 @@ def sweep(
     does where `config.resample` is "patients".
 
     Args:
-      features, runs, folder, groups, seed, memory_bytes, share, show_progress: as of
+      features, runs, folder, groups, seed, memory_bytes, shard, progress: as of
         `fairjax.training.sweep.sweep`.
       config: of which `standardize`, `class_weight` and `resample` count.
-      method: of `METHODS`.
+      method: a convex one of `objectives.METHODS`, without wrappers.
 
     Raises:
       UserError: the loss of the method is not convex, or not even one run fits into memory.
     """
-    program = check(config, method, groups)
-    identity = identity_of(features, program, groups, seed) | {"head": "convex"}
+    spec = check(config, method, groups)
+    identity = identity_of(features, spec, groups, seed) | {"head": "convex"}
     return fill(
         folder,
         identity,
         runs,
         Plan(runs, WIDTH, 0, 0.0),
-        lambda: ConvexTrainer(features, program, groups, seed, memory_bytes),
+        lambda: ConvexTrainer(features, spec, groups, seed, memory_bytes),
         what=f"fitting {method}",
-        share=share,
-        show_progress=show_progress,
+        shard=shard,
+        progress=progress,
     )
 
 
-def check(config: ProbeConfig, method: str, groups: Groups | None) -> Program:
+def check(config: ProbeConfig, method: str, groups: Groups | None) -> TrainSpec:
     """The program of a method whose loss is fit.
 
     Raises:
       UserError: it is not.
     """
-    if method not in METHODS:
-        raise UserError(f"a convex probe has no method {method!r}; there are: {', '.join(METHODS)}")
+    names = [name for name, row in METHODS.items() if row.convex]
+    if method not in names:
+        raise UserError(f"a convex probe has no method {method!r}; there are: {', '.join(names)}")
     return make_program(config, method, "linear", groups)
 
 
@@ -95,18 +96,18 @@ class ConvexTrainer(Trainer):
     def __init__(
         self,
         features: Features,
-        program: Program,
+        spec: TrainSpec,
         groups: Groups | None,
         seed: int,
         memory_bytes: float,
     ):
-        features = prepared(features, program)
-        self.program, self.key, self.memory_bytes = program, jax.random.key(seed), memory_bytes
-        self.data, self.x = probe_data(features, program, groups), features.x
+        features = prepared(features, spec)
+        self.spec, self.key, self.memory_bytes = spec, jax.random.key(seed), memory_bytes
+        self.data, self.x = probe_data(features, spec, groups), features.x
 
     def train(self, runs: list[Run], width: int, advance: Callable[[float], Any]) -> store.Arrays:
         """Fits some runs; each by itself, so that the width does not matter."""
-        weights = np.asarray(_weights(self.key, self.program, self.data, runs))
+        weights = np.asarray(_weights(self.key, self.spec, self.data, runs))
         decays = np.array([run.weight_decay for run in runs], np.float64)
         with np.errstate(divide="ignore"):
             c = 1 / (weights.sum(1) * decays)
@@ -129,12 +130,12 @@ class ConvexTrainer(Trainer):
 
 
 def _weights(
-    key: jax.Array, program: Program, data: ProbeData, runs: list[Run]
+    key: jax.Array, spec: TrainSpec, data: ProbeData, runs: list[Run]
 ) -> Float[jax.Array, "r n"]:
     """What each training sample weighs in each run."""
-    rates = stack_rates(runs)
-    weights = probe.resampled_counts(key, program.config, data, rates) * data.weights
-    if program.method.objective.sample_weights is not None:
-        cells = probe.cells_of(program.method.objective.cells, data)
-        weights = weights * inverse_frequency(key, cells, rates.strength)
+    hyperparams = stack_hyperparams(runs)
+    weights = probe.resampled_counts(key, spec.config, data, hyperparams) * data.weights
+    if spec.method.objective.sample_weights is not None:
+        cells = probe.cells_of(spec.method.objective.cells, data)
+        weights = weights * inverse_frequency(key, cells, hyperparams.strength)
     return jnp.broadcast_to(weights, (len(runs), len(data.y)))

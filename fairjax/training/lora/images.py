@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings import Encoder
 from fairjax.embeddings.read import PADDING, Load, batches
+from fairjax.training.optimizer import FLOAT_BYTES
 from fairjax.utils.errors import UserError
 
-FLOAT_BYTES = 4
 THREADS = 4
 
 

@@ -29,7 +29,7 @@ from fairjax.training.engine import Trainer, state_of
 from fairjax.training.lora.images import Images, padded
 from fairjax.training.lora.tower import Layout, LoRA, Tower, lay_out
 from fairjax.training.objectives.losses import log_loss
-from fairjax.training.program import ProbeConfig, ProbeData, Program, Rates
+from fairjax.training.program import ProbeConfig, ProbeData, RunHyperparams, TrainSpec
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
 from fairjax.training.sweep import Features, Groups, fill, identity_of, make_program, probe_data
@@ -45,7 +45,7 @@ class TowerTrainer(Trainer):
 
     Args:
       tower: what takes the adapters.
-      program: what is trained by which method; its head begins with the adapters.
+      spec: what is trained by which method; its head begins with the adapters.
       data: labels, weights, groups.
       images: reads them.
       rows: split name → rows of the dataset.
@@ -56,81 +56,85 @@ class TowerTrainer(Trainer):
     def __init__(
         self,
         tower: Tower,
-        program: Program,
+        spec: TrainSpec,
         data: ProbeData,
         images: Images,
         rows: Mapping[str, Int[np.ndarray, " n"]],
         place: Layout,
         key: Array,
     ):
-        self.tower, self.program, self.images, self.rows, self.place = (
+        self.tower, self.spec, self.images, self.rows, self.place = (
             tower,
-            program,
+            spec,
             images,
             rows,
             place,
         )
-        self._made: dict[Program, Functions] = {}
+        self._made: dict[TrainSpec, Functions] = {}
         mesh = Mesh(np.asarray(jax.local_devices()), (place.axis,))
         self.runs, self._split, self._whole = place.placed(mesh)
         self.data, self.key, self.frozen = jax.device_put((data, key, tower.frozen), self._whole)
 
-    def scores(self, program: Program, head: dict[str, Array]) -> dict[str, Array]:
+    def scores(self, spec: TrainSpec, head: dict[str, Array]) -> dict[str, Array]:
         """Scores of the images."""
         return {
-            f"{side}_scores": jax.nn.sigmoid(self._logits(program, head, side))
+            f"{side}_scores": jax.nn.sigmoid(self._logits(spec, head, side))
             for side in ("validation", "test")
         }
 
-    def errors(self, program: Program, head: dict[str, Array]) -> Array:
+    def errors(self, spec: TrainSpec, head: dict[str, Array]) -> Array:
         """Errors on the images."""
-        return ((self._logits(program, head, "train") > 0) != (self.data.y > 0.5)).astype(jnp.uint8)
+        return ((self._logits(spec, head, "train") > 0) != (self.data.y > 0.5)).astype(jnp.uint8)
 
     def fit(
-        self, program: Program, rates: Rates, errors: Array, advance: Callable[[float], None]
+        self,
+        spec: TrainSpec,
+        hyperparams: RunHyperparams,
+        errors: Array,
+        advance: Callable[[float], None],
     ) -> dict[str, Any]:
         """Trains by steps that are a program each, as batches come."""
-        config, n, m = program.config, len(self.data.y), len(self.data.y_validation)
-        functions = self._functions(program)
-        state = functions.init(self.key, self.data, rates, errors)
-        for number in range(config.epochs):
+        config, n, m = spec.config, len(self.data.y), len(self.data.y_validation)
+        functions = self._functions(spec)
+        state = functions.init(self.key, self.data, hyperparams, errors)
+        for epoch in range(config.epochs):
             index, present = map(
-                np.asarray, probe.order(self.key, config, rates, n, jnp.int32(number))
+                np.asarray, probe.order(self.key, config, hyperparams, n, jnp.int32(epoch))
             )
-            moving, multiplied = functions.begin(
-                self.key, self.data, rates, state, jnp.int32(number)
+            active, weights_rn = functions.begin(
+                self.key, self.data, hyperparams, state, jnp.int32(epoch)
             )
-            passing = probe.passing_of(state)
+            step_state = probe.step_state_of(state)
             for batch, images in enumerate(self._batches(self.rows["train"][index.reshape(-1)])):
                 sample = (
                     self.data,
-                    rates,
-                    moving,
-                    multiplied,
-                    passing,
+                    hyperparams,
+                    active,
+                    weights_rn,
+                    step_state,
                     images,
                     index[batch],
                     present[batch],
                 )
-                passing = functions.step(self.frozen, *sample)
-                jax.block_until_ready(passing.step)  # or batches would queue up on the devices
+                step_state = functions.step(self.frozen, *sample)
+                jax.block_until_ready(step_state.step)  # or batches would queue up on the devices
                 advance(float(present[batch].sum()) / (n + m))
-            loss = self._validation_loss(program, passing.params["head"])
+            loss = self._validation_loss(spec, step_state.params["head"])
             state = state._replace(
-                **passing._asdict()
+                **step_state._asdict()
             )  # in place of what was donated to the first step
-            state = functions.close(state, passing, loss, jnp.int32(number))
+            state = functions.end_epoch(state, step_state, loss, jnp.int32(epoch))
             advance(m / (n + m))
             if config.patience and int(state.stale.min()) >= config.patience:
                 break
-        advance(config.epochs - 1 - number)
-        return probe.finish(program, state, lambda head: self._validation_loss(program, head))
+        advance(config.epochs - 1 - epoch)
+        return probe.finalize(spec, state, lambda head: self._validation_loss(spec, head))
 
-    def _validation_loss(self, program: Program, head: dict[str, Array]) -> Float[Array, " r"]:
-        return log_loss(self._logits(program, head, "validation"), self.data.y_validation).mean(-1)
+    def _validation_loss(self, spec: TrainSpec, head: dict[str, Array]) -> Float[Array, " r"]:
+        return log_loss(self._logits(spec, head, "validation"), self.data.y_validation).mean(-1)
 
-    def _logits(self, program: Program, head: dict[str, Array], side: str) -> Float[Array, "r n"]:
-        rows, logits = self.rows[side], self._functions(program).logits
+    def _logits(self, spec: TrainSpec, head: dict[str, Array], side: str) -> Float[Array, "r n"]:
+        rows, logits = self.rows[side], self._functions(spec).logits
         batches = self._batches(padded(rows, self.images.batch_size))
         parts = [jax.block_until_ready(logits(self.frozen, head, images)) for images in batches]
         return jnp.concatenate(parts, 1)[:, : len(rows)]
@@ -141,13 +145,11 @@ class TowerTrainer(Trainer):
                 pixels.reshape(self.place.parts, -1, *pixels.shape[1:]), self._split
             )
 
-    def _functions(self, program: Program) -> Functions:
-        if program not in self._made:
+    def _functions(self, spec: TrainSpec) -> Functions:
+        if spec not in self._made:
             state = state_of(self.runs, self._whole)
-            self._made[program] = functions_of(
-                self.tower, program, len(self.data.y), state, self.runs
-            )
-        return self._made[program]
+            self._made[spec] = functions_of(self.tower, spec, len(self.data.y), state, self.runs)
+        return self._made[spec]
 
 
 class Functions(NamedTuple):
@@ -155,39 +157,39 @@ class Functions(NamedTuple):
 
     init: Callable[..., probe.State]
     begin: Callable[..., tuple[Array, Array | None]]
-    step: Callable[..., probe.Passing]
-    close: Callable[..., probe.State]
+    step: Callable[..., probe.StepState]
+    end_epoch: Callable[..., probe.State]
     logits: Callable[..., Array]
 
 
 def functions_of(
-    tower: Tower, program: Program, n: int, state: Any, runs: NamedSharding
+    tower: Tower, spec: TrainSpec, n: int, state: Any, runs: NamedSharding
 ) -> Functions:
     """Compiles what trains a program.
 
     Args:
       tower: what takes the adapters.
-      program: what is trained.
+      spec: what is trained.
       n: training samples.
       state: where the arrays of a state lie.
       runs: where arrays lie whose first axis is the run.
     """
 
-    def init(key, data, rates, errors):
-        return probe.init(key, program, data, rates, errors)
+    def init(key, data, hyperparams, errors):
+        return probe.init(key, spec, data, hyperparams, errors)
 
-    def begin(key, data, rates, state, number):
-        weights = probe.multiples(stream(key, "resample", number), program, data, rates, state)
-        return probe.active(program.config, state), weights
+    def begin(key, data, hyperparams, state, epoch):
+        weights = probe.run_weights(stream(key, "resample", epoch), spec, data, hyperparams, state)
+        return probe.active_runs(spec.config, state), weights
 
     def forward(frozen, parameters, images):
         x = tower.encode_all(frozen, parameters, images)
-        return *program.head.forward(parameters, x), x
+        return *spec.head.forward(parameters, x), x
 
-    def step(frozen, data, rates, moving, multiplied, passing, images, index, present):
-        sample = probe.take(data, multiplied, images, index, present)
+    def step(frozen, data, hyperparams, active, weights_rn, step_state, images, index, present):
+        sample = probe.make_batch(data, weights_rn, images, index, present)
         return probe.step(
-            program, rates, moving, n, functools.partial(forward, frozen), passing, sample
+            spec, hyperparams, active, n, functools.partial(forward, frozen), step_state, sample
         )
 
     def logits(frozen, parameters, images):
@@ -196,10 +198,21 @@ def functions_of(
     return Functions(
         jax.jit(init, out_shardings=state),
         jax.jit(begin, out_shardings=runs),
-        jax.jit(step, out_shardings=probe.passing_of(state), donate_argnames="passing"),
-        jax.jit(functools.partial(probe.close, program), out_shardings=state),
+        jax.jit(step, out_shardings=probe.step_state_of(state), donate_argnames="step_state"),
+        jax.jit(functools.partial(probe.end_epoch, spec), out_shardings=state),
         jax.jit(logits, out_shardings=runs),
     )
+
+
+def check(config: ProbeConfig, model: str, settings: LoRA) -> LoRA:
+    """Returns the settings with the layers that are adapted.
+
+    Raises:
+      UserError: the model has no layers for LoRA, or runs are to see images in orders of their own.
+    """
+    if config.order != "shared":
+        raise UserError("LoRA reads each image once for all runs: it needs training.order='shared'")
+    return dataclasses.replace(settings, targets=settings.targets or lora.targets_of(model))
 
 
 def sweep_lora(
@@ -218,10 +231,10 @@ def sweep_lora(
     groups: Groups | None = None,
     seed: int = 0,
     memory_bytes: float = 4 * 2**30,
-    share: tuple[int, int] = (0, 1),
+    shard: tuple[int, int] = (0, 1),
     threads: int = 4,
     processes: int = 0,
-    show_progress: bool = True,
+    progress: bool = True,
 ) -> Sweep:
     """Trains adapters and heads of every run that is not on disk yet.
 
@@ -236,11 +249,11 @@ def sweep_lora(
         the head's.
       model: the zoo's name of the tower, for its targets.
       settings: of the adapters.
-      method, head, groups, seed, share: as in `sweep.sweep`.
+      method, head, groups, seed, shard: as in `sweep.sweep`.
       memory_bytes: budget per device; on the host, images may take half as much besides, to be read
         only once.
       threads, processes: as in `fairjax.embeddings.embed`.
-      show_progress: whether to show a bar with images/s, each counted once for every run.
+      progress: whether to show a bar with images/s, each counted once for every run.
 
     Returns:
       A `Sweep`.
@@ -249,11 +262,9 @@ def sweep_lora(
       UserError: the tower has no layers for LoRA, one run does not fit into memory, an image cannot
         be read, or settings do not go together.
     """
-    if config.order != "shared":
-        raise UserError("LoRA reads each image once for all runs: it needs training.order='shared'")
-    settings = dataclasses.replace(settings, targets=settings.targets or lora.targets_of(model))
-    program = make_program(config, method, head, groups)
-    if program.head.prototypes:
+    settings = check(config, model, settings)
+    spec = make_program(config, method, head, groups)
+    if spec.head.prototypes:
         raise UserError(
             f"LoRA trains a head that begins at random, unlike {head!r}: take linear or mlp"
         )
@@ -261,10 +272,10 @@ def sweep_lora(
     if not config.standardize:
         scaling = np.zeros_like(scaling[0]), np.ones_like(scaling[1])
     tower = Tower(encoder.module, settings, scaling)
-    program = dataclasses.replace(program, head=tower.head(program.head))
+    spec = dataclasses.replace(spec, head=tower.head(spec.head))
     sizes = {side: len(of) for side, of in rows.items()}
-    cut, place = lay_out(runs, tower, program, sizes, encoder.image_shape, memory_bytes)
-    data = probe_data(features, program, groups)
+    cut, place = lay_out(runs, tower, spec, sizes, encoder.image_shape, memory_bytes)
+    data = probe_data(features, spec, groups)
     data = data._replace(x=data.x[:0], x_validation=data.x_validation[:0])
 
     def make() -> TowerTrainer:
@@ -277,18 +288,18 @@ def sweep_lora(
             threads=threads,
             processes=processes,
         )
-        return TowerTrainer(tower, program, data, images, rows, place, jax.random.key(seed))
+        return TowerTrainer(tower, spec, data, images, rows, place, jax.random.key(seed))
 
     added = {"rank": settings.rank, "alpha": settings.alpha, "targets": settings.targets}
     return fill(
         folder,
-        identity_of(features, program, groups, seed) | {"lora": added},
+        identity_of(features, spec, groups, seed) | {"lora": added},
         runs,
         cut,
         make,
         what=f"training LoRA, {method}",
-        share=share,
-        show_progress=show_progress,
+        shard=shard,
+        progress=progress,
         unit="image",
         per_run=config.epochs * (len(rows["train"]) + len(rows["validation"])),
     )

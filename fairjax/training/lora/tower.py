@@ -19,9 +19,10 @@ from jaxtyping import Array, Float
 from fairjax.models import lora
 from fairjax.models.stack import Stack
 from fairjax.training import averaging
-from fairjax.training.engine import FLOAT_BYTES, HEAD_COPIES, Plan
+from fairjax.training.engine import Plan
 from fairjax.training.heads import Head
-from fairjax.training.program import Program
+from fairjax.training.optimizer import FLOAT_BYTES, RUN_COPIES
+from fairjax.training.program import TrainSpec
 from fairjax.training.runs import Run
 from fairjax.utils.errors import UserError
 
@@ -150,18 +151,16 @@ class Layout(NamedTuple):
 
     def placed(self, mesh: Mesh) -> tuple[NamedSharding, NamedSharding, NamedSharding]:
         """Where arrays (r, …), images (k, m, …), and all others lie."""
-        runs, images = (
-            (self.axis,) if self.axis == "runs" else (),
-            (None, self.axis) if self.axis == "images" else (),
-        )
-        # type: ignore[return-value]
-        return tuple(NamedSharding(mesh, PartitionSpec(*spec)) for spec in (runs, images, ()))
+        runs = PartitionSpec(self.axis) if self.axis == "runs" else PartitionSpec()
+        images = PartitionSpec(None, self.axis) if self.axis == "images" else PartitionSpec()
+        whole = NamedSharding(mesh, PartitionSpec())
+        return NamedSharding(mesh, runs), NamedSharding(mesh, images), whole
 
 
 def lay_out(
     runs: Sequence[Run],
     tower: Tower,
-    program: Program,
+    spec: TrainSpec,
     sizes: Mapping[str, int],
     image_shape: tuple[int, ...],
     memory_bytes: float,
@@ -171,7 +170,7 @@ def lay_out(
     Args:
       runs: what to train.
       tower: on what.
-      program: how.
+      spec: how.
       sizes: samples per split.
       image_shape: (h, w, 3).
       memory_bytes: budget of one device, the frozen weights included.
@@ -179,13 +178,13 @@ def lay_out(
     Raises:
       UserError: not even one run and one image fit.
     """
-    devices, batch, config = jax.local_device_count(), program.config.batch_size, program.config
+    devices, batch, config = jax.local_device_count(), spec.config.batch_size, spec.config
     pixels = math.prod(image_shape)
     weights = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tower.frozen))
     fixed = weights + 2 * batch * pixels * FLOAT_BYTES
-    copies = HEAD_COPIES + averaging.COPIES[program.method.average]
-    scores = sizes["validation"] + sizes["test"] + 3 * sizes["train"] * program.weighted
-    workspace = program.method.objective.workspace(batch) + 4 * batch * tower.width
+    copies = RUN_COPIES + averaging.COPIES[spec.method.average]
+    scores = sizes["validation"] + sizes["test"] + 3 * sizes["train"] * spec.weighted
+    workspace = spec.method.objective.workspace(batch) + 4 * batch * tower.width
     per_run = FLOAT_BYTES * (copies * (tower.parameters + tower.width) + scores + workspace)
     per_image = WORKSPACE * tower.held_bytes(image_shape)
     axis = "images" if len(runs) < devices and batch % devices == 0 else "runs"
@@ -201,9 +200,7 @@ def lay_out(
     together = max(m for m in range(spread, batch + 1, spread) if batch % m == 0 and m <= room)
     bytes_per_chunk = int(fixed + local * (per_run + per_image * together // spread))
     passes = 4 if together < batch else 3
-    per_epoch = (
-        passes * (2 if program.method.sharpness else 1) * sizes["train"] + sizes["validation"]
-    )
+    per_epoch = passes * (2 if spec.method.sharpness else 1) * sizes["train"] + sizes["validation"]
     flops = tower.flops(image_shape) * per_epoch * config.epochs * len(runs)
     width = local * (devices if axis == "runs" else 1)
     return Plan(runs, width, bytes_per_chunk, flops), Layout(axis, batch // together)

@@ -108,7 +108,9 @@ def _product(matrix: Float[Array, "r o i"], z: Float[Array, "r i b"]) -> Float[A
 
 
 def _balanced(
-    logits: Float[Array, "r g b"], weights: Float[Array, "*r b"], membership: Float[Array, "*r b g"]
+    logits: Float[Array, "r g b"],
+    weights: Float[Array, "*#r b"],
+    membership: Float[Array, "*#r b g"],
 ) -> Float[Array, " r"]:
     """Cross-entropy of a guess of the group, averaged over the groups that are present."""
     logits = jnp.swapaxes(logits, 1, 2)

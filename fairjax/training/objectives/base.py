@@ -96,6 +96,10 @@ class Objective:
       workspace: samples of a batch → numbers that its largest arrays hold for each run.
       two_stage: whether a first model is trained, whose errors on the training samples then weigh 1
         + strength.
+      lowers_mean_loss: whether it lowers the mean loss and nothing else, so that the epoch with the
+        least of it is the one to keep.
+      convex: whether a linear head's loss is a mean with fixed weights, which has one optimum.
+      of_losses: whether it sees losses, weights and groups alone, so that it serves masks as well.
     """
 
     name: str
@@ -111,6 +115,9 @@ class Objective:
     cells: str = "group"
     workspace: Callable[[int], int] = lambda batch: 0
     two_stage: bool = False
+    lowers_mean_loss: bool = False
+    convex: bool = False
+    of_losses: bool = False
 
 
 def weighted_mean(
@@ -121,7 +128,7 @@ def weighted_mean(
 
 
 def group_sums(
-    values: Float[Array, "*r b"], membership: Float[Array, "*r b g"]
+    values: Float[Array, "*#r b"], membership: Float[Array, "*#r b g"]
 ) -> Float[Array, "*r g"]:
     """Sums of values over the samples of each group."""
     if membership.ndim == 2:
@@ -130,7 +137,7 @@ def group_sums(
 
 
 def group_means(
-    values: Float[Array, "r b"], weights: Float[Array, "*r b"], membership: Float[Array, "*r b g"]
+    values: Float[Array, "r b"], weights: Float[Array, "*#r b"], membership: Float[Array, "*#r b g"]
 ) -> tuple[Float[Array, "r g"], Float[Array, "r g"]]:
     """Returns the weighted mean of each group (0 for one that is absent), and the groups' weights
     (r, g).

@@ -14,7 +14,7 @@ ITERATIONS = 20
 
 
 def histograms(
-    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*r b g"]
+    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*#r b g"]
 ) -> tuple[Float[Array, "r k"], Float[Array, "r g k"], Float[Array, "r g"]]:
     """Shares of all samples and of each group on the grid; a value is split between its two
     neighbours, linearly.
@@ -40,7 +40,7 @@ def histograms(
 
 
 def group_distances(
-    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*r b g"]
+    values: Float[Array, "r b"], weights: Float[Array, "r b"], membership: Float[Array, "*#r b g"]
 ) -> Float[Array, "r g"]:
     """Wasserstein-1 distance of each group's distribution from that of all: the area between
     distribution functions.

@@ -22,8 +22,8 @@ def mmd(step: Step, strength: Float[Array, " r"], state: State) -> tuple[Float[A
 
 def squared_mmd(
     features: Float[Array, "r h b"],
-    weights: Float[Array, "*r b"],
-    membership: Float[Array, "*r b g"],
+    weights: Float[Array, "*#r b"],
+    membership: Float[Array, "*#r b g"],
 ) -> Float[Array, " r"]:
     """Squared maximum mean discrepancy of each group that is present from all samples, summed over
     groups and kernels.
@@ -54,7 +54,7 @@ def _kernels(squared_distances: Array) -> tuple[Array, Array, Array]:
 
 
 @jax.custom_vjp
-def _paired(z: Float[Array, "r b"], pairs: Float[Array, "*r b b"]) -> Float[Array, " r"]:
+def _paired(z: Float[Array, "r b"], pairs: Float[Array, "*#r b b"]) -> Float[Array, " r"]:
     """Σ_ij pairs_ij k(z_i, z_j) of single numbers, with the derivative in the same pass: half the
     time.
     """

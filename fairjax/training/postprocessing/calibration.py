@@ -5,6 +5,7 @@ all runs at once.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,11 +15,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 EPSILON = 2.0**-23  # a float32 score nearer to 0 or 1 than this has no logit
 TOLERANCE = 1e-6  # of the gradient of the mean log loss, for logits of unit spread
-MOST_STEPS = 100
+MAX_STEPS = 100
 FRACTIONS = np.array([1, 1 / 4, 1 / 16, 1 / 64, 0], np.float32)  # of a Newton step that are tried
-_CHUNK = (
-    2**20
-)  # scores × groups at once, to bound memory: a step's fractions hold five times as many
+# scores × groups at once, to bound memory: a step's fractions hold five times as many
+_CHUNK = 2**20
 
 
 class Calibration(NamedTuple):
@@ -27,7 +27,7 @@ class Calibration(NamedTuple):
     Attributes:
       slope: (r, g + 1), one over the temperature.
       intercept: (r, g + 1), 0 for temperatures.
-      own: (r, g + 1) whether this run and group has an optimum of its own. Where not (one class
+      has_own_rule: (r, g + 1) whether this run and group has an optimum of its own. If not (one class
         alone, classes that a threshold separates, for a temperature also scores no better than
         chance, a Newton that did not converge), the group has the pooled line; where the pooled
         line has none either, scores stay as they are.
@@ -35,7 +35,7 @@ class Calibration(NamedTuple):
 
     slope: Float[np.ndarray, "r g+1"]
     intercept: Float[np.ndarray, "r g+1"]
-    own: Bool[np.ndarray, "r g+1"]
+    has_own_rule: Bool[np.ndarray, "r g+1"]
 
 
 def fit(
@@ -79,10 +79,8 @@ def fit(
         )
         parts.append([np.asarray(array)[: len(chunk)] for array in fitted])
     slope, shift, own = (np.concatenate(arrays) for arrays in zip(*parts))
-    slope[:, -1], shift[:, -1] = (
-        np.where(own[:, -1], slope[:, -1], 1),
-        np.where(own[:, -1], shift[:, -1], 0),
-    )
+    slope[:, -1] = np.where(own[:, -1], slope[:, -1], 1)
+    shift[:, -1] = np.where(own[:, -1], shift[:, -1], 0)
     slope, shift = np.where(own, slope, slope[:, -1:]), np.where(own, shift, shift[:, -1:])
     lost = ~np.isfinite(scores_rn).all(1)
     slope[lost], shift[lost] = np.nan, np.nan
@@ -106,6 +104,19 @@ def apply(
     return np.where(z > 0, 1 / (1 + np.exp(-np.abs(z))), 1 - 1 / (1 + np.exp(-np.abs(z)))).astype(
         scores_rn.dtype
     )
+
+
+def missing(rule: Calibration, groups: Sequence[str]) -> list[str]:
+    """Names the groups that have no line of their own, and counts the runs without a pooled one."""
+    runs = len(rule.has_own_rule)
+    lines = [
+        f"{group} has no finite optimum in {count} of {runs} runs: pooled rule there"
+        for group, count in zip(groups, (~rule.has_own_rule[:, :-1]).sum(0))
+        if count
+    ]
+    if unchanged := int((~rule.has_own_rule[:, -1]).sum()):
+        lines.append(f"no pooled rule in {unchanged} runs: scores unchanged there")
+    return lines
 
 
 def logit(scores: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "r n"]:
@@ -177,15 +188,14 @@ def _newton(
 
     def going(carry):
         _, (gradient, _), count = carry
-        return has_optimum & (jnp.max(jnp.abs(gradient)) > tolerance) & (count < MOST_STEPS)
+        return has_optimum & (jnp.max(jnp.abs(gradient)) > tolerance) & (count < MAX_STEPS)
 
     def step(carry):
         line, (_, direction), count = carry
         lines = line - FRACTIONS[:, None] * direction
         losses = jax.vmap(loss)(lines)
-        line = lines[
-            jnp.argmax(losses <= jnp.min(losses) * (1 + 1e-6))
-        ]  # the longest of those as good but for rounding
+        # the longest of those as good but for rounding
+        line = lines[jnp.argmax(losses <= jnp.min(losses) * (1 + 1e-6))]
         return line, derivatives(line), count + 1
 
     start = jnp.array([1.0, 0.0])

@@ -5,7 +5,7 @@ split's.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,58 +13,68 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from fairjax.training.postprocessing import calibration, thresholds
-from fairjax.training.postprocessing.calibration import Calibration
-from fairjax.training.postprocessing.thresholds import Thresholds
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.random import stream
 
-Rule = Calibration | Thresholds
+SCORES, DECISIONS = "scores", "decisions"
 
 
 class Postprocessor(NamedTuple):
-    """A row of `POSTPROCESSORS`.
+    """A row of `POSTPROCESSORS`; a rule is whatever its `fit` gives.
 
     Attributes:
-      title: as written in reports.
+      title: what reports call it.
       paper: where it was proposed.
-      fit: `(scores_rn, labels, codes, n_groups, **options)` → the rule.
-      apply: `(rule, scores_rn, codes)` → (r, n).
+      fit: `(scores_rn, labels, codes, n_groups, **options)` → the rule of each of r runs.
+      apply: `(rule, scores_rn, codes)` → (r, n); code -1 gets the pooled rule.
+      missing: `(rule, groups)` → a phrase for every group that has no rule of its own.
       gives: `scores`, or `decisions`: probabilities of a positive one, which `draw` decides by.
-      rule: the type of the rule.
+      options: names that `fit` takes.
     """
 
     title: str
     paper: str
-    fit: Callable[..., Rule]
-    apply: Callable[..., np.ndarray]
-    gives: str
-    rule: type
+    fit: Callable[..., Any]
+    apply: Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
+    missing: Callable[[Any, Sequence[str]], list[str]] = lambda rule, groups: []
+    gives: str = SCORES
+    options: tuple[str, ...] = ()
 
-
-_HARDT = "Hardt, Price and Srebro, Equality of Opportunity in Supervised Learning, 2016"
+    @property
+    def decides(self) -> bool:
+        """Whether decisions are what comes of it."""
+        return self.gives == DECISIONS
 
 
 def _parity(title: str, constraint: str) -> Postprocessor:
-    fit = functools.partial(thresholds.fit, constraint=constraint)
-    return Postprocessor(title, _HARDT, fit, thresholds.apply, "decisions", Thresholds)
-
-
-def _line(title: str, paper: str, intercept: bool) -> Postprocessor:
-    fit = functools.partial(calibration.fit, intercept=intercept)
-    return Postprocessor(title, paper, fit, calibration.apply, "scores", Calibration)
+    return Postprocessor(
+        title,
+        "Hardt, Price and Srebro, Equality of Opportunity in Supervised Learning, 2016",
+        functools.partial(thresholds.fit, constraint=constraint),
+        thresholds.apply,
+        thresholds.missing,
+        DECISIONS,
+        ("objective", "grid_size"),
+    )
 
 
 POSTPROCESSORS: dict[str, Postprocessor] = {
     "demographic_parity": _parity("thresholds for demographic parity", "demographic_parity"),
     "equal_opportunity": _parity("thresholds for equal opportunity", "equal_opportunity"),
     "equalized_odds": _parity("thresholds for equalized odds", "equalized_odds"),
-    "temperature": _line(
+    "temperature": Postprocessor(
         "temperature per group",
         "Guo et al., On Calibration of Modern Neural Networks, 2017",
-        intercept=False,
+        functools.partial(calibration.fit, intercept=False),
+        calibration.apply,
+        calibration.missing,
     ),
-    "platt": _line(
-        "Platt scaling per group", "Platt, Probabilistic Outputs for SVMs, 1999", intercept=True
+    "platt": Postprocessor(
+        "Platt scaling per group",
+        "Platt, Probabilistic Outputs for SVMs, 1999",
+        functools.partial(calibration.fit, intercept=True),
+        calibration.apply,
+        calibration.missing,
     ),
 }
 
@@ -76,20 +86,19 @@ def fit(
     codes: Int[np.ndarray, " n"],
     n_groups: int,
     **options: Any,
-) -> Rule:
+) -> Any:
     """Fits a row of `POSTPROCESSORS` to validation scores, each run by itself.
 
     Args:
-      name: of the row.
+      name: name of the row.
       scores_rn: (r, n) probabilities of the positive class.
       labels: (n,) in {0, 1}.
-      codes: (n,) groups 0..n_groups-1, or -1 where unknown.
+      codes: (n,) groups 0..n_groups-1, or -1 if unknown.
       n_groups: g.
-      **options: of thresholds: `objective`, `grid_size`.
+      **options: those of the row.
 
     Returns:
-      The rule: a tuple of arrays. Its `own` says which groups have rules of their own; the others
-        have the pooled one.
+      The rule.
 
     Raises:
       UserError: the name or an option is unknown, shapes do not fit, or labels or codes are not
@@ -97,41 +106,34 @@ def fit(
     """
     row = lookup("post-processor", name, POSTPROCESSORS)
     scores_rn, labels, codes = np.asarray(scores_rn), np.asarray(labels), np.asarray(codes)
-    if (
-        scores_rn.ndim != 2
-        or not scores_rn.size
-        or {labels.shape, codes.shape} != {scores_rn.shape[1:]}
-    ):
+    shapes = {labels.shape, codes.shape}
+    if scores_rn.ndim != 2 or not scores_rn.size or shapes != {scores_rn.shape[1:]}:
         raise UserError(
-            f"post-processing needs scores (r, n) with n labels and n groups, not {scores_rn.shape}, {labels.shape} "
-            f"and {codes.shape}"
+            f"post-processing needs scores (r, n) with n labels and n groups, not "
+            f"{scores_rn.shape}, {labels.shape} and {codes.shape}"
         )
     if not np.isin(labels, (0, 1)).all() or codes.min() < -1 or codes.max() >= n_groups:
         raise UserError(
             f"post-processing needs labels 0 and 1, and groups from -1 to {n_groups - 1}"
         )
-    if row.rule is Calibration and options:
-        raise UserError(f"{name} has no options, unlike {', '.join(options)}")
+    for option in options:
+        lookup(f"option of {name}", option, dict.fromkeys(row.options))
     return row.fit(scores_rn, labels.astype(np.int64), codes, n_groups, **options)
 
 
 def apply(
-    name: str, rule: Rule, scores_rn: Float[np.ndarray, "r n"], codes: Int[np.ndarray, " n"]
+    name: str, rule: Any, scores_rn: Float[np.ndarray, "r n"], codes: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "r n"]:
-    """Calibrated scores, or probabilities of a positive decision, by what the row `gives`.
+    """Gives calibrated scores, or probabilities of a positive decision, by what the row `gives`.
 
     Args:
-      name: of the row that made the rule.
+      name: name of the row that made the rule.
       rule: from `fit`.
-      scores_rn: (r, n) test scores of the same runs in the same order.
+      scores_rn: (r, n) scores of the same runs in the same order.
       codes: (n,) groups; -1 gets the pooled rule.
-
-    Returns:
-      (r, n).
     """
-    return lookup("post-processor", name, POSTPROCESSORS).apply(
-        rule, np.asarray(scores_rn), np.asarray(codes)
-    )
+    row = lookup("post-processor", name, POSTPROCESSORS)
+    return row.apply(rule, np.asarray(scores_rn), np.asarray(codes))
 
 
 def draw(
@@ -140,9 +142,9 @@ def draw(
     """Decides: positive where a uniform number is below the probability.
 
     Args:
-      key: of the whole experiment.
+      key: key of the whole experiment.
       probabilities_rn: (r, n) from `apply`.
-      seeds: (r,) of the runs. Runs of one seed share their numbers, whoever else is there, so that
+      seeds: (r,) of the runs. Runs of one seed share their numbers, whatever else is there, so that
         methods are compared on the same draws.
 
     Returns:
@@ -156,29 +158,13 @@ def draw(
     return np.stack([numbers[int(seed)] < row for seed, row in zip(seeds, probabilities_rn)])
 
 
-def notes(name: str, rule: Rule, groups: list[str]) -> list[str]:
-    """One sentence for every group that has no rule of its own, for the log and the report.
+def notes(name: str, rule: Any, groups: Sequence[str]) -> list[str]:
+    """Makes one sentence for every group that has no rule of its own, for the log and the report.
 
     Args:
-      name: of the row that made the rule.
+      name: name of the row that made the rule.
       rule: from `fit`.
       groups: names of the g groups.
     """
     row = lookup("post-processor", name, POSTPROCESSORS)
-    if isinstance(rule, Thresholds):
-        missing = [group for group, own in zip(groups, rule.own) if not own]
-        return [
-            f"{row.title}: {group} has one class on the validation split: pooled rule"
-            for group in missing
-        ]
-    lines = [
-        f"{row.title}: {group} has no finite optimum in {count} of {len(rule.own)} runs: pooled rule there"
-        for group, count in zip(groups, (~rule.own[:, :-1]).sum(0))
-        if count
-    ]
-    unchanged = int((~rule.own[:, -1]).sum())
-    return lines + (
-        [f"{row.title}: no pooled rule in {unchanged} runs: scores unchanged there"]
-        if unchanged
-        else []
-    )
+    return [f"{row.title}: {phrase}" for phrase in row.missing(rule, groups)]

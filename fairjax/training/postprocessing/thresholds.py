@@ -10,7 +10,7 @@ score with probability `ignore`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +33,7 @@ class Thresholds(NamedTuple):
       rate: (r,) what is equal between groups on the validation split: selection rate, TPR or FPR;
         also the probability of a positive decision where the score is ignored.
       gain: (r,) the objective on the validation split.
-      own: (g,) whether the group had both classes there, and so has a rule of its own.
+      has_own_rule: (g,) whether the group had both classes there; the others get the pooled rule.
     """
 
     thresholds: Float[np.ndarray, "r g+1 2"]
@@ -41,7 +41,7 @@ class Thresholds(NamedTuple):
     ignore: Float[np.ndarray, "r g+1"]
     rate: Float[np.ndarray, " r"]
     gain: Float[np.ndarray, " r"]
-    own: Bool[np.ndarray, " g"]
+    has_own_rule: Bool[np.ndarray, " g"]
 
 
 class _Envelope(NamedTuple):
@@ -103,7 +103,7 @@ def fit(
       grid_size: the common rate is one of 0, 1/grid_size, … 1.
 
     Returns:
-      The rules. The pooled one stands on the envelope of all samples at the same rate. A run whose
+      The rules. The pooled one is on the envelope of all samples at the same rate. A run whose
       scores are not finite gets NaN.
 
     Raises:
@@ -146,16 +146,27 @@ def apply(
     Returns:
       (r, n) in [0, 1].
     """
-    column = np.where(np.append(rule.own, True), np.arange(len(rule.own) + 1), -1)[codes]
+    column = np.where(
+        np.append(rule.has_own_rule, True), np.arange(len(rule.has_own_rule) + 1), -1
+    )[codes]
     first, second = (scores_rn > rule.thresholds[:, column, k] for k in (0, 1))
     share, ignore = rule.share[:, column], rule.ignore[:, column]
     return ignore * rule.rate[:, None] + (1 - ignore) * (share * first + (1 - share) * second)
 
 
+def missing(rule: Thresholds, groups: Sequence[str]) -> list[str]:
+    """Names the groups that have no rule of their own."""
+    return [
+        f"{group} has one class on the validation split: pooled rule"
+        for group, own in zip(groups, rule.has_own_rule)
+        if not own
+    ]
+
+
 def _fit_chunk(
     scores, labels, codes, own, constraint: str, objective: str, grid_size: int
 ) -> tuple[np.ndarray, ...]:
-    """Arrays of `Thresholds` without `own`, for q runs."""
+    """Arrays of `Thresholds` without `has_own_rule`, for q runs."""
     finite = np.isfinite(scores).all(1)
     scores = np.where(finite[:, None], scores, 0)
     members = [codes == g for g in np.flatnonzero(own)]
@@ -242,21 +253,15 @@ def _hull(x, y, allowed) -> tuple[Int[np.ndarray, "q h"], Int[np.ndarray, " q"]]
       has.
     """
     q, m = x.shape
-    stack, size, at, rows = (
-        np.zeros((q, m), np.int64),
-        np.zeros(q, np.int64),
-        np.zeros(q, np.int64),
-        np.arange(q),
-    )
-    while (going := at < m).any():
-        here = np.minimum(at, m - 1)
-        x2, y2 = x[rows, here], y[rows, here]
-        last, before = (
-            stack[rows, size - 1],
-            stack[rows, size - 2],
-        )  # read only where there are as many
+    stack, rows = np.zeros((q, m), np.int64), np.arange(q)
+    size, index = np.zeros(q, np.int64), np.zeros(q, np.int64)
+    while (going := index < m).any():
+        point = np.minimum(index, m - 1)
+        x2, y2 = x[rows, point], y[rows, point]
+        # read only where there are as many
+        last, before = stack[rows, size - 1], stack[rows, size - 2]
         x1, y1, x0, y0 = x[rows, last], y[rows, last], x[rows, before], y[rows, before]
-        real = going & allowed[rows, here]
+        real = going & allowed[rows, point]
         level = (size >= 1) & (x1 == x2)
         skip = level & (y2 <= y1)
         drop = (
@@ -265,9 +270,9 @@ def _hull(x, y, allowed) -> tuple[Int[np.ndarray, "q h"], Int[np.ndarray, " q"]]
             & (level | ((size >= 2) & ((y1 - y0) * (x2 - x0) <= (y2 - y0) * (x1 - x0))))
         )
         push = real & ~skip & ~drop
-        stack[rows[push], size[push]] = at[push]
+        stack[rows[push], size[push]] = index[push]
         size += push.astype(np.int64) - drop
-        at += going & ~drop
+        index += going & ~drop
     return stack[:, : size.max()], size
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fairjax.segmentation.frame import Frame
 from helpers.golden import recording_of, recordings_of, relative_error
 from helpers.parity import TOLERANCE, name_of, run
 
@@ -21,7 +22,6 @@ from fairjax.models.checkpoint import build_abstract, make_card
 from fairjax.models.sam.model import stability, stable_or_best
 from fairjax.models.sam.tokens import Points, padded
 from fairjax.segmentation.decode import enlarge
-from fairjax.segmentation.frame import Frame
 
 PROMPTED = recordings_of("sam", "sam2")
 parametrized = pytest.mark.parametrize("recording", PROMPTED, ids=name_of)
@@ -52,9 +52,9 @@ def prompts_of(io, case, module):
     }
     if case == "multi":
         boxes = recorded["boxes"][None]
-        return module.prompts.tokens(boxes=np.concatenate([boxes, boxes]))
+        return module.prompt_format.tokens(boxes=np.concatenate([boxes, boxes]))
     given = [None if x is None else x[:, None] for x in recorded.values()]
-    coords, labels = module.prompts.tokens(*given)
+    coords, labels = module.prompt_format.tokens(*given)
     return Points(
         np.broadcast_to(coords, (2, *coords.shape[1:])),
         np.broadcast_to(labels, (2, *labels.shape[1:])),
@@ -254,8 +254,10 @@ def test_the_predictor_of_sam_2_equals_the_original(recording, loaded):
             io[f"predictor.box.orig_box.{i}"].reshape(2, 2), height, width
         ).reshape(1, 1, 4)
         tokens = {
-            "points": module.prompts.tokens(points, io[f"predictor.points.labels.{i}"][None, None]),
-            "box": module.prompts.tokens(boxes=box),
+            "points": module.prompt_format.tokens(
+                points, io[f"predictor.points.labels.{i}"][None, None]
+            ),
+            "box": module.prompt_format.tokens(boxes=box),
         }
         one = jax.tree.map(lambda x, i=i: x[i : i + 1], embedding)
         ours = run(module, decode, one, stacked(list(tokens.values())), None)

@@ -28,9 +28,8 @@ VIT_OUTPUTS = {
 
 def vit_outputs(module, images):
     ours = models.intermediates(module.probe_features, images)
-    ours["probe_features"] = module.probe_features(
-        images
-    )  # as it is run: deep stacks in a loop, which the above unrolls
+    # As it is run: deep stacks in a loop, which the above unrolls.
+    ours["probe_features"] = module.probe_features(images)
     ours |= {
         "patch_tokens": ours["norm"][:, module.n_prefix :],
         "positions": ours["positions"][None],
