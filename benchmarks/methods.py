@@ -212,7 +212,7 @@ def main(argv):
             Path(scores_dir.name),
             method=method,
             groups=groups,
-            show_progress=False,
+            progress=False,
         )
         seconds[method] = time.perf_counter() - start
         total, count = total + seconds[method], count + len(runs)

@@ -26,8 +26,8 @@ from torch_mobile_sam import MobileSAM
 from fairjax import models
 from fairjax.converters.convert import convert
 from fairjax.models.sam.tokens import Points, padded, tokens
-from fairjax.segmentation.decode import AT_ONCE, enlarge
-from fairjax.segmentation.frame import Frame
+from fairjax.segmentation.decode import PROMPTS_AT_ONCE, upsample
+from fairjax.segmentation.transform import InputTransform
 from fairjax.utils.devices import one_cpu_device_per_core
 
 WEIGHTS = flags.DEFINE_string("weights", "mobile_sam.safetensors", "The published weights.")
@@ -56,12 +56,12 @@ def main(argv):
     with tempfile.TemporaryDirectory() as model_dir:
         card = convert("mobile_sam", WEIGHTS.value, f"{model_dir}/model").card
         module = models.load(f"{model_dir}/model")
-    frame = Frame(models.load_preprocess(card), module.config.decoder)
+    transform = InputTransform.of(module, models.load_preprocess(card))
     asked = prompts(module.config.decoder, rng)
     longest = max(one.labels.shape[-1] for one in asked)
     coords, labels = (np.concatenate(x) for x in zip(*(padded(one, longest) for one in asked)))
     pixels = rng.normal(size=(IMAGES.value, SIZE, SIZE, 3)).astype(np.float32)
-    rows, columns = frame.matrices(SIZE, SIZE, SIZE // 4)
+    rows, columns = transform.matrices(SIZE, SIZE)
 
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
@@ -78,12 +78,12 @@ def main(argv):
                 decoded = module.decode(
                     embedding, Points(points[0][None, None], points[1][None, None])
                 )
-                return enlarge(decoded["masks"][0, 0, 1:], rows, columns) > 0, decoded["iou"][
+                return upsample(decoded["masks"][0, 0, 1:], rows, columns) > 0, decoded["iou"][
                     0, 0, 1:
                 ]
 
             return jax.lax.map(
-                prompt, (jnp.asarray(coords), jnp.asarray(labels)), batch_size=AT_ONCE
+                prompt, (jnp.asarray(coords), jnp.asarray(labels)), batch_size=PROMPTS_AT_ONCE
             )
 
         return jax.lax.map(one, module.embed(images))

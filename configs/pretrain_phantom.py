@@ -3,7 +3,7 @@
     python -m fairjax.pretraining.pretrain --config=configs/pretrain_phantom.py[:OBJECTIVE]
     --out=DIR
 
-11 minutes on 2 CPU cores with other work beside it (304 images/s); the shipped weights, bit for
+11 minutes on 2 CPU cores with other work next to it (304 images/s); the shipped weights, bit for
 bit. Measured with it: AUC of a logistic regression on the features of 2,400 patients of the default
 cohort, on the recorded labels of 1,600 others (about 2,400 images):
 
@@ -49,7 +49,7 @@ def get_config(objective: str | None = None) -> ConfigDict:
             "warmup": 0.05,  # share of the steps; then a cosine to 1 % of the peak
             "weight_decay": 0.05,
             "checkpoint_every": 100,  # steps: what a kill can lose
-            # The linear probe that tells what the features are worth: the default cohort, patients
+            # The linear probe that measures the features: the default cohort, patients
             # of its own.
             "probe": {"seed": 2**33, "n_patients": 4000, "train_fraction": 0.6, "C": 1.0},
         }

@@ -4,7 +4,7 @@ python -m fairjax.launch --config=configs/quickstart.py
 
 Measured on two CPU cores, from cold caches: 33 s. AUC 0.836 [0.808, 0.862]; its gap by sex, where a
 disparity is planted, 0.136 [0.080, 0.192], and by age, where none is, 0.009 [0.000, 0.065]. (Sites
-take pictures differently.)
+take images differently.)
 """
 
 from ml_collections import ConfigDict

@@ -14,7 +14,7 @@ of the mask that the model rates best, and of the best mask:
     bbox    0.850 [0.827, 0.868]   0.873 [0.854, 0.890]   predicted: sex 0.009 [0.000, 0.055]
                                                     age 0.013 [0.000, 0.069]
 
-and on 100 images of covid_cxr, the lung on the left of the picture (objects=left):
+and on 100 images of covid_cxr, the lung on the left of the image (objects=left):
 
     bbox    0.879 [0.866, 0.891]   sex 0.030 [0.006, 0.053]*   age 0.021 [0.000, 0.045]
 

@@ -21,7 +21,9 @@ ARCH = flags.DEFINE_string("arch", None, "JSON file of sizes that differ from th
 TOKENIZER = flags.DEFINE_string(
     "tokenizer", None, "Directory of the tokenizer's files, if not next to the checkpoint."
 )
-OUT = flags.DEFINE_string("out", None, "The model directory to write.")
+OUT = flags.DEFINE_string(  # an audit has a flag of this name; one process may import both
+    "out", None, "The model directory to write.", allow_override=True
+)
 
 
 def main(argv: list[str]) -> None:

@@ -74,41 +74,18 @@ def describe(given: str | os.PathLike, path: Path) -> str:
 
 def _download(source: str, extra_files: Iterable[str]) -> Path:
     """Returns the checkpoint of a hub's repository, with its shards and `extra_files`."""
-    repository, _, revision = source.removeprefix(HUB).partition("@")
     try:
-        from huggingface_hub import errors, hf_hub_download
+        from huggingface_hub import errors
         from huggingface_hub.utils import logging
     except ImportError:
         raise UserError(
             f"{source} needs Hugging Face's client: pip install 'fairjax[convert]'"
         ) from None
-    unreachable: Exception | None = None
-
-    def fetch(name: str) -> Path | None:
-        nonlocal unreachable
-        # Waiting once for a network that is not there is enough.
-        cached_only = unreachable is not None
-        try:
-            return Path(
-                hf_hub_download(
-                    repository, name, revision=revision or None, local_files_only=cached_only
-                )
-            )
-        except errors.LocalEntryNotFoundError as error:
-            unreachable = error
-        except errors.EntryNotFoundError:
-            pass
-        return None
-
+    repository = _Repository(source)
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # its warnings tell of every attempt to reach the network
+    logging.set_verbosity_error()  # it warns about every attempt to reach the network
     try:
-        found = next((path for name in HF_FILES if (path := fetch(name))), None)
-        if found and found.suffix == ".json":
-            for name in sorted(set(_weight_map(found).values())):
-                fetch(name)  # next to the index; what is lost is named on reading
-        for name in extra_files if found else ():
-            fetch(name)
+        found = repository.fetch_all(extra_files)
     except (
         errors.HfHubHTTPError,
         errors.HFValidationError,
@@ -120,7 +97,7 @@ def _download(source: str, extra_files: Iterable[str]) -> Path:
         logging.set_verbosity(verbosity)
     if found:
         return found
-    if unreachable:
+    if repository.unreachable:
         raise UserError(
             f"{source} is not in the cache, and the hub cannot be reached: download the "
             "repository where there is a network, and give its directory as the checkpoint"
@@ -128,6 +105,37 @@ def _download(source: str, extra_files: Iterable[str]) -> Path:
     raise UserError(
         f"{source} holds none of {', '.join(HF_FILES)}: download its checkpoint, and give the file"
     )
+
+
+class _Repository:
+    """A repository of the hub, fetched file by file into the hub's own cache."""
+
+    def __init__(self, source: str):
+        self.name, _, self.revision = source.removeprefix(HUB).partition("@")
+        self.unreachable = False  # waiting once for a network that is not there is enough
+
+    def fetch_all(self, extra_files: Iterable[str]) -> Path | None:
+        """Fetches the checkpoint, its shards and extra files; None if there is no checkpoint."""
+        found = next((path for name in HF_FILES if (path := self.fetch(name))), None)
+        if found and found.suffix == ".json":
+            for name in sorted(set(_weight_map(found).values())):
+                self.fetch(name)  # next to the index; what is lost is named on reading
+        for name in extra_files if found else ():
+            self.fetch(name)
+        return found
+
+    def fetch(self, name: str) -> Path | None:
+        """Fetches a file; None if it is not there, or not in the cache without a network."""
+        from huggingface_hub import errors, hf_hub_download
+
+        options: dict[str, Any] = {"local_files_only": self.unreachable}
+        try:
+            return Path(hf_hub_download(self.name, name, revision=self.revision or None, **options))
+        except errors.LocalEntryNotFoundError:
+            self.unreachable = True
+        except errors.EntryNotFoundError:
+            pass
+        return None
 
 
 def fingerprint(path: Path) -> str:

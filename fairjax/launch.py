@@ -60,7 +60,6 @@ def main(argv: list[str]) -> None:
         raise UserError(
             f"give an experiment: --config=NAME, one of {', '.join(packaged_configs())}, or a file"
         )
-    plugins.load()
 
     from fairjax.tasks import config as configs
 
@@ -114,7 +113,9 @@ def with_path(argument: str) -> str:
 def parse(argv: list[str]) -> list[str]:
     """Parses flags; what is wrong with them is the user's mistake, in one line."""
     try:
-        rest = flags.FLAGS([with_path(argument) for argument in argv])
+        argv = [with_path(argument) for argument in argv]
+        plugins.load()  # a configuration may name what they add
+        rest = flags.FLAGS(argv)
         _set_lists(CONFIG.value, argv)
     except (AttributeError, KeyError) as error:
         raise UserError(_unknown_key(argv, str(error))) from error

@@ -125,6 +125,6 @@ def test_an_interrupted_launch_says_in_one_line_how_to_go_on(number, code, name,
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     last = stderr.strip().splitlines()[-1]
-    assert last.startswith(f"fairjax: stopped by {name}; to go on, give the same command: ")
+    assert last.startswith(f"fairjax: stopped by {name}; to continue, give the same command: ")
     assert last.endswith(f"fairjax launch {' '.join(command[1:])}")
     assert "Traceback" not in stderr

@@ -8,31 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fairjax.datasets.values import is_missing, to_numpy
 from fairjax.utils.errors import UserError
 
 
-def to_numpy(values: Any, name: str) -> np.ndarray:
-    """An array of at least one dimension; of a tensor of any device, its values.
-
-    Raises:
-      UserError: There is nothing, or a single value.
-    """
-    if hasattr(values, "detach"):  # PyTorch, which is not imported here
-        values = values.detach().cpu()
-        values = values.float().numpy() if "bfloat16" in str(values.dtype) else values.numpy()
-    elif hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    array = np.asarray(values)
-    if array.ndim == 0:
-        raise UserError(f"{name} must have one value for each sample, not {values!r}")
-    return array
-
-
 def numbers(values: Any, name: str) -> np.ndarray:
-    """Float64 numbers, NaN where missing.
+    """Returns float64 numbers, NaN where missing.
+
+    Args:
+      values: what the caller has.
+      name: what it is, for messages.
 
     Raises:
-      UserError: Something is no number.
+      UserError: something is no number.
     """
     if isinstance(values, pd.Series | pd.DataFrame):
         values = values.astype(object).where(values.notna(), np.nan)
@@ -43,7 +31,7 @@ def numbers(values: Any, name: str) -> np.ndarray:
         pass
     flat = pd.Series(array.reshape(-1), dtype=object)
     found = pd.to_numeric(flat, errors="coerce")
-    refused = flat[found.isna() & flat.notna()]
+    refused = flat[found.isna() & ~is_missing(flat)]
     if len(refused):
         raise UserError(f"{name} must be numbers, not {refused.iloc[0]!r} (row {refused.index[0]})")
     return found.to_numpy(np.float64).reshape(array.shape)
@@ -53,8 +41,11 @@ def require_same_order(inputs: Mapping[str, Any]) -> None:
     """Refuses pandas objects whose indexes have the same labels in another order: pair them by
     position or by label?
 
+    Args:
+      inputs: name → what the caller has.
+
     Raises:
-      UserError: Names the two.
+      UserError: names the two.
     """
     indexed = {
         name: values.index
@@ -68,6 +59,6 @@ def require_same_order(inputs: Mapping[str, Any]) -> None:
             and index.isin(reference).all()
         ):
             raise UserError(
-                f"{name} and {other} have the same index in another order; align them, as {other}.loc[{name}.index], "
-                f"or give {other}.to_numpy() to pair them by position"
+                f"{name} and {other} have the same index in another order; align them, as "
+                f"{other}.loc[{name}.index], or give {other}.to_numpy() to pair them by position"
             )

@@ -31,9 +31,11 @@ def audit(
     validation: tuple[Any, Any] | None = None,
     pos_label: Any = None,
     score_type: str = "auto",
-    bins: Mapping[str, int | Sequence[float]] | None = None,
+    bins: str | Sequence[str] | Mapping[str, Any] | None = None,
     intersections: bool | Sequence[Sequence[str]] = False,
     missing: str = "error",
+    missing_values: Sequence[str] = (),
+    keep_na: bool = False,
     population: str = "",
     facts: Mapping[str, Any] | None = None,
     **settings: Any,
@@ -48,35 +50,39 @@ def audit(
       y_score: (n,) probabilities of the positive class, or logits with `score_type="logit"`; (n, K)
         one column per class; or a dict or DataFrame of such, by model: then models are compared
         pairwise, on the same draws.
-      groups: Attributes: a DataFrame or dict with one column each, or one array. Missing values
-        leave a sample out of that attribute.
+      groups: the attributes: a DataFrame or dict with one column each, or one array. Missing
+        values (NA, None, unknown, -, blank, …) leave a sample out of that attribute; spellings that
+        differ in case or blanks are one group.
       cluster: (n,) the patient of each sample, the unit of the bootstrap; None: every sample is
         one.
-      n_boot: Bootstrap replicates; 0: no intervals.
+      n_boot: bootstrap replicates; 0: no intervals.
       policy: `strict`, or `compat` for the numbers of the published FairMedFM code.
-      seed: Of the bootstrap and the permutations.
+      seed: seed of the bootstrap and the permutations.
       weights: (n,) sample weights.
-      threshold: Of the decision s ≥ threshold: a number, or a rule (`f1`, `youden`,
+      threshold: where the decision is s ≥ threshold: a number, or a rule (`f1`, `youden`,
         `sensitivity=0.9`, `specificity=0.9`) that chooses it on `validation`.
-      validation: Labels and scores of other samples, in the form of `y_true` and `y_score`. Without
+      validation: labels and scores of other samples, in the form of `y_true` and `y_score`. Without
         them a rule chooses on the evaluated samples, which flatters the result, and the report says
         so.
-      pos_label: The positive label; every other is negative.
+      pos_label: the positive label; every other is negative.
       score_type: `auto` (probabilities), `probability` or `logit`.
-      bins: Attribute → cut points, as `{"age": (40, 60)}`, or a number of quantiles.
+      bins: groups of numbers: `age=40,60` or `{"age": (40, 60)}` (cut points, each in the group
+        above it), `age=q4` or `{"age": 4}` (quantiles), `age=each` (every number).
       intersections: True: also all attributes crossed; or tuples of names.
       missing: `error`, or `drop` to leave out (and count) samples without label or score.
-      population: Who the model is meant for, in words, for the report.
-      facts: More for the report's card of the data: name, file, ….
-      **settings: Of `fairjax.auditing.settings.Settings`: `confidence`, `interval`, `auc_interval`,
-        `stratify`, `min_group`, `metrics`, `n_permutations`, `show_progress`.
+      missing_values: values of attributes that mean "not known", besides those above.
+      keep_na: whether those whose value is missing are a group of their own.
+      population: who the model is meant for, in words, for the report.
+      facts: more for the report's card of the data: name, file, ….
+      **settings: fields of `fairjax.auditing.settings.Settings`: `confidence`, `interval`,
+        `auc_interval`, `stratify`, `min_group`, `metrics`, `n_permutations`, `progress`.
 
     Returns:
       The report; `print` shows it, `.summary` and `.by_group` are its tables, and `.to_html`,
       `.to_json` and `.to_csv` write it.
 
     Raises:
-      UserError: What is wrong with the input, in one line.
+      UserError: what is wrong with the input, in one line.
     """
     choices = present.settings(
         policy=policy, threshold=threshold, n_boot=n_boot, seed=seed, **settings
@@ -90,6 +96,8 @@ def audit(
         weights=weights,
         bins=bins,
         intersections=intersections,
+        missing_values=missing_values,
+        keep_na=keep_na,
         **reading,
     )
     cohort = present.cohort(data)
@@ -113,17 +121,20 @@ def _validation(
     if name is None:
         if validation is not None:
             raise UserError(
-                f"validation samples choose a threshold, but it is fixed at {target:g}; give a rule as f1"
+                f"validation samples choose a threshold, but it is fixed at {target:g}; give a "
+                "rule "
+                "as f1"
             )
         return None, "given"
     words = RULES[name].label.format(f"{target:g}")
     if validation is None:
         return None, f"{words} on these samples themselves, which flatters the result"
-    nobody = {"all": np.zeros(len(validation[0]), int)}
-    data = inputs.collect(*validation, pd.DataFrame(nobody), **reading)
+    no_groups = {"all": np.zeros(len(validation[0]), int)}
+    data = inputs.collect(*validation, pd.DataFrame(no_groups), **reading)
     if list(data.scores) != list(cohort.scores):
         raise UserError(
-            f"the validation scores are of {', '.join(data.scores)}, the evaluated ones of {', '.join(cohort.scores)}"
+            f"the validation scores are of {', '.join(data.scores)}, the evaluated ones of "
+            f"{', '.join(cohort.scores)}"
         )
     return present.cohort(data)._replace(
         attributes={}

@@ -26,20 +26,20 @@ class Cohort(NamedTuple):
       labels: (n,) in {0, 1}; None for values that need none.
       scores: Run (the model's name, in `compat` with its threshold) → (n,) float64.
       attributes: Name → (codes, names).
-      clusters: (n,) codes of patients.
+      patients: (n,) codes of patients.
       weights: (n,) or None.
     """
 
     labels: Any  # (n,) or None
     scores: dict[Any, Float[np.ndarray, " n"]]
     attributes: dict[str, Attribute]
-    clusters: Int[np.ndarray, " n"]
+    patients: Int[np.ndarray, " n"]
     weights: Float[np.ndarray, " n"] | None = None
 
     def members(self, attribute: str, group: str) -> np.ndarray:
         """(n,) whether a sample is in a group, or in any if the group is `overall`."""
         if attribute == ALL:
-            return np.ones(self.clusters.shape, bool)
+            return np.ones(self.patients.shape, bool)
         codes, names = self.attributes[attribute]
         return codes >= 0 if group == OVERALL else codes == list(names).index(group)
 
@@ -49,12 +49,12 @@ class Cohort(NamedTuple):
         keep = codes >= 0
         labels, weights = (None if x is None else x[keep] for x in (self.labels, self.weights))
         scores = {name: values[keep] for name, values in self.scores.items()}
-        clusters = np.unique(self.clusters[keep], return_inverse=True)[1].reshape(-1)
-        return Cohort(labels, scores, {attribute: (codes[keep], names)}, clusters, weights)
+        patients = np.unique(self.patients[keep], return_inverse=True)[1].reshape(-1)
+        return Cohort(labels, scores, {attribute: (codes[keep], names)}, patients, weights)
 
     def strata(self) -> Int[np.ndarray, " n"]:
         """(n,) codes of label × groups of every attribute."""
-        labels = np.zeros(self.clusters.shape, int) if self.labels is None else self.labels
+        labels = np.zeros(self.patients.shape, int) if self.labels is None else self.labels
         columns = np.stack([labels, *(codes for codes, _ in self.attributes.values())], axis=1)
         return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
 
@@ -91,7 +91,7 @@ def evaluate_models(
         cohort.labels,
         cohort.attributes,
         scores.shape[1],
-        cohort.clusters,
+        cohort.patients,
         weights=cohort.weights,
         strata=cohort.strata() if settings.stratify else None,
         metrics=metrics,
@@ -102,7 +102,7 @@ def evaluate_models(
     )
     total = evaluation.n_columns * len(scores)
     with progress.bar(
-        "resampling", "replicate", total, show=settings.show_progress and bool(total)
+        "resampling", "replicate", total, show=settings.progress and bool(total)
     ) as bar:
         evaluation.advance = bar.update
         columns, compared = evaluation.evaluate_and_compare(scores, thresholds)
@@ -140,9 +140,7 @@ def _add_gap_tests(
     number = {name: m for m, name in enumerate(evaluation.metrics)}
     for attribute in evaluation.attributes:
         total = (settings.n_permutations + 1) * evaluation.n_usable(attribute) * len(scores)
-        with progress.bar(
-            f"permuting {attribute}", "group", total, show=settings.show_progress
-        ) as bar:
+        with progress.bar(f"permuting {attribute}", "group", total, show=settings.progress) as bar:
             arguments = attribute, scores, thresholds, settings.n_permutations, bar.update
             p_values = evaluation.gap_p_values(*arguments)
         gaps = results[(results["group"] == GAP) & (results["attribute"] == attribute)]
@@ -154,17 +152,17 @@ class _DeLong:
 
     def __init__(self, cohort: Cohort, scores: Float[np.ndarray, "r n"], confidence: float):
         self.cohort, self.scores, self.confidence = cohort, scores, confidence
-        self.n_clusters = int(cohort.clusters.max()) + 1
+        self.n_patients = int(cohort.patients.max()) + 1
         self.kept: dict[tuple[int, str, str], np.ndarray] = {}
 
     def influence(self, run: int, attribute: str, group: str) -> Float[np.ndarray, " k"]:
-        """(clusters,) whose squares add up to the variance of the AUC of a run in a group."""
+        """(patients,) whose squares add up to the variance of the AUC of a run in a group."""
         key = (run, attribute, group)
         if key not in self.kept:
             member = self.cohort.members(attribute, group)
             labels = np.asarray(self.cohort.labels)[member]
-            data = self.scores[run, member], labels, self.cohort.clusters[member]
-            self.kept[key] = delong.auc_influence(*data, self.n_clusters)[1]
+            data = self.scores[run, member], labels, self.cohort.patients[member]
+            self.kept[key] = delong.auc_influence(*data, self.n_patients)[1]
         return self.kept[key]
 
     def replace(self, results: pd.DataFrame, differences: pd.DataFrame | None) -> None:

@@ -12,14 +12,24 @@ from jaxtyping import Float, Int
 from scipy import special
 
 from fairjax.auditing import arrays
-from fairjax.auditing.groups import Cuts, encode
-from fairjax.auditing.tables import is_missing
-from fairjax.datasets.rules import canonical, listed
+from fairjax.datasets.groups import encode
+from fairjax.datasets.options import as_names
+from fairjax.datasets.values import (
+    canonical,
+    codes_of,
+    distinct,
+    fold,
+    is_missing,
+    listed,
+    tally,
+    to_numpy,
+)
 from fairjax.statistics.rows import Attribute
 from fairjax.utils.errors import UserError, did_you_mean, lookup
 
 SCORE_TYPES = ("auto", "probability", "logit")
 MISSING = ("error", "drop")
+AMBIGUOUS = ("none", "-")  # words for missing that may be an answer
 _SUM_TOLERANCE = 1e-3  # of the probabilities of all classes of a sample
 
 
@@ -29,22 +39,22 @@ class Predictions:
 
     Attributes:
       labels: (n,) in {0, 1}; None for values that need none.
-      scores: Model → (n,) float64.
-      attributes: Name → (codes (n,), names), -1 where missing.
-      clusters: (n,) codes of patients; None: every row is one.
+      scores: model → (n,) float64.
+      attributes: name → (codes (n,), names), −1 where missing.
+      patients: (n,) codes of patients; None: every row is one.
       weights: (n,) or None.
-      n_given: Rows before any was left out.
-      left_out: Reason → rows.
+      n_given: rows before any was left out.
+      left_out: reason → rows.
       left_out_by_group: attribute, group, n_given, n_left_out.
-      rules: Attribute → how it was cut.
-      facts: How labels and scores were read.
-      notes: What a reader must know.
+      rules: attribute → how it was cut.
+      facts: how labels and scores were read.
+      notes: what was missing in the attributes, and which spellings were merged.
     """
 
     labels: Int[np.ndarray, " n"] | None
     scores: dict[str, Float[np.ndarray, " n"]]
     attributes: dict[str, Attribute]
-    clusters: Int[np.ndarray, " n"] | None
+    patients: Int[np.ndarray, " n"] | None
     weights: Float[np.ndarray, " n"] | None
     n_given: int
     left_out: dict[str, int]
@@ -57,51 +67,66 @@ class Predictions:
 def binary_labels(
     y_true: Any, pos_label: Any = None
 ) -> tuple[Float[np.ndarray, " n"], dict[str, Any]]:
-    """Labels 0 and 1, NaN where missing, and how they were read.
+    """Returns labels 0 and 1, NaN where missing, and how they were read.
+
+    Args:
+      y_true: (n,) labels of any form.
+      pos_label: the positive one; every other is negative.
 
     Raises:
-      UserError: Labels are not 0/1 and no positive one is given, or the positive one does not
+      UserError: labels are not 0/1 and no positive one is given, or the positive one does not
         occur.
     """
-    array = arrays.to_numpy(y_true, "labels")
+    array = to_numpy(y_true, "labels")
     if array.ndim > 1 and array.size != len(array):
         raise UserError(f"labels must be one for each sample, not an array of shape {array.shape}")
-    codes, distinct = pd.factorize(pd.Series(array.reshape(-1), dtype=object))
-    distinct = pd.Series(np.asarray(distinct), dtype=object)
-    text, blank = canonical(distinct), is_missing(distinct)
-    known = dict.fromkeys(text[~blank])
+    column = pd.Series(array.reshape(-1), dtype=object)
+    found = distinct(column)
+    blank = is_missing(found.text)
+    known = tally(found, ~blank)
     facts: dict[str, Any] = {}
     if pos_label is None:
-        values = {"0": 0.0, "1": 1.0, "False": 0.0, "True": 1.0}
-        if not known.keys() <= values.keys():
+        values = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+        if not set(map(fold, known)) <= values.keys():
             raise UserError(
-                f"labels are {listed(text[~blank])}: say which is the positive one, with pos_label"
+                f"labels are {listed(known)}: say which is the positive one, with pos_label"
             )
+        label_of = {text: values[fold(text)] for text in known}
     else:
-        positive = canonical(pd.Series([pos_label], dtype=object)).iloc[0]
-        if positive not in known:
-            raise UserError(
-                f"no label is {positive!r}, the positive one{did_you_mean(positive, known)}"
-            )
-        values = {label: float(label == positive) for label in known}
+        positive = _positive(pos_label, known)
+        label_of = {text: float(fold(text) == fold(positive)) for text in known}
         facts["positive label"] = positive
-        _refuse_ambiguous(array)
-        if len(known) > 2:
-            facts["negative labels"] = ", ".join(sorted(known.keys() - {positive}))
+        _refuse_ambiguous(column)
+        negative = {text for text, label in label_of.items() if not label}
+        if len(negative) > 1:
+            facts["negative labels"] = ", ".join(sorted(negative))
     of_distinct = np.array(
-        [*(np.nan if b else values[t] for t, b in zip(text, blank, strict=True)), np.nan]
+        [np.nan if gone else label_of.get(text, np.nan) for text, gone in zip(found.text, blank)]
     )
-    return of_distinct[codes], facts
+    return of_distinct[found.codes], facts
 
 
-def _refuse_ambiguous(labels: np.ndarray) -> None:
-    """Among names of findings, `none` may mean negative as well as missing."""
-    said = canonical(pd.Series(labels.reshape(-1), dtype=object)).str.lower() == "none"
-    if said.any():
+def _positive(pos_label: Any, known: Mapping[str, int]) -> str:
+    """The positive label as the labels write it."""
+    positive = canonical(pd.Series([pos_label], dtype=object)).iloc[0]
+    alike = [text for text in known if fold(text) == fold(positive)]
+    if not alike:
         raise UserError(
-            f"the label of {said.sum()} rows is 'none', the first is row {np.argmax(said)}: is it negative or missing? "
-            f"Write 'no finding', or leave these cells empty"
+            f"no label is {positive!r}, the positive one{did_you_mean(positive, known)}"
         )
+    return positive if positive in alike else alike[0]
+
+
+def _refuse_ambiguous(labels: pd.Series) -> None:
+    """Among names of findings, `none` or `-` may mean negative as well as missing."""
+    text = canonical(labels).str.lower()
+    for word in AMBIGUOUS:
+        rows = (text == word).to_numpy()
+        if rows.any():
+            raise UserError(
+                f"the label of {rows.sum()} rows is {word!r}, the first is row {np.argmax(rows)}: "
+                "is it negative or missing? Write 'no finding', or leave these cells empty"
+            )
 
 
 def positive_scores(
@@ -112,17 +137,17 @@ def positive_scores(
     pos_label: Any = None,
     classes: Sequence[str] = (),
 ) -> tuple[Float[np.ndarray, " n"], dict[str, Any]]:
-    """Probabilities of the positive class, NaN where missing, and how they were made.
+    """Returns probabilities of the positive class, NaN where missing, and how they were made.
 
     Args:
       y_score: (n,) or (n, 1) scores, or (n, K) one column per class.
-      name: For messages.
+      name: name of the model, for messages.
       score_type: `auto`: probabilities; `logit`: sigmoid of one column, softmax of several.
-      pos_label: The positive class, one of `classes`; without it the second of two columns.
-      classes: Names of the columns, in order.
+      pos_label: the positive class, one of `classes`; without it the second of two columns.
+      classes: names of the columns, in order.
 
     Raises:
-      UserError: Scores are infinite, or not in [0, 1] although they are no logits.
+      UserError: scores are infinite, or not in [0, 1] although they are no logits.
     """
     lookup("score_type", score_type, dict.fromkeys(SCORE_TYPES))
     scores = arrays.numbers(y_score, name)
@@ -138,20 +163,22 @@ def positive_scores(
         return _probabilities(scores, name), {}
     if scores.ndim > 2:
         raise UserError(
-            f"{name} must be one or one per class for each sample, not an array of shape {scores.shape}"
+            f"{name} must be one or one per class for each sample, not an array of shape "
+            f"{scores.shape}"
         )
     column = _positive_column(scores.shape[1], name, pos_label, classes)
-    said = f"column {classes[column] if len(classes) else column} of {scores.shape[1]}"
+    how = f"column {classes[column] if len(classes) else column} of {scores.shape[1]}"
     if score_type == "logit":
-        return special.softmax(scores, axis=1)[:, column], {"scores": f"{said}, through a softmax"}
+        return special.softmax(scores, axis=1)[:, column], {"scores": f"{how}, through a softmax"}
     _probabilities(scores, name)
     total = scores.sum(1)
     if (np.abs(total - 1) > _SUM_TOLERANCE).any():
         row = int(np.argmax(np.abs(total - 1) > _SUM_TOLERANCE))
         raise UserError(
-            f"{name}: the classes of row {row} sum to {total[row]:g}, not 1; are they logits (score_type)?"
+            f"{name}: the classes of row {row} sum to {total[row]:g}, not 1; are they logits "
+            "(score_type)?"
         )
-    return scores[:, column], {"scores": said}
+    return scores[:, column], {"scores": how}
 
 
 def _positive_column(n_classes: int, name: str, pos_label: Any, classes: Sequence[str]) -> int:
@@ -161,7 +188,8 @@ def _positive_column(n_classes: int, name: str, pos_label: Any, classes: Sequenc
     if n_classes == 2 and (pos_label is None or not names):
         return 1
     raise UserError(
-        f"{name} has {n_classes} columns: say which class is positive, with pos_label{_among(names)}"
+        f"{name} has {n_classes} columns: say which class is positive, with "
+        f"pos_label{_among(names)}"
     )
 
 
@@ -184,18 +212,19 @@ def collect(
     y_score: Any,
     groups: Any,
     *,
-    cluster: Any = None,
-    weights: Any = None,
     pos_label: Any = None,
     score_type: str = "auto",
-    bins: Mapping[str, Cuts] | None = None,
-    intersections: bool | Sequence[Sequence[str]] = False,
-    missing: str = "error",
+    cluster: Any = None,
+    **options: Any,
 ) -> Predictions:
     """Reads all that `fairjax.audit` takes.
 
+    Args:
+      y_true, y_score, groups, pos_label, score_type, cluster: as in `fairjax.audit`.
+      **options: further arguments of `assemble`.
+
     Raises:
-      UserError: What is wrong, where, and what to do.
+      UserError: what is wrong, where, and what to do.
     """
     arrays.require_same_order(
         {"y_true": y_true, "y_score": y_score, "groups": groups, "cluster": cluster}
@@ -207,13 +236,13 @@ def collect(
         reading = {"score_type": score_type, "pos_label": pos_label, "classes": classes}
         if isinstance(values, pd.DataFrame):
             reading["classes"] = [str(column) for column in values.columns]
-        scores[name], said = positive_scores(values, name=name, **reading)
-        facts |= said
-    return assemble(labels, scores, groups, cluster, weights, bins, intersections, missing, facts)
+        scores[name], how = positive_scores(values, name=name, **reading)
+        facts |= how
+    return assemble(labels, scores, groups, cluster=cluster, facts=facts, **options)
 
 
 def by_model(y_score: Any, name: str = "score") -> dict[str, Any]:
-    """Model → scores: a dict is one already, and so is a DataFrame, with one column for each model."""
+    """Returns model → scores: a DataFrame has one column for each model."""
     if isinstance(y_score, pd.DataFrame):
         return {str(name): y_score[name] for name in y_score}
     if isinstance(y_score, Mapping):
@@ -225,14 +254,28 @@ def assemble(
     labels: Float[np.ndarray, " n"] | None,
     scores: dict[str, Float[np.ndarray, " n"]],
     groups: Any,
-    cluster: Any,
-    weights: Any,
-    bins: Mapping[str, Cuts] | None,
-    intersections: bool | Sequence[Sequence[str]],
-    missing: str,
-    facts: dict[str, Any],
+    *,
+    cluster: Any = None,
+    weights: Any = None,
+    bins: str | Sequence[str] | Mapping[str, Any] | None = None,
+    intersections: bool | Sequence[Sequence[str]] = False,
+    missing: str = "error",
+    missing_values: Sequence[str] = (),
+    keep_na: bool = False,
+    facts: dict[str, Any] | None = None,
 ) -> Predictions:
-    """Puts together what was read, with rows left out that have no label or no score of a model."""
+    """Puts together what was read, with rows left out that have no label or no score of a model.
+
+    Args:
+      labels: (n,) in {0, 1}, NaN where missing; None for values that need none.
+      scores: model → (n,), NaN where missing.
+      groups, cluster, weights, bins, intersections, missing, missing_values, keep_na: as in
+        `fairjax.audit`.
+      facts: how labels and scores were read.
+
+    Raises:
+      UserError: what is wrong, where, and what to do.
+    """
     lookup("missing", missing, dict.fromkeys(MISSING))
     columns = {**({} if labels is None else {"label": labels}), **scores}
     n = len(next(iter(columns.values())))
@@ -243,19 +286,21 @@ def assemble(
             raise UserError(
                 f"{name!r} has {len(values)} values, but {next(iter(columns))!r} has {n}"
             )
-    table = encode(groups, n, bins, intersections)
+    table = encode(
+        groups, n, bins, intersections, missing=as_names(missing_values), keep_na=keep_na
+    )
     unknown = {f"no {name}": np.isnan(values) for name, values in columns.items()}
     keep = ~np.any(list(unknown.values()), axis=0)
     left_out = {reason: int(rows.sum()) for reason, rows in unknown.items() if rows.any()}
     if left_out and missing == "error":
-        said = ", ".join(f"{count} rows have {reason}" for reason, count in left_out.items())
+        reasons = ", ".join(f"{count} rows have {reason}" for reason, count in left_out.items())
         raise UserError(
-            f"{said}, the first is row {np.argmin(keep)}: fill them in, or leave them out (they are counted, also by "
-            f"group) with --missing=drop (missing='drop')"
+            f"{reasons}, the first is row {np.argmin(keep)}: fill them in, or leave them out (they "
+            "are counted, also by group) with --missing=drop (missing='drop')"
         )
     if not keep.any():
         raise UserError("no row has a label and a score")
-    codes = _clusters(cluster, n)
+    patients = _patients(cluster, n)
     weighed = _weights(weights, n)
     return Predictions(
         labels=None if labels is None else labels[keep].astype(np.int64),
@@ -263,36 +308,38 @@ def assemble(
         attributes={
             name: (codes[keep], names) for name, (codes, names) in table.attributes.items()
         },
-        clusters=None
-        if codes is None
-        else np.unique(codes[keep], return_inverse=True)[1].reshape(-1),
+        patients=None
+        if patients is None
+        else np.unique(patients[keep], return_inverse=True)[1].reshape(-1),
         weights=None if weighed is None else weighed[keep],
         n_given=n,
         left_out=left_out,
         left_out_by_group=_by_group(table.attributes, keep),
         rules=table.rules,
-        facts=facts,
+        facts=facts or {},
+        notes=table.notes,
     )
 
 
 def _classes(y_true: Any) -> list[str]:
     """Classes in the order in which scikit-learn has their columns: sorted, numbers by value."""
-    values = pd.Series(arrays.to_numpy(y_true, "labels").reshape(-1), dtype=object)
+    values = pd.Series(to_numpy(y_true, "labels").reshape(-1), dtype=object)
     return canonical(pd.Series(sorted(values[~is_missing(values)].unique()), dtype=object)).tolist()
 
 
-def _clusters(cluster: Any, n: int) -> Int[np.ndarray, " n"] | None:
+def _patients(cluster: Any, n: int) -> Int[np.ndarray, " n"] | None:
     if cluster is None:
         return None
-    values = pd.Series(arrays.to_numpy(cluster, "cluster").reshape(-1), dtype=object)
+    values = pd.Series(to_numpy(cluster, "cluster").reshape(-1), dtype=object)
     if len(values) != n:
         raise UserError(f"cluster has {len(values)} values, but there are {n} samples")
     blank = is_missing(values)
     if blank.any():
         raise UserError(
-            f"{blank.sum()} rows have no patient (cluster), the first is row {np.argmax(blank)}: fill it in"
+            f"{blank.sum()} rows have no patient (cluster), the first is row {np.argmax(blank)}: "
+            "fill it in"
         )
-    return pd.factorize(values)[0]
+    return codes_of(values)
 
 
 def _weights(weights: Any, n: int) -> Float[np.ndarray, " n"] | None:

@@ -24,10 +24,13 @@ SPLIT = "evaluated"
 
 
 def settings(**choices: Any) -> Settings:
-    """Settings from keyword arguments.
+    """Returns settings from keyword arguments.
+
+    Args:
+      **choices: fields of `Settings`.
 
     Raises:
-      UserError: There is no such setting, or it cannot have that value.
+      UserError: there is no such setting, or it cannot have that value.
     """
     known = [field.name for field in dataclasses.fields(Settings)]
     for name in choices:
@@ -37,19 +40,23 @@ def settings(**choices: Any) -> Settings:
 
 
 def cohort(data: Predictions) -> Cohort:
-    """Who is evaluated.
+    """Returns who is evaluated.
+
+    Args:
+      data: what was read.
 
     Raises:
-      UserError: A group has a name that the report needs itself.
+      UserError: a group has a name that the report needs itself.
     """
     for attribute, (_, names) in data.attributes.items():
         if dataset.MISSING in names:
             raise UserError(
-                f"attribute {attribute!r} has a group {dataset.MISSING!r}; rename it, or leave it empty"
+                f"attribute {attribute!r} has a group {dataset.MISSING!r}; rename it, or leave it "
+                "empty"
             )
     rows = len(next(iter(data.scores.values())))
-    clusters = np.arange(rows) if data.clusters is None else data.clusters
-    return Cohort(data.labels, data.scores, data.attributes, clusters, data.weights)
+    patients = np.arange(rows) if data.patients is None else data.patients
+    return Cohort(data.labels, data.scores, data.attributes, patients, data.weights)
 
 
 def report(
@@ -64,19 +71,19 @@ def report(
     """Puts the report together.
 
     Args:
-      data: What was read, and what was left out.
-      cohort: Who was evaluated.
-      outcome: What was found.
-      settings: How.
-      thresholds: The rule in words, and the value; empty for values that need none.
-      population: Who the model is meant for, in words.
-      facts: What the caller says of the data: name, file, hash, command.
+      data: what was read, and what was left out.
+      cohort: who was evaluated.
+      outcome: what was found.
+      settings: choices of the analysis.
+      thresholds: the rule in words, and the value; empty for values that need none.
+      population: who the model is meant for, in words.
+      facts: what the caller knows of the data: name, file, hash, command.
     """
     models = list(cohort.scores)
     names = {name: list(groups) for name, (_, groups) in cohort.attributes.items()}
     results = outcome.results.assign(model=outcome.results["run"], policy=settings.policy)
     command, title = facts.pop("command", ""), facts.pop("title", "Subgroup audit")
-    notes = data.notes + _notes(data, settings)
+    notes = _notes(data, settings) + data.notes
     shown = cohort.scores[models[0]]
     page = ReportData(
         title=title,
@@ -92,7 +99,7 @@ def report(
         thresholds=thresholds,
         notes=notes,
         sample="row",
-        unit="row" if data.clusters is None else "patient",
+        unit="row" if data.patients is None else "patient",
         analysis=_analysis(settings),
         population=_population(data, population),
         missingness=data.left_out_by_group,
@@ -105,6 +112,7 @@ def report(
         results=results,
         comparisons=outcome.comparisons,
         notes=notes,
+        remarks=data.notes,
         data=page,
     )
 
@@ -118,7 +126,7 @@ def _analysis(settings: Settings) -> dict[str, Any]:
         "interval of the AUC": "DeLong" if settings.auc_interval == "delong" else "",
         "drawn": "within label and groups" if settings.stratify else "",
         "permutations": settings.n_permutations or "none",
-        "fewest patients": f"{settings.fewest} of either label in a group",
+        "fewest patients": f"{settings.min_patients} of either label in a group",
         "seed": settings.seed,
     }
 
@@ -126,7 +134,7 @@ def _analysis(settings: Settings) -> dict[str, Any]:
 def _population(data: Predictions, stated: str) -> dict[str, Any]:
     """What is known of who the numbers speak of."""
     left_out = {f"left out: {reason}": count for reason, count in data.left_out.items()}
-    units = {} if data.clusters is None else {"patients": int(np.unique(data.clusters).size)}
+    units = {} if data.patients is None else {"patients": int(np.unique(data.patients).size)}
     missing = {
         f"{name}: not known": int((codes < 0).sum())
         for name, (codes, _) in data.attributes.items()
@@ -145,15 +153,16 @@ def _population(data: Predictions, stated: str) -> dict[str, Any]:
 
 def _notes(data: Predictions, settings: Settings) -> list[str]:
     notes = []
-    if data.clusters is None:
+    if data.patients is None:
         notes.append(
-            "No column of patients was given: rows are taken as independent people. If some are of the same one, "
-            "the intervals are too narrow."
+            "No column of patients was given: rows are taken as independent patients. If some are "
+            "of the same one, the intervals are too narrow."
         )
     if settings.policy == "compat":
         notes.append(
-            "Policy compat: the conventions of the published FairMedFM code. Its threshold is chosen on the "
-            "evaluated samples, and each group has calibration bins of its own."
+            "Policy compat: the conventions of the published FairMedFM code. Its threshold is "
+            "chosen "
+            "on the evaluated samples, and each group has calibration bins of its own."
         )
     if data.weights is not None:
         notes.append("Metrics are weighted; counts of rows are not.")
@@ -163,8 +172,8 @@ def _notes(data: Predictions, settings: Settings) -> list[str]:
 def _counts(cohort: Cohort) -> pd.DataFrame:
     if cohort.labels is None:
         return pd.DataFrame()
-    side = pd.Categorical(np.full(cohort.clusters.shape, SPLIT, object))
-    return dataset.cohort(cohort.attributes, cohort.labels, cohort.clusters, side)
+    split = pd.Categorical(np.full(cohort.patients.shape, SPLIT, object))
+    return dataset.cohort(cohort.attributes, cohort.labels, cohort.patients, split)
 
 
 def _curves(cohort: Cohort, scores: np.ndarray) -> dict[str, dict[str, tuple]]:
@@ -194,7 +203,7 @@ def _input_hash(cohort: Cohort) -> str:
     """SHA-256 of all that the numbers depend on."""
     arrays = {f"score:{name}": values for name, values in cohort.scores.items()}
     arrays |= {f"group:{name}": codes for name, (codes, _) in cohort.attributes.items()}
-    arrays["cluster"] = cohort.clusters
+    arrays["cluster"] = cohort.patients
     for name, values in {"label": cohort.labels, "weight": cohort.weights}.items():
         if values is not None:
             arrays[name] = values

@@ -24,18 +24,19 @@ class AuditReport:
     """The numbers of an audit.
 
     Attributes:
-      summary: One row per attribute, index `attribute` (with several models: `model`, `attribute`):
+      summary: one row per attribute, index `attribute` (with several models: `model`, `attribute`):
         the overall value, gap, worst group, … of every metric, and the criteria of fairness; ends
         of intervals in …_low and …_high.
-      by_group: Index `attribute`, `group` (with several models `model` before them): counts and
+      by_group: index `attribute`, `group` (with several models `model` before them): counts and
         every metric.
-      results: Tidy: one row per run (the model), attribute, metric and group, with value, ci_low,
+      results: tidy: one row per run (the model), attribute, metric and group, with value, ci_low,
         ci_high, n, n_positive, status (`ok`, or why there is no number), n_invalid, and of gaps
         p_value, p_holm, p_bh.
-      comparisons: Differences between models on the same draws, with p-values; None where there is
+      comparisons: differences between models on the same draws, with p-values; None where there is
         one model.
-      notes: What a reader must know.
-      data: All that the HTML report shows.
+      notes: what a reader must know.
+      data: all that the HTML report shows.
+      remarks: those of the notes that concern the groups: what was missing, what was merged.
     """
 
     summary: pd.DataFrame
@@ -44,6 +45,7 @@ class AuditReport:
     comparisons: pd.DataFrame | None
     notes: list[str]
     data: ReportData
+    remarks: list[str] = dataclasses.field(default_factory=list)
 
     def to_html(self, path: str | os.PathLike) -> Path:
         """Writes the report as one HTML file that needs nothing else: `path` itself, or index.html
@@ -67,13 +69,13 @@ class AuditReport:
         """Writes the tidy results as CSV."""
         return self._write(Path(path), self.results.to_csv(index=False))
 
-    def write_tables(self, folder: str | os.PathLike) -> list[Path]:
+    def write_tables(self, out_dir: str | os.PathLike) -> list[Path]:
         """Writes summary.csv, by_group.csv and, of several models, comparisons.csv."""
         tables = {"summary": self.summary.reset_index(), "by_group": self.by_group.reset_index()}
         if self.comparisons is not None:
             tables["comparisons"] = self.comparisons
         return [
-            self._write(Path(folder) / f"{name}.csv", table.to_csv(index=False))
+            self._write(Path(out_dir) / f"{name}.csv", table.to_csv(index=False))
             for name, table in tables.items()
         ]
 
@@ -102,8 +104,10 @@ class AuditReport:
 
         models = list(dict.fromkeys(self.results["run"]))
         if len(models) == 1:
-            return console_table(self.data)
-        return "\n\n".join(f"{model}\n{console_table(self.data, model)}" for model in models)
+            tables = [console_table(self.data)]
+        else:
+            tables = [f"{model}\n{console_table(self.data, model)}" for model in models]
+        return "\n".join(["\n\n".join(tables), *self.remarks])
 
     __repr__ = __str__
 

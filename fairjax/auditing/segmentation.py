@@ -29,12 +29,14 @@ def audit_segmentation(
     policy: str = "strict",
     seed: int = 0,
     weights: Any = None,
-    bins: Mapping[str, int | Sequence[float]] | None = None,
+    bins: str | Sequence[str] | Mapping[str, Any] | None = None,
     intersections: bool | Sequence[Sequence[str]] = False,
     missing: str = "error",
+    missing_values: Sequence[str] = (),
+    keep_na: bool = False,
     population: str = "",
     facts: Mapping[str, Any] | None = None,
-    measures: Sequence[str] = ("dice", "iou"),
+    metrics: Sequence[str] = ("dice", "iou"),
     masks_options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AuditReport:
@@ -42,29 +44,30 @@ def audit_segmentation(
     can be of that.
 
     Args:
-      dice: (n,) of every image; or a dict or DataFrame of such by model. Instead of it:
-      groups, cluster, n_boot, seed, weights, bins, intersections, missing, population, facts: As in
-        `fairjax.audit`.
-      pred_masks, true_masks: Masks or their paths; see `fairjax.auditing.masks.measure`.
+      dice: (n,) Dice of every image; or a dict or DataFrame of such by model. Instead of it:
+        `pred_masks` and `true_masks`.
+      groups, cluster, n_boot, seed, weights, bins, intersections, missing, missing_values, keep_na,
+        population, facts: as in `fairjax.audit`.
+      pred_masks, true_masks: masks or their paths; see `fairjax.auditing.masks.measure`.
       policy: `strict`, or `compat`: the summary has the columns of the published FairMedFM code.
-      measures: Of masks: `dice`, `iou`, `nsd`, `hd95`. The first is the one the report speaks of.
+      metrics: `dice`, `iou`, `nsd`, `hd95` of masks. The first is the one the report speaks of.
       masks_options: `label`, `mask_threshold`, `spacing`, `tolerance`, `empty` of
         `fairjax.auditing.masks.measure`.
-      **settings: As in `fairjax.audit`, as far as they do not concern scores.
+      **settings: as in `fairjax.audit`, as far as they do not concern scores.
 
     Returns:
-      The report. Every measure has a mean and a median for each group.
+      The report. Every metric has a mean and a median for each group.
 
     Raises:
-      UserError: What is wrong with the input, in one line.
+      UserError: what is wrong with the input, in one line.
     """
     if (dice is None) == (pred_masks is None or true_masks is None):
         raise UserError("give dice, or both pred_masks and true_masks")
     if groups is None:
         raise UserError("give groups, whose performance is compared")
-    show = bool(settings.get("show_progress"))
+    show = bool(settings.get("progress"))
     if dice is not None:
-        by_measure = {
+        by_metric = {
             "dice": {
                 name: _per_case(values, name)
                 for name, values in inputs.by_model(dice, "dice").items()
@@ -72,20 +75,28 @@ def audit_segmentation(
         }
     else:
         found = masks.measure(
-            pred_masks, true_masks, measures, show_progress=show, **(masks_options or {})
+            pred_masks, true_masks, metrics, progress=show, **(masks_options or {})
         )
-        by_measure = {name: {"masks": values} for name, values in found.items()}
+        by_metric = {name: {"masks": values} for name, values in found.items()}
     parts = []
-    for name, scores in by_measure.items():
-        metrics = (name, f"{name}_median")
+    for name, scores in by_metric.items():
         choices = present.settings(
-            policy=policy, n_boot=n_boot, seed=seed, metrics=metrics, **settings
+            policy=policy, n_boot=n_boot, seed=seed, metrics=(name, f"{name}_median"), **settings
         )
         _check_range(name, scores)
-        # A measure of masks that is undefined is not missing data: the case has no such number.
+        # A metric of masks that is undefined is not missing data: the case has no such number.
         drop = missing if dice is not None else "drop"
         data = inputs.assemble(
-            None, scores, groups, cluster, weights, bins, intersections, drop, {}
+            None,
+            scores,
+            groups,
+            cluster=cluster,
+            weights=weights,
+            bins=bins,
+            intersections=intersections,
+            missing=drop,
+            missing_values=missing_values,
+            keep_na=keep_na,
         )
         cohort = present.cohort(data)
         parts.append((data, cohort, choices, evaluate_values(cohort, choices)))
@@ -105,11 +116,12 @@ def _per_case(values: Any, name: str) -> np.ndarray:
     return array
 
 
-def _check_range(measure: str, scores: Mapping[str, np.ndarray]) -> None:
-    least, most = METRICS[measure].bounds
+def _check_range(metric: str, scores: Mapping[str, np.ndarray]) -> None:
+    low, high = METRICS[metric].bounds
     for name, values in scores.items():
         known = values[~np.isnan(values)]
-        if known.size and (known.min() < least or known.max() > most):
+        if known.size and (known.min() < low or known.max() > high):
             raise UserError(
-                f"{name} ranges from {known.min():g} to {known.max():g}; {measure} must be in [{least:g}, {most:g}]"
+                f"{name} ranges from {known.min():g} to {known.max():g}; {metric} must be in "
+                f"[{low:g}, {high:g}]"
             )

@@ -13,28 +13,28 @@ from fairjax.utils.errors import UserError, lookup
 
 POLICIES = ("strict", "compat")
 AUC_INTERVALS = ("bootstrap", "delong")
-LEAST = {"n_boot": 0, "n_permutations": 0, "min_group": 1}
+MIN = {"n_boot": 0, "n_permutations": 0, "min_group": 1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The choices of an analysis; they are what the report says of itself.
+    """The choices of an analysis, which the report lists.
 
     Attributes:
       policy: `strict`, or `compat` for the conventions of the published FairMedFM code.
-      threshold: A number, or a rule of `fairjax.metrics.threshold.RULES`; `compat` has its own
+      threshold: a number, or a rule of `fairjax.metrics.threshold.RULES`; `compat` has its own
         instead.
-      n_boot: Bootstrap replicates; 0: no intervals.
-      n_permutations: Of the test of each gap; 0: no p-values.
-      seed: Of both.
-      confidence: Level of the intervals.
+      n_boot: bootstrap replicates; 0: no intervals.
+      n_permutations: permutations of the test of each gap; 0: no p-values.
+      seed: seed of both.
+      confidence: level of the intervals.
       interval: `percentile` or `bca`.
       auc_interval: `bootstrap` or `delong`.
-      stratify: Whether patients are drawn within label and groups.
-      min_group: Fewest patients of either label for a group to have numbers; None: 5, and 1 in
-        `compat`.
-      metrics: Names from `fairjax.metrics.table.METRICS`.
-      show_progress: Whether to show bars.
+      stratify: whether patients are drawn within label and groups.
+      min_group: minimal number of patients of either label for a group to have numbers; None: 5,
+        and 1 in `compat`.
+      metrics: names from `fairjax.metrics.table.METRICS`.
+      progress: whether to show bars.
     """
 
     policy: str = "strict"
@@ -48,7 +48,7 @@ class Settings:
     stratify: bool = False
     min_group: int | None = None
     metrics: Sequence[str] = CLASSIFICATION
-    show_progress: bool = False
+    progress: bool = False
 
     def __post_init__(self):
         for name, choices in {
@@ -57,10 +57,10 @@ class Settings:
             "auc_interval": AUC_INTERVALS,
         }.items():
             lookup(name, getattr(self, name), dict.fromkeys(choices))
-        for name, least in LEAST.items():
+        for name, low in MIN.items():
             value = getattr(self, name)
-            if value is not None and (value != int(value) or value < least):
-                raise UserError(f"{name} must be a whole number of at least {least}, not {value}")
+            if value is not None and (value != int(value) or value < low):
+                raise UserError(f"{name} must be a whole number of at least {low}, not {value}")
         if not 0 < self.confidence < 1:
             raise UserError(f"confidence must be between 0 and 1, as 0.95, not {self.confidence}")
         for name in self.metrics:
@@ -68,19 +68,22 @@ class Settings:
         parse_rule(self.threshold)
 
     @property
-    def fewest(self) -> int:
-        """`min_group`, or what the policy has."""
+    def min_patients(self) -> int:
+        """Minimal number of patients of either label in a group."""
         if self.min_group is not None:
             return self.min_group
         return {"strict": 5, "compat": 1}[self.policy]
 
     def options(self) -> dict[str, Any]:
-        """What `fairjax.statistics.evaluation.Evaluation` takes of it."""
+        """Returns what `fairjax.statistics.evaluation.Evaluation` takes of it."""
         names = ("n_boot", "seed", "confidence", "interval")
-        return {name: getattr(self, name) for name in names} | {"min_group": self.fewest}
+        return {name: getattr(self, name) for name in names} | {"min_group": self.min_patients}
 
     def facts(self) -> dict[str, Any]:
-        """As shown in reports."""
-        facts = dataclasses.asdict(self) | {"min_group": self.fewest, "metrics": list(self.metrics)}
-        del facts["show_progress"]
+        """Returns the choices as reports show them."""
+        facts = dataclasses.asdict(self) | {
+            "min_group": self.min_patients,
+            "metrics": list(self.metrics),
+        }
+        del facts["progress"]
         return facts

@@ -113,7 +113,7 @@ def _without_numbers(numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compat_group(numbers: pd.DataFrame, first: pd.Series) -> dict[str, Any]:
-    """The columns of the published code: every metric and the confusion counts at both thresholds."""
+    """Returns the columns of the published code: metrics and counts at both thresholds."""
     line: dict[str, Any] = {"n": int(first["n"])}
     skipped = {"skipped": None if first["status"] == OK else first["status"]}
     if "dice" in numbers.index:

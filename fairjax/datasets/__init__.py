@@ -15,10 +15,9 @@ def load(name: str, root: str | None = None, **options) -> Dataset:
       name: a row of `fairjax.datasets.catalog.SPECS`, also as published (`COVID-CT-MD`),
         `synthetic`, or `table` (a user's own CSV or Parquet).
       root: the folder that holds the dataset in its published layout; not needed by `synthetic`.
-      **options: the dataset's own: `cuts` (group boundaries of continuous attributes, e.g. `{"age":
-        (40, 60)}`); for those of the catalog `positive`, `rare` and `spacing`
-        (`fairjax.datasets.assemble.dataset`), for `table` the columns
-        (`fairjax.datasets.table.load`), for `synthetic` the fields of `PhantomConfig`.
+      **options: the dataset's own: `bins` (groups of continuous attributes, as `age=40,60` or
+        `{"age": (40, 60)}`), `keep_na`, and more for those of the catalog and for `table`
+        (`fairjax.datasets.options`); for `synthetic` the fields of `PhantomConfig`.
 
     Returns:
       A `Dataset`: a table of images, patients, labels and groups, a reader of images, and one of

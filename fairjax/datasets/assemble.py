@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fairjax.datasets.bins import parse_bins
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.files import existing_root, fill, fingerprint, locate, require_some
 from fairjax.datasets.masks import Masks
+from fairjax.datasets.options import CatalogOptions, as_options
 from fairjax.datasets.readers.images import ImageFiles
-from fairjax.datasets.rules import RARE, Groups, recut
+from fairjax.datasets.rules import RARE, Groups, with_bins
 from fairjax.datasets.spec import MaskFile, Spec
+from fairjax.datasets.values import is_missing
 from fairjax.datasets.volumes import check_spacing
 from fairjax.utils.errors import UserError, lookup
 
 
 def dataset(
-    name: str,
-    spec: Spec,
-    root: str | None = None,
-    *,
-    cuts: Mapping[str, Sequence[float]] | None = None,
-    positive: Sequence[str] = (),
-    rare: str = "missing",
-    spacing: Sequence[float] = (),
+    name: str, spec: Spec, root: str | None = None, *, bins: Any = None, **options: Any
 ) -> Dataset:
     """Reads the dataset that `spec` describes from `root`.
 
@@ -35,11 +31,8 @@ def dataset(
       name: the dataset's name.
       spec: its declaration.
       root: the folder in the published layout.
-      cuts: cut points per continuous attribute, instead of the spec's.
-      positive: values of the label that are positive, instead of the spec's.
-      rare: what becomes of rare values of an attribute: `missing`, or a `group` of their own.
-      spacing: (slices, rows, columns) in mm that volumes are resampled to; () leaves them as they
-        are.
+      bins: groups of continuous attributes instead of the spec's; see `fairjax.datasets.bins`.
+      **options: fields of `fairjax.datasets.options.CatalogOptions`.
 
     Returns:
       The `Dataset`.
@@ -48,18 +41,19 @@ def dataset(
       UserError: root, table, column missing, a value without a rule, a path outside root, an option
         that does not fit.
     """
-    folder = existing_root(name, root)
-    lookup("way with rare values", rare, dict.fromkeys(RARE))
-    lost = spec.source.lost(folder)
+    cfg = as_options(CatalogOptions, name, options)
+    root_dir = existing_root(name, root)
+    lookup("way with rare values", cfg.rare, dict.fromkeys(RARE))
+    lost = spec.source.lost(root_dir)
     known = {
         attribute: rule for attribute, rule in spec.attributes.items() if rule.column not in lost
     }
-    rules = recut(name, known, cuts or {})
+    rules = with_bins(name, known, parse_bins(bins))
     rules = {
-        key: rule.with_rare(rare) if isinstance(rule, Groups) else rule
+        key: rule.with_rare(cfg.rare) if isinstance(rule, Groups) else rule
         for key, rule in rules.items()
     }
-    frame, where = spec.source.read(folder, spec.columns, spec.mask_columns)
+    frame, where = spec.source.read(root_dir, spec.columns, spec.mask_columns)
     info: dict[str, Any] = _facts(spec)
     info["absent"] = {
         key: lost[rule.column] for key, rule in spec.attributes.items() if key not in known
@@ -67,7 +61,7 @@ def dataset(
 
     columns: dict[str, Any] = {}
     if label := spec.label:
-        label = label.with_positive(positive, name) if positive else label
+        label = label.with_positive(cfg.positive, name) if cfg.positive else label
         labels = label.apply(frame[label.column], where)
         kept = labels >= 0
         info |= {"label": label.meaning, "dropped": int((~kept).sum())}
@@ -75,28 +69,26 @@ def dataset(
             frame[kept].reset_index(drop=True),
             labels[kept].reset_index(drop=True),
         )
-    elif positive:
+    elif cfg.positive:
         raise UserError(
-            f"{name} has no label whose positive values could be chosen: it is made for segmentation"
+            f"{name} has no label whose positive values could be chosen: it is made for "
+            "segmentation"
         )
 
-    images, sizes = locate(folder, [fill(folder, template, frame) for template in spec.image])
-    require_some(folder, images, sizes)
+    images, sizes = locate(root_dir, [fill(root_dir, template, frame) for template in spec.image])
+    require_some(root_dir, images, sizes)
     columns = {"image": images, "patient": patients(frame, spec.patient, images, where)} | columns
-    columns |= {
-        attribute: rule.apply(frame[rule.column], where) for attribute, rule in rules.items()
-    }
-    options = {"spacing": _spacing(name, spec, spacing)} if spacing else {}
-    pixels = spec.pixels(str(folder), **options)
-    masks = read_masks(folder, spec.masks, spec.mask_values(str(folder), **options), frame, images)
-    return Dataset(
-        name,
-        pd.DataFrame(columns),
-        pixels,
-        fingerprint(images, sizes, describe(pixels)),
-        info,
-        masks,
-    )
+    info["notes"] = []
+    for attribute, rule in rules.items():
+        found = rule.group(frame[rule.column], where, keep_na=cfg.keep_na)
+        columns[attribute] = pd.Categorical.from_codes(found.codes, found.names)
+        info["notes"] += found.notes
+    spacing = {"spacing": _spacing(name, spec, cfg.spacing)} if cfg.spacing else {}
+    pixels = spec.pixels(str(root_dir), **spacing)
+    values = spec.mask_values(str(root_dir), **spacing)
+    masks = read_masks(root_dir, spec.masks, values, frame, images)
+    key = fingerprint(images, sizes, describe(pixels))
+    return Dataset(name, pd.DataFrame(columns), pixels, key, info, masks)
 
 
 def _facts(spec: Spec) -> dict[str, Any]:
@@ -134,35 +126,52 @@ def describe(pixels: Any) -> str:
 def patients(
     frame: pd.DataFrame, column: str | None, images: Sequence[str], where: str
 ) -> list[str]:
-    """The unit of every row: the patient where there is such a column, else the image.
+    """Returns the unit of every row: the patient where there is such a column, else the image.
+
+    Args:
+      frame: text columns in canonical form.
+      column: the column of the patients.
+      images: paths of the images.
+      where: the table, for messages.
 
     Raises:
       UserError: a row has no patient.
     """
     if not column:
         return list(images)
-    blank = int((frame[column] == "").sum())
+    blank = int(is_missing(frame[column]).sum())
     if blank:
         raise UserError(
-            f"{where}: patient column {column!r} is empty in {blank} rows; fill it, or no split by patient can be made"
+            f"{where}: patient column {column!r} is empty in {blank} rows; fill it, or no split by "
+            "patient can be made"
         )
     return frame[column].tolist()
 
 
 def read_masks(
-    folder: Path,
+    root_dir: Path,
     files: Sequence[MaskFile],
     values: Callable[[str], Any],
     frame: pd.DataFrame,
     images: Sequence[str],
+    threshold: float | None = None,
 ) -> Masks | None:
-    """The reader of the masks of those images that have every file of theirs; None where no files
-    are declared.
+    """Returns the reader of the masks of those images that have every file of theirs; None where
+    no files are declared.
+
+    Args:
+      root_dir: the dataset's folder.
+      files: what the masks are.
+      values: path of a mask file → its values.
+      frame: the columns that the paths are made of.
+      images: paths of the images.
+      threshold: cuts soft masks; None: they are refused.
     """
     if not files:
         return None
     parts = [
-        locate(folder, [fill(folder, template, frame) for template in file.files]) for file in files
+        locate(root_dir, [fill(root_dir, template, frame) for template in file.files])
+        for file in files
     ]
     rows = zip(images, *(zip(paths, sizes) for paths, sizes in parts))
     found = {
@@ -170,4 +179,4 @@ def read_masks(
         for image, *part in rows
         if all(size >= 0 for _, size in part)
     }
-    return Masks(values, found, tuple(file.classes for file in files))
+    return Masks(values, found, tuple(file.classes for file in files), threshold)

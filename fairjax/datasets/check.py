@@ -1,6 +1,4 @@
-"""What a dataset on disk is like, before an hour of computing is spent on it: counts, gaps, damage,
-duplicates.
-"""
+"""Checks a dataset on disk before an hour of computing is spent on it."""
 
 from __future__ import annotations
 
@@ -17,16 +15,16 @@ import pandas as pd
 
 from fairjax.datasets.dataset import SPLITS, Dataset
 from fairjax.datasets.files import locate
-from fairjax.utils import progress
 from fairjax.utils.errors import UserError
+from fairjax.utils.progress import bar
 
-PIECE = 64  # images that one thread looks at before it is counted
-SHOWN = 3  # examples of what is wrong
+PIECE = 64  # images that one thread reads before they are counted
+MAX_EXAMPLES = 3  # examples of what is wrong
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What reading one image (and its mask) told.
+    """What was found in reading one image and its mask.
 
     Attributes:
       digest: hash of the pixels; b"" where there are none.
@@ -43,22 +41,22 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What was found.
+    """What was found in a dataset.
 
     Attributes:
-      dataset: that was looked at.
+      dataset: the dataset that was checked.
       counts: images and patients per attribute, group, split and label.
-      both_sides: patients that stand on two sides.
+      in_two_splits: patients that are in two splits.
       absent, unreadable, masks: (image, reason) of files that are not there, that cannot be read,
         and of their masks.
       duplicates: images with the same pixels, in groups of two or more.
-      leaks: those groups that stand on two sides.
+      leaks: those groups that are in two splits.
       n_read: images that were looked at; 0 where only the tables were.
     """
 
     dataset: Dataset
     counts: pd.DataFrame
-    both_sides: list[str]
+    in_two_splits: list[str]
     absent: list[tuple[str, str]]
     unreadable: list[tuple[str, str]]
     masks: list[tuple[str, str]]
@@ -75,17 +73,14 @@ class Findings:
         """What must be mended before a run; none, and it is ready.
 
         Args:
-          max_unreadable: share of the images that may be absent or unreadable.
+          max_unreadable: fraction of the images that may be absent or unreadable.
         """
         n_bad = len(self.absent) + len(self.unreadable)
         found = {
-            f"{len(self.both_sides)} patients stand on two sides of the split": bool(
-                self.both_sides
-            ),
-            f"{n_bad} of {len(self.dataset)} images are absent or unreadable, more than the share {max_unreadable:g}": (
-                n_bad > max_unreadable * len(self.dataset)
-            ),
-            f"{len(self.leaks)} pictures stand on two sides of the split": bool(self.leaks),
+            f"{len(self.in_two_splits)} patients are in two splits": bool(self.in_two_splits),
+            f"{n_bad} of {len(self.dataset)} images are absent or unreadable, more than the "
+            f"fraction {max_unreadable:g}": n_bad > max_unreadable * len(self.dataset),
+            f"{len(self.leaks)} images are in two splits": bool(self.leaks),
             f"{len(self.masks)} masks are of no use": bool(self.masks),
         }
         return [text for text, holds in found.items() if holds]
@@ -93,41 +88,39 @@ class Findings:
 
 def check(
     dataset: Dataset,
-    side: np.ndarray,
+    split: np.ndarray,
     *,
     pixels: bool = True,
     threads: int = 4,
-    show_progress: bool = True,
+    progress: bool = True,
 ) -> Findings:
-    """Looks at a dataset.
+    """Checks a dataset: its tables, and every image and mask.
 
     Args:
       dataset: n images or volumes.
-      side: (n,) the split, as `fairjax.datasets.splits.split` gives it.
+      split: (n,) the split, as `fairjax.datasets.splits.split` gives it.
       pixels: whether to read every image and mask; else only the tables, and whether the files are
         there.
-      threads: that read; volumes are read one at a time.
-      show_progress: whether to show a bar with images/s.
+      threads: threads that read; volumes are read one at a time.
+      progress: whether to show a bar with images/s.
     """
     images = dataset.table["image"].tolist()
-    seen = list(
-        _look(dataset, images, threads, show_progress) if pixels else _exist(dataset, images)
-    )
+    seen = list(_look(dataset, images, threads, progress) if pixels else _exist(dataset, images))
     by_digest = collections.defaultdict(list)
     for row, one in enumerate(seen):
         if one.digest:
             by_digest[one.digest].append(row)
     same = [rows for rows in by_digest.values() if len({images[row] for row in rows}) > 1]
-    used = np.isin(side, SPLITS)
-    sides = (
-        pd.DataFrame({"patient": dataset.table["patient"], "side": side})[used]
-        .groupby("patient")["side"]
+    used = np.isin(split, SPLITS)
+    n_splits = (
+        pd.DataFrame({"patient": dataset.table["patient"], "split": split})[used]
+        .groupby("patient")["split"]
         .nunique()
     )
     return Findings(
         dataset=dataset,
-        counts=dataset.cohort(side),
-        both_sides=sides.index[sides > 1].tolist(),
+        counts=dataset.cohort(split),
+        in_two_splits=n_splits.index[n_splits > 1].tolist(),
         absent=[(image, one.reason) for image, one in zip(images, seen) if one.absent],
         unreadable=[
             (image, one.reason) for image, one in zip(images, seen) if one.reason and not one.absent
@@ -137,32 +130,30 @@ def check(
         leaks=[
             [images[row] for row in rows]
             for rows in same
-            if len({side[row] for row in rows if used[row]}) > 1
+            if len({split[row] for row in rows if used[row]}) > 1
         ],
         n_read=len(seen) if pixels else 0,
     )
 
 
 def _exist(dataset: Dataset, images: Sequence[str]) -> list[Seen]:
-    """Whether the files are there; pictures that are drawn always are."""
+    """Whether the files are there; images that are drawn always are."""
     root = getattr(dataset.read, "root", None)
     sizes = locate(Path(root), [images])[1] if root else [0] * len(images)
     return [Seen(absent=size < 0, reason="no such file" if size < 0 else "") for size in sizes]
 
 
-def _look(
-    dataset: Dataset, images: Sequence[str], threads: int, show_progress: bool
-) -> Iterator[Seen]:
+def _look(dataset: Dataset, images: Sequence[str], threads: int, progress: bool) -> Iterator[Seen]:
     volumetric = dataset.volumetric
     step = 1 if volumetric else PIECE
     pieces = (images[start : start + step] for start in range(0, len(images), step))
     unit = "volume" if volumetric else "image"
     with (
         ThreadPoolExecutor(1 if volumetric else threads) as pool,
-        progress.bar("reading", unit, len(images), show=show_progress) as bar,
+        bar("reading", unit, len(images), show=progress) as shown,
     ):
         for found in pool.map(lambda piece: [_see(dataset, image) for image in piece], pieces):
-            bar.update(len(found))
+            shown.update(len(found))
             yield from found
 
 
@@ -201,13 +192,14 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
     """The findings as text for a terminal.
 
     Args:
-      findings: of `check`.
-      max_unreadable: share of the images that may be absent or unreadable.
+      findings: what `check` returned.
+      max_unreadable: fraction of the images that may be absent or unreadable.
     """
     data, info = findings.dataset, findings.dataset.info
     unit = "volumes" if data.volumetric else "images"
     lines = [
-        f"{data.name}: {len(data):,} {unit} of {data.n_patients:,} units ({info.get('unit', 'patient')})"
+        f"{data.name}: {len(data):,} {unit} of {data.n_patients:,} units "
+        f"({info.get('unit', 'patient')})"
     ]
     lines += (
         [f"label: {info['label']}"] if data.labelled else ["no label: a dataset for segmentation"]
@@ -226,6 +218,7 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
         if data.masks
         else []
     )
+    lines += [f"note: {note}" for note in info.get("notes", ())]
     lines += ["", _counts(findings.counts, unit), ""]
     n = len(data)
     gaps = ", ".join(
@@ -237,20 +230,23 @@ def describe(findings: Findings, max_unreadable: float = 0.01) -> str:
         lines += _examples("unreadable files", findings.unreadable)
         lines += _examples("masks of no use", findings.masks) if data.masks else []
         repeated = [
-            (" = ".join(group[:SHOWN]), f"{len(group)} times") for group in findings.duplicates
+            (" = ".join(group[:MAX_EXAMPLES]), f"{len(group)} times")
+            for group in findings.duplicates
         ]
-        lines += _examples("pictures that are there more than once", repeated)
-        leaks = [(" = ".join(group[:SHOWN]), "") for group in findings.leaks]
-        lines += _examples("pictures on two sides of the split", leaks)
-    lines += [f"patients on both sides: {', '.join(findings.both_sides[:SHOWN]) or 'none'}"]
+        lines += _examples("images that are there more than once", repeated)
+        leaks = [(" = ".join(group[:MAX_EXAMPLES]), "") for group in findings.leaks]
+        lines += _examples("images in two splits", leaks)
+    lines += [
+        f"patients in two splits: {', '.join(findings.in_two_splits[:MAX_EXAMPLES]) or 'none'}"
+    ]
     problems = findings.problems(max_unreadable)
     ready = "ready" if findings.n_read else "ready, as far as the tables tell"
     return "\n".join([*lines, f"not ready: {'; '.join(problems)}" if problems else ready])
 
 
 def _examples(what: str, found: list[tuple[str, str]]) -> list[str]:
-    shown = [f"  {name}{': ' * bool(reason)}{reason}" for name, reason in found[:SHOWN]]
-    more = [f"  and {len(found) - SHOWN:,} more"] if len(found) > SHOWN else []
+    shown = [f"  {name}{': ' * bool(reason)}{reason}" for name, reason in found[:MAX_EXAMPLES]]
+    more = [f"  and {len(found) - MAX_EXAMPLES:,} more"] if len(found) > MAX_EXAMPLES else []
     return [f"{what}: {len(found):,}" if found else f"{what}: none", *shown, *more]
 
 
@@ -264,7 +260,7 @@ def _counts(counts: pd.DataFrame, unit: str) -> str:
     table = cells.pivot(index=["attribute", "group"], columns=by, values="cell")
     table = table.reindex(pd.MultiIndex.from_frame(cells[["attribute", "group"]].drop_duplicates()))
     table = table.reindex(
-        columns=[side for side in SPLITS if side in table.columns.get_level_values("split")],
+        columns=[name for name in SPLITS if name in table.columns.get_level_values("split")],
         level=0,
     )
     if "label" in by:
@@ -276,8 +272,8 @@ def to_json(findings: Findings, max_unreadable: float = 0.01) -> dict[str, Any]:
     """The findings as JSON values, with every file that is named.
 
     Args:
-      findings: of `check`.
-      max_unreadable: share of the images that may be absent or unreadable.
+      findings: what `check` returned.
+      max_unreadable: fraction of the images that may be absent or unreadable.
     """
     named = {key: getattr(findings, key) for key in ("absent", "unreadable", "masks")}
     return {
@@ -292,7 +288,7 @@ def to_json(findings: Findings, max_unreadable: float = 0.01) -> dict[str, Any]:
         },
         "duplicates": findings.duplicates,
         "leaks": findings.leaks,
-        "both_sides": findings.both_sides,
+        "in_two_splits": findings.in_two_splits,
         "n_read": findings.n_read,
         "problems": findings.problems(max_unreadable),
     }

@@ -18,9 +18,8 @@ from fairjax.datasets.volumes import Volume, select
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.storage import hash_json
 
-Reader = Callable[
-    [str], Any
-]  # image → uint8 (h, w, 3); of volumes `fairjax.datasets.readers.volume_files`
+# image → uint8 (h, w, 3); of volumes `fairjax.datasets.readers.volume_files`
+Reader = Callable[[str], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,11 +149,7 @@ class Dataset:
         table.insert(1, "volume", table["image"])
         table["image"] = table["image"] + FRAGMENT + pd.Series(np.concatenate(chosen)).astype(str)
         key = hash_json([self.fingerprint, table["image"].tolist()])
-        masks = (
-            SliceMasks(self.masks.read, self.masks.files, self.masks.values, reader.axis)
-            if self.masks
-            else None
-        )
+        masks = SliceMasks(**vars(self.masks), axis=reader.axis) if self.masks else None
         return dataclasses.replace(self, table=table, fingerprint=key, masks=masks)
 
     def _depth(self, image: str) -> int:
@@ -246,8 +241,10 @@ def cohort(
       groups: attribute → (codes (n,), names), -1 where missing.
       labels: (n,) in {0, 1}.
       patients: (n,) who each image is of.
-      split: (n,) the side of each image.
+      split: (n,) the split of each image.
     """
+    if not groups:  # of those who have no attribute, the counts of all
+        groups = {ALL: (np.zeros(len(labels), np.int32), [ALL])}
     frames = []
     sample = pd.DataFrame(
         {"patient": np.asarray(patients), "split": split, "label": pd.Categorical(labels, [0, 1])}
@@ -264,6 +261,7 @@ def cohort(
 KEYS = ("image", "volume", "patient", "label")  # columns of the table that are no attributes
 SPLITS = ["train", "validation", "test"]
 MISSING = "missing"  # the name of those whose group is not known
+ALL = "all"  # attribute and group of everybody, where there is no other
 
 
 def require_both_classes(dataset: Dataset, attributes: list[str]) -> None:
@@ -280,6 +278,8 @@ def require_both_classes(dataset: Dataset, attributes: list[str]) -> None:
             if counts.min() == 0 and counts.sum() > 0:
                 raise UserError(
                     f"{dataset.name}: group {name!r} of attribute {attribute!r} has one class only "
-                    f"({counts[0]} negative, {counts[1]} positive images); merge it with another, move the cut points, "
-                    f"leave the attribute out of --config.attributes, or set --config.evaluation.one_class=report"
+                    f"({counts[0]} negative, {counts[1]} positive images); merge it with another, "
+                    "move the cut points, "
+                    "leave the attribute out of --config.attributes, or set "
+                    "--config.evaluation.one_class=report"
                 )

@@ -13,24 +13,28 @@ from fairjax.utils.text import aligned
 
 HEAD = """# Datasets
 
-Written by `python -m fairjax.datasets docs`; change `fairjax/datasets/catalog/` and run it again.
+Written by `fairjax datasets docs`; change `fairjax/datasets/catalog/` and run it again.
 
 Each dataset is read as its publishers distribute it: apply for it, unpack it, and give the folder.
 
-    python -m fairjax.datasets check NAME --root=DIR
-    python -m fairjax.launch --config=configs/linear_probe.py:dataset=NAME,model=MODEL --config.dataset.root=DIR …
+    fairjax datasets check NAME --root=DIR
+    fairjax launch --config=linear_probe:dataset=NAME,model=MODEL --config.dataset.root=DIR …
 
-`check` reads the tables and every image, and says what a run would say later: counts by split, group and label, missing
-values, absent, unreadable and repeated images. Nothing outside the folder is read. DICOM, NIfTI, MetaImage, HDF5 and
-XLSX files need `pip install 'fairjax[medical]'`.
+`check` reads the tables and every image, and says what a run would say later: counts by split,
+group and label, missing values, absent, unreadable and repeated images. It takes the options of
+a dataset as flags (`fairjax datasets --help`). Nothing outside the folder is read. DICOM, NIfTI,
+MetaImage, HDF5 and XLSX files need `pip install 'fairjax[medical]'`.
 
-Splits are by patient (or what the table below calls the unit). Ages are cut at 60 years unless a dataset says
-otherwise; `--config.dataset.cuts=age=40,60` cuts elsewhere. Missing values leave an image out of that attribute alone.
-A value that the catalog does not name is an error. Volumes are turned to RAS; of a 2.5D dataset each slice is embedded,
-and the score of a volume is that of its slice with the highest positive probability (`--config.dataset.pool=mean`:
-their mean).
+Splits are by patient (or what the table below calls the unit). Ages are cut at 60 years unless a
+dataset says otherwise; `--config.dataset.bins=age=40,60` cuts elsewhere: 40 is in the group above.
+Values that are missing (NA, None, unknown, -, blank, …) leave an image out of that attribute alone
+and are counted; `--config.dataset.keep_na=True` keeps them as a group. A value that the catalog
+does not name is an error. Volumes are turned to RAS; of a 2.5D dataset each slice is embedded,
+and the score of a volume is that of its slice with the highest positive probability
+(`--config.dataset.aggregate_slices=mean`: their mean).
 
-Besides these, `synthetic` draws phantoms, and `table` is a user's own CSV or Parquet file.
+Besides these, `synthetic` draws phantoms, and `table` is a user's own table: CSV of any separator,
+decimal sign and encoding, TSV, XLSX, Parquet, Feather, JSON, JSONL, also in .gz and .zip.
 """
 COLUMNS = ("name", "task", "modality", "dimensions", "unit", "attributes")
 
@@ -87,7 +91,8 @@ def groups(rule: Rule) -> str:
     if isinstance(rule, Groups):
         rare = [f"{group} (or missing)" for group in rule.rare.values()]
         return f"{', '.join([*dict.fromkeys(rule.groups.values()), *rare])} (`{rule.column}`)"
-    return f"{', '.join(rule.names) if isinstance(rule, Bins) else 'as recorded'} (`{rule.column}`)"
+    names = ", ".join(rule.group_names) if isinstance(rule, Bins) else "as recorded"
+    return f"{names} (`{rule.column}`)"
 
 
 def values(classes: Mapping[str, tuple[int, ...]]) -> str:

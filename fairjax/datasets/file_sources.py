@@ -15,8 +15,8 @@ import pandas as pd
 
 from fairjax.datasets.files import OutsideRootError, find, inside, matches
 from fairjax.datasets.readers import arrays
-from fairjax.datasets.rules import canonical
 from fairjax.datasets.sources import Rows, Source, absent_error
+from fairjax.datasets.values import canonical
 from fairjax.utils.errors import UserError
 
 MAX_TEXT = 2**16  # bytes of a patient's text file

@@ -33,7 +33,8 @@ def existing_root(name: str, root: str | os.PathLike | None) -> Path:
         raise UserError(f"dataset {name!r} needs its folder: give --config.dataset.root=DIR")
     if not Path(root).is_dir():
         raise UserError(
-            f"dataset {name!r}: image root {root} does not exist or is no folder; give --config.dataset.root=DIR"
+            f"dataset {name!r}: image root {root} does not exist or is no folder; give "
+            "--config.dataset.root=DIR"
         )
     return Path(os.path.realpath(root))
 
@@ -149,7 +150,8 @@ def require_some(root: Path, images: Sequence[str], sizes: Sequence[int]) -> Non
     """Refuses a folder that holds none of the images."""
     if max(sizes, default=ABSENT) < 0:
         raise UserError(
-            f"none of the {len(sizes)} images is in {root} (for example {next(filter(None, images), '')}); "
+            f"none of the {len(sizes)} images is in {root} (for example "
+            f"{next(filter(None, images), '')}); "
             f"is it the right folder?"
         )
 

@@ -155,7 +155,8 @@ def render(
     row = {column: values[0] for column, values in _patients(config, patient, patient + 1).items()}
     if patient >= config.n_patients or view >= row["images"]:
         raise UserError(
-            f"no phantom is called {image!r}: names are p<patient>-<view>, of {config.n_patients} patients"
+            f"no phantom is called {image!r}: names are p<patient>-<view>, of {config.n_patients} "
+            "patients"
         )
     return draw_phantom(
         config.image_size,

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from fairjax.datasets.files import find
-from fairjax.datasets.frames import read_table
-from fairjax.datasets.rules import listed
+from fairjax.datasets.tables import read_table
+from fairjax.datasets.values import listed
 from fairjax.utils.errors import UserError
 
 
@@ -214,7 +214,8 @@ class Derive(Source):
             refused = cells[values.isna() & (cells != "")]
             if len(refused):
                 raise UserError(
-                    f"{rows.where}: column {column!r} holds {listed(refused)}, of which no {name} is known"
+                    f"{rows.where}: column {column!r} holds {listed(refused)}, of which no {name} "
+                    "is known"
                 )
             frame = frame.assign(**{name: values.fillna("")})
         return Rows(frame, rows.where)

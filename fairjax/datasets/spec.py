@@ -46,7 +46,7 @@ class Spec:
       pixels: root → reader of the images.
       label: the rule of the positive class; None where there is nothing to classify.
       attributes: name → rule of the groups.
-      patient: column of the unit that must not stand on both sides of a split; None where each
+      patient: column of the unit that must be in one split alone; None where each
         image is a unit.
       unit: what that is, in words.
       prompt, classes: zero-shot template and class names (negative, positive).

@@ -1,4 +1,4 @@
-"""Splits by patient: no patient stands on two sides."""
+"""Splits by patient: no patient is in two splits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from fairjax.datasets.dataset import SPLITS, Dataset
-from fairjax.datasets.frames import read_table
+from fairjax.datasets.tables import read_table
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.storage import write_text
 
 TRAIN, VALIDATION, TEST, UNUSED = range(4)
-SIDES = (*SPLITS, "unused")
+NAMES = (*SPLITS, "unused")
 TESTS = ("natural", "balanced")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a split is told; see `split`."""
+    """Options of the methods; see `split`."""
 
     fractions: Sequence[float] = (0.6, 0.15, 0.25)
     seed: int = 0
@@ -37,14 +37,14 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class People:
+class Patients:
     """The p patients of a dataset, in the order of their first image.
 
     Attributes:
-      dataset: whose they are.
+      dataset: the dataset.
       code: (n,) the patient of every image.
-      name: (p,) who they are.
-      positive: (p,) whether any of their images is positive; nobody's is where there are no labels.
+      name: (p,) their names.
+      positive: (p,) whether any of their images is positive; False where there are no labels.
       groups: attribute → (p,) codes of their first image, −1 where missing.
     """
 
@@ -55,8 +55,8 @@ class People:
     groups: Mapping[str, Int[np.ndarray, " p"]]
 
     @classmethod
-    def of(cls, dataset: Dataset) -> People:
-        """Those of a dataset."""
+    def of(cls, dataset: Dataset) -> Patients:
+        """Returns the patients of a dataset."""
         code = dataset.patients()
         first = np.unique(code, return_index=True)[1]
         positive = np.zeros(len(first), bool)
@@ -68,7 +68,7 @@ class People:
         return cls(dataset, code, dataset.table["patient"].to_numpy()[first], positive, groups)
 
     def draw(self, *key: object) -> Float[np.ndarray, " p"]:
-        """A number in [0, 1) per patient, which depends on the key and the patient's name alone."""
+        """Draws a number in [0, 1) per patient, by the key and the patient's name alone."""
         prefix = "".join(f"{part}|" for part in key)
         digests = (hashlib.sha256(f"{prefix}{name}".encode()).digest() for name in self.name)
         return (
@@ -87,23 +87,22 @@ def split(
     method: str = "stratified",
     **options: Any,
 ) -> np.ndarray:
-    """Deals patients into train, validation and test; it depends on neither the order of the table
-    nor the machine.
+    """Splits patients into train, validation and test, whatever the order of the table.
 
     Args:
       dataset: n images.
-      fractions: shares of patients in train, validation and test; the last one counts in
+      fractions: fractions of patients in train, validation and test; the last one counts in
         `stratified` and `hash` alone.
       seed: another seed, another split.
-      test: `natural`, or `balanced`: the test side keeps, for either class, equally many patients
-        of every group of `balance_on`; in `stratified` the others go to train, elsewhere they are
+      test: `natural`, or `balanced`: the test keeps, for either class, equally many patients of
+        every group of `balance_on`; in `stratified` the others go to train, elsewhere they are
         `unused`.
       balance_on: the attribute to balance (a patient counts by the first image).
       method: of `METHODS`:
-        `stratified`: every side gets its share of every stratum, which is the class (has the
+        `stratified`: every split gets its fraction of every stratum, which is the class (has the
         patient a positive image?) and the group by each attribute; a new patient may move others.
-        `hash`: by a hash of (seed, patient): whoever joins or leaves, no other patient changes
-        sides. (In a balanced test a patient may become `unused`, or be taken back, and nothing
+        `hash`: by a hash of (seed, patient): whoever joins or leaves, no other patient changes its
+        split. (In a balanced test a patient may become `unused`, or be taken back, and nothing
         else.) `kfold`: the hash deals patients into `folds`; `fold` is the test, and of the others
         the hash takes validation. `leave_one_out`: the group `hold_out` of the attribute `site` is
         the test; patients of unknown site, and those who were seen there and elsewhere, are
@@ -114,17 +113,18 @@ def split(
       (n,) array of 'train', 'validation', 'test', 'unused'.
 
     Raises:
-      UserError: fractions that do not fit, an unknown name, or a side without both classes.
+      UserError: fractions that do not fit, an unknown name, or a split without both classes.
     """
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(
-            f"split fractions must be three positive numbers that add up to 1, not {tuple(fractions)}"
+            "split fractions must be three positive numbers that add up to 1, not "
+            f"{tuple(fractions)}"
         )
     if test not in TESTS:
         raise UserError(f"unknown test split {test!r}; there are: {', '.join(TESTS)}")
     chosen = Options(fractions=fractions, seed=seed, **options)
-    people = People.of(dataset)
-    side = lookup("way to split", method, METHODS)(people, chosen)
+    patients = Patients.of(dataset)
+    assigned = lookup("way to split", method, METHODS)(patients, chosen)
     if test == "balanced":
         if method == "file":
             raise UserError(
@@ -134,76 +134,81 @@ def split(
             raise UserError(
                 "a balanced test split needs an attribute: give --config.dataset.balance_on=NAME"
             )
-        groups = lookup("attribute", balance_on, people.groups)
+        groups = lookup("attribute", balance_on, patients.groups)
         surplus = TRAIN if method == "stratified" else UNUSED
-        side = _balance(side, groups, people.positive, people.draw(seed), surplus)
+        assigned = _balance(assigned, groups, patients.positive, patients.draw(seed), surplus)
     if dataset.labelled:
-        _require_classes(dataset, side[people.code])
-    return np.asarray(SIDES)[side[people.code]]
+        _require_classes(dataset, assigned[patients.code])
+    return np.asarray(NAMES)[assigned[patients.code]]
 
 
-def _stratified(people: People, options: Options) -> Int[np.ndarray, " p"]:
-    ordered = np.lexsort((people.draw(options.seed), *people.groups.values(), people.positive))
+def _stratified(patients: Patients, options: Options) -> Int[np.ndarray, " p"]:
+    ordered = np.lexsort(
+        (patients.draw(options.seed), *patients.groups.values(), patients.positive)
+    )
     in_test = _every(len(ordered), options.fractions[2])
     rest = ordered[~in_test]
-    side = np.full(len(ordered), TRAIN)
-    side[ordered[in_test]] = TEST
-    side[rest[_every(len(rest), _validation_share(options))]] = VALIDATION
-    return side
+    assigned = np.full(len(ordered), TRAIN)
+    assigned[ordered[in_test]] = TEST
+    assigned[rest[_every(len(rest), _validation_fraction(options))]] = VALIDATION
+    return assigned
 
 
-def _hash(people: People, options: Options) -> Int[np.ndarray, " p"]:
-    draw = people.draw(options.seed)
+def _hash(patients: Patients, options: Options) -> Int[np.ndarray, " p"]:
+    draw = patients.draw(options.seed)
     _, validation, test = options.fractions
     return np.select([draw < test, draw < test + validation], [TEST, VALIDATION], TRAIN)
 
 
-def _kfold(people: People, options: Options) -> Int[np.ndarray, " p"]:
+def _kfold(patients: Patients, options: Options) -> Int[np.ndarray, " p"]:
     if not (options.folds >= 2 and 0 <= options.fold < options.folds):
         raise UserError(
-            f"fold must be one of 0 … {options.folds - 1} and folds at least 2; fold is {options.fold}"
+            f"fold must be one of 0 … {options.folds - 1} and folds at least 2; fold is "
+            f"{options.fold}"
         )
-    fold = np.floor(people.draw(options.seed) * options.folds)
-    return np.where(fold == options.fold, TEST, _validation_or_train(people, options))
+    fold = np.floor(patients.draw(options.seed) * options.folds)
+    return np.where(fold == options.fold, TEST, _validation_or_train(patients, options))
 
 
-def _leave_one_out(people: People, options: Options) -> Int[np.ndarray, " p"]:
+def _leave_one_out(patients: Patients, options: Options) -> Int[np.ndarray, " p"]:
     if not options.site:
         raise UserError(
-            "leaving one site out needs the attribute that tells it: give --config.dataset.site=NAME"
+            "leaving one site out needs the attribute that tells it: give "
+            "--config.dataset.site=NAME"
         )
-    codes, names = people.dataset.groups(options.site)
+    codes, names = patients.dataset.groups(options.site)
     lookup(f"group of {options.site} to hold out", options.hold_out, dict.fromkeys(names))
     there = codes == names.index(options.hold_out)
     here, elsewhere, unknown = (
-        np.bincount(people.code[rows], minlength=len(people.name)) > 0
+        np.bincount(patients.code[rows], minlength=len(patients.name)) > 0
         for rows in (there, ~there & (codes >= 0), codes < 0)
     )
-    side = np.where(here, TEST, _validation_or_train(people, options))
-    return np.where((here & elsewhere) | unknown, UNUSED, side)
+    assigned = np.where(here, TEST, _validation_or_train(patients, options))
+    return np.where((here & elsewhere) | unknown, UNUSED, assigned)
 
 
-def _file(people: People, options: Options) -> Int[np.ndarray, " p"]:
+def _file(patients: Patients, options: Options) -> Int[np.ndarray, " p"]:
     path = Path(options.file)
     if not options.file or not path.is_file():
         raise UserError(
-            f"the split's file {options.file!r} does not exist; give --config.dataset.split_file=FILE.csv"
+            f"the split's file {options.file!r} does not exist; give "
+            "--config.dataset.split_file=FILE.csv"
         )
     table = read_table(path, ("patient", "split")).drop_duplicates()
     for value in table["split"].unique():
-        lookup(f"split in {path}", value, dict.fromkeys(SIDES))
+        lookup(f"split in {path}", value, dict.fromkeys(NAMES))
     if (twice := table["patient"].duplicated()).any():
-        raise UserError(f"{path}: patient {table['patient'][twice].iloc[0]!r} stands on two sides")
-    side = dict(zip(table["patient"], table["split"]))
-    missing = [name for name in people.name if name not in side]
+        raise UserError(f"{path}: patient {table['patient'][twice].iloc[0]!r} is in two splits")
+    assigned = dict(zip(table["patient"], table["split"]))
+    missing = [name for name in patients.name if name not in assigned]
     if missing:
         raise UserError(
-            f"{path} lacks {len(missing)} of {len(people.name)} patients, as {missing[0]!r}"
+            f"{path} lacks {len(missing)} of {len(patients.name)} patients, as {missing[0]!r}"
         )
-    return np.array([SIDES.index(side[name]) for name in people.name])
+    return np.array([NAMES.index(assigned[name]) for name in patients.name])
 
 
-METHODS: Mapping[str, Callable[[People, Options], Int[np.ndarray, " p"]]] = {
+METHODS: Mapping[str, Callable[[Patients, Options], Int[np.ndarray, " p"]]] = {
     "stratified": _stratified,
     "hash": _hash,
     "kfold": _kfold,
@@ -212,40 +217,38 @@ METHODS: Mapping[str, Callable[[People, Options], Int[np.ndarray, " p"]]] = {
 }
 
 
-def export(dataset: Dataset, side: np.ndarray, path: str | os.PathLike) -> None:
+def export(dataset: Dataset, assigned: np.ndarray, path: str | os.PathLike) -> None:
     """Writes a split as a CSV with the columns patient and split, which the method `file` reads.
 
     Args:
       dataset: n images.
-      side: (n,) as `split` gives it.
+      assigned: (n,) as `split` gives it.
       path: the file.
     """
-    table = pd.DataFrame({"patient": dataset.table["patient"], "split": side}).drop_duplicates()
+    table = pd.DataFrame({"patient": dataset.table["patient"], "split": assigned}).drop_duplicates()
     write_text(path, table.sort_values("patient", kind="stable").to_csv(index=False))
 
 
-def _validation_share(options: Options) -> float:
-    """The share of validation among those who are not in the test."""
+def _validation_fraction(options: Options) -> float:
+    """The fraction of validation among those who are not in the test."""
     return options.fractions[1] / (1 - options.fractions[2])
 
 
-def _validation_or_train(people: People, options: Options) -> Int[np.ndarray, " p"]:
-    """By a hash of its own, so that a patient is in train or validation whatever the test is."""
+def _validation_or_train(patients: Patients, options: Options) -> Int[np.ndarray, " p"]:
+    """Draws by a hash of its own, so that the test does not change who is in validation."""
     return np.where(
-        people.draw(options.seed, "validation") < _validation_share(options), VALIDATION, TRAIN
+        patients.draw(options.seed, "validation") < _validation_fraction(options), VALIDATION, TRAIN
     )
 
 
-def _every(n: int, share: float) -> Bool[np.ndarray, " n"]:
-    """Marks a `share` of n positions, evenly spaced: so that any run of positions has its share,
-    within one.
-    """
-    steps = np.floor(np.arange(n + 1) * share + 0.5)
+def _every(n: int, fraction: float) -> Bool[np.ndarray, " n"]:
+    """Marks a fraction of n positions, evenly spaced."""
+    steps = np.floor(np.arange(n + 1) * fraction + 0.5)
     return np.diff(steps) > 0
 
 
 def _balance(
-    side: Int[np.ndarray, " p"],
+    assigned: Int[np.ndarray, " p"],
     groups: Int[np.ndarray, " p"],
     positive: Bool[np.ndarray, " p"],
     draw: Float[np.ndarray, " p"],
@@ -254,23 +257,24 @@ def _balance(
     """Sends the test patients of unknown group, and those above the smallest group's count in their
     class, away.
     """
-    side = np.where((side == TEST) & (groups < 0), surplus, side)
+    assigned = np.where((assigned == TEST) & (groups < 0), surplus, assigned)
     for stratum in (False, True):
         cells = [
-            np.flatnonzero((side == TEST) & (groups == g) & (positive == stratum))
+            np.flatnonzero((assigned == TEST) & (groups == g) & (positive == stratum))
             for g in range(groups.max() + 1)
         ]
         keep = min(map(len, cells), default=0)
         for cell in cells:
-            side[cell[np.argsort(draw[cell], kind="stable")][keep:]] = surplus
-    return side
+            assigned[cell[np.argsort(draw[cell], kind="stable")][keep:]] = surplus
+    return assigned
 
 
-def _require_classes(dataset: Dataset, side: Int[np.ndarray, " n"]) -> None:
+def _require_classes(dataset: Dataset, assigned: Int[np.ndarray, " n"]) -> None:
     for code, name in enumerate(SPLITS):
-        counts = np.bincount(dataset.labels[side == code], minlength=2)
+        counts = np.bincount(dataset.labels[assigned == code], minlength=2)
         if counts.min() == 0:
             raise UserError(
-                f"{dataset.name}: the {name} split has {counts[0]} negative and {counts[1]} positive images; "
-                f"it needs both classes: change --config.dataset.fractions or the dataset"
+                f"{dataset.name}: the {name} split has {counts[0]} negative and {counts[1]} "
+                "positive images; it needs both classes: change --config.dataset.fractions or the "
+                "dataset"
             )

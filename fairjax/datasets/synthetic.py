@@ -5,7 +5,6 @@ they are read.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,10 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from fairjax.datasets import phantoms
+from fairjax.datasets.bins import parse_bins
 from fairjax.datasets.dataset import Dataset
 from fairjax.datasets.files import fingerprint
-from fairjax.datasets.rules import Bins, Groups, Rule, recut
+from fairjax.datasets.rules import Bins, Groups, Rule, with_bins
 from fairjax.utils.errors import lookup
 
 
@@ -31,14 +31,20 @@ class PhantomReader:
 
 
 def load(
-    root: str | None = None, *, cuts: Mapping[str, Sequence[float]] | None = None, **options: Any
+    root: str | None = None, *, bins: Any = None, keep_na: bool = False, **options: Any
 ) -> Dataset:
-    """A cohort of phantoms; `options` are fields of `phantoms.PhantomConfig`, `root` is not used.
+    """Returns a cohort of phantoms.
+
+    Args:
+      root: not used.
+      bins: groups of age, as `age=40,60`.
+      keep_na: not used: nothing is missing.
+      **options: fields of `phantoms.PhantomConfig`.
 
     Raises:
       UserError: an option is unknown or does not fit.
     """
-    del root
+    del root, keep_na
     for option in options:
         lookup(
             "option of the synthetic dataset",
@@ -55,7 +61,7 @@ def load(
     columns: dict[str, Any] = {name: cohort[name] for name in ("image", "patient", "label")}
     columns |= {
         name: rule.apply(pd.Series(cohort[rule.column]), "synthetic")
-        for name, rule in recut("synthetic", rules, cuts or {}).items()
+        for name, rule in with_bins("synthetic", rules, parse_bins(bins)).items()
     }
     info = {
         "modality": "chest-radiograph phantoms",

@@ -70,7 +70,8 @@ def check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
     """Three edges in mm; a `UserError` if they are not."""
     if len(spacing) != 3 or not all(np.isfinite(spacing)) or min(spacing) <= 0:
         raise UserError(
-            f"spacing must be three positive numbers in mm (slices, rows, columns), not {tuple(spacing)}"
+            "spacing must be three positive numbers in mm (slices, rows, columns), not "
+            f"{tuple(spacing)}"
         )
     d, h, w = (float(edge) for edge in spacing)
     return d, h, w

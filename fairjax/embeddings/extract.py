@@ -22,6 +22,7 @@ from tqdm import tqdm
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.cache import Cache, Embeddings
 from fairjax.embeddings.read import PADDING, Batch, Load, batches
+from fairjax.models.protocols import ImageEncoder
 from fairjax.utils import distributed
 from fairjax.utils.errors import UserError, lookup
 from fairjax.utils.progress import bar
@@ -35,9 +36,7 @@ class Encoder:
     """A frozen tower with its own preprocessing.
 
     Attributes:
-      module: an NNX module with `probe_features(images)`: (b, h, w, 3) float32 → (b, d), and for
-        `image` `encode_image(images)` → (b, d) or (b, q, d), the embedding that is compared with
-        texts.
+      module: an NNX module; its `encode_image` gives what is compared with texts.
       preprocess: uint8 RGB (H, W, 3) → float32 (h, w, 3); picklable, free of jax.
       image_shape: (h, w, 3), what `preprocess` gives.
       key: what identifies the features besides the images and `feature`: weights hash,
@@ -45,7 +44,7 @@ class Encoder:
       feature: which of the module's outputs is taken, a key of `FEATURES`.
     """
 
-    module: nnx.Module
+    module: ImageEncoder
     preprocess: Callable[[UInt8[np.ndarray, "H W 3"]], Float[np.ndarray, "h w 3"]]
     image_shape: tuple[int, int, int]
     key: dict[str, Any]
@@ -146,7 +145,7 @@ def fill(
     cache: Cache,
     dataset: Dataset,
     load: grain.transforms.Map,
-    module: nnx.Module,
+    module: Any,
     compute: Callable[[Any, Any], Float[Array, "b *q d"]],
     *,
     batch_size: int,
@@ -224,7 +223,7 @@ def _shard(
 
 
 def _compute(
-    module: nnx.Module,
+    module: Any,
     compute: Callable[[Any, Any], Float[Array, "b *q d"]],
     stream: Iterator[Batch],
 ) -> Iterator[Batch]:

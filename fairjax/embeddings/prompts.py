@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from fairjax import models
 from fairjax.embeddings.cache import Cache
+from fairjax.models import protocols
 from fairjax.models.tokenizer import Tokenizer, load_tokenizer
 from fairjax.utils.errors import UserError
 
@@ -27,19 +28,19 @@ class TextEncoder:
     """A frozen text tower with its tokenizer.
 
     Attributes:
-      module: an NNX module with `encode_text(token_ids, mask)`.
-      tokenizer: prompts -> token ids and mask.
+      module: an NNX module with a text tower.
+      tokenizer: prompts → token ids and mask.
       key: what identifies the embeddings besides the prompts: weights, architecture, tokenizer,
         dtype.
     """
 
-    module: nnx.Module
+    module: protocols.TextEncoder
     tokenizer: Tokenizer
     key: dict[str, Any]
 
 
 def load_text_encoder(
-    directory: str | os.PathLike, dtype: str = "float32", module: nnx.Module | None = None
+    directory: str | os.PathLike, dtype: str = "float32", module: Any = None
 ) -> TextEncoder:
     """Loads the text tower of a model directory.
 
@@ -60,9 +61,8 @@ def load_text_encoder(
         "padding": tokenizer.spec.padding,
         "dtype": dtype,
     }
-    return TextEncoder(
-        models.load(directory, dtype=dtype) if module is None else module, tokenizer, key
-    )
+    tower: Any = models.load(directory, dtype=dtype) if module is None else module
+    return TextEncoder(tower, tokenizer, key)
 
 
 def embed_prompts(

@@ -77,7 +77,7 @@ def batches(
       processes: reader processes; 0 reads in threads of this one.
     """
     if processes and not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # grain reads its flags, also where nobody has parsed any
+        flags.FLAGS.mark_as_parsed()  # grain reads its flags, also where no one has parsed any
     read_ahead = grain.ReadOptions(
         num_threads=max(threads, 1), prefetch_buffer_size=max(threads, 1) + 1
     )

@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from fairjax.metrics.entries import EXACT, Entries, combine_blocks, sum_in_pieces, take
+from fairjax.metrics.logistic import newton_direction
 from fairjax.metrics.subgroups import Subgroups
 
 _LARGEST_LOGIT = 16.0  # scores closer to 0 or 1 than 1e-7 count as that close
@@ -139,9 +140,8 @@ def _newton(
     def step(state):
         number, parameters, _, active = state
         u, v, a, b, c = jnp.moveaxis(sums(0, parameters) + sums(1, parameters), 1, 0)
-        determinant = a * c - b * b
+        change, determinant = newton_direction((u, v), (a, b, c))
         regular = determinant > 1e-6 * a * c
-        change = jnp.stack([c * u - b * v, a * v - b * u])
         change = jnp.where(regular, change / jnp.where(regular, determinant, 1), jnp.inf)
         converged = (jnp.abs(change) < _CONVERGED).all(0)
         change = jnp.clip(change, -_LARGEST_STEP, _LARGEST_STEP)

@@ -61,13 +61,17 @@ def build_abstract(family: str, architecture: Architecture, dtype=None) -> nnx.M
     return nnx.eval_shape(lambda: _construct(family, architecture, dtype, _SameKey()))
 
 
-class _SameKey:
+class _SameKey(nnx.Rngs):
     """Stands in for `nnx.Rngs` where only shapes matter.
 
     Under eval_shape, the counters of `nnx.Rngs` cost seconds for a deep tower.
     """
 
+    def __init__(self):
+        pass
+
     def params(self) -> jax.Array:
+        """Returns always the same key."""
         return jax.random.key(0)
 
 
@@ -78,9 +82,7 @@ def family_class(family: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _construct(
-    family: str, architecture: Architecture, dtype, rngs: nnx.Rngs | _SameKey | None
-) -> nnx.Module:
+def _construct(family: str, architecture: Architecture, dtype, rngs: nnx.Rngs | None) -> nnx.Module:
     rngs = nnx.Rngs(0) if rngs is None else rngs
     return family_class(family)(architecture, dtype=dtype, rngs=rngs)
 
@@ -277,15 +279,6 @@ def load(
             f"{model_dir} holds a model of family {card['family']}, but {row.name} is of family "
             f"{row.family}: convert the checkpoint again"
         )
-    damaged = UserError(
-        f"the weights in {model_dir} are incomplete or damaged: convert the checkpoint again"
-    )
-    if not (model_dir / "files.json").is_file():
-        raise damaged
-    # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure
-    # sentence: look first.
-    if _file_sizes(model_dir) != read_json(model_dir / "files.json"):
-        raise damaged
     if other := [name for name in changes if name.split(".")[-1] not in HOW_COMPUTED]:
         raise UserError(
             f"a converted model's {', '.join(other)} cannot be changed, "
@@ -299,20 +292,32 @@ def load(
         name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding_of(name, x.shape))
         for name, x in state_dict(module).items()
     }
+    arrays = _restore(model_dir, wanted, card["weights_sha256"])
+    return _filled(module, arrays.pop)  # a stack's layers are freed as it is made
+
+
+def _restore(
+    model_dir: Path, wanted: Mapping[str, jax.ShapeDtypeStruct], sha256: str
+) -> dict[str, jax.Array]:
+    """Reads the arrays of a model directory; a `UserError` if they are not what was written."""
+    damaged = UserError(
+        f"the weights in {model_dir} are incomplete or damaged: convert the checkpoint again"
+    )
+    # Orbax reports a truncated file by tracebacks from its threads, and a lost one by an obscure
+    # sentence: look first.
+    sizes = model_dir / "files.json"
+    if not sizes.is_file() or _file_sizes(model_dir) != read_json(sizes):
+        raise damaged
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             arrays = checkpointer.restore((model_dir / "weights").absolute(), wanted)
     except (ValueError, KeyError, OSError):
         raise damaged from None
-    # On several hosts, each sees only a part.
-    whole = all(x.is_fully_addressable for x in arrays.values())
-    if (
-        whole
-        and hash_arrays({name: np.asarray(x) for name, x in arrays.items()})
-        != card["weights_sha256"]
-    ):
+    if not all(x.is_fully_addressable for x in arrays.values()):
+        return arrays  # on several hosts, each sees only a part
+    if hash_arrays({name: np.asarray(x) for name, x in arrays.items()}) != sha256:
         raise damaged
-    return _filled(module, arrays.pop)  # a stack's layers are let go as it is made
+    return arrays
 
 
 def bundled(name: str) -> Path:

@@ -33,7 +33,7 @@ FUNCTIONS: dict[str, tuple[FunctionModel, dict[str, Any]]] = {}  # name → modu
 
 
 def directory_of(name: str) -> Path:
-    """What stands for the directory of a registered function."""
+    """Returns the path in place of the directory of a registered function."""
     return Path(REGISTERED, name)
 
 

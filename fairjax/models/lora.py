@@ -27,8 +27,8 @@ class LowRank(nnx.Module):
     as the layer alone.
 
     Args:
-      base: the layer; one that stands for several (`stack.Layers`) has kernels (layers, i, o).
-      rank: of the addition.
+      base: the layer; one of several stacked layers (`stack.Layers`) has kernels (layers, i, o).
+      rank: rank of the addition.
       alpha: what it is multiplied by, over its rank.
     """
 
@@ -73,9 +73,10 @@ def inject(module: nnx.Module, targets: Sequence[str], rank: int, alpha: float) 
     image tower.
 
     Args:
-      module: of the zoo.
+      module: a model with an image tower.
       targets: ends of the layers' paths, such as `attn.qkv`.
-      rank, alpha: of `LowRank`.
+      rank: rank of every addition.
+      alpha: what an addition is multiplied by, over its rank.
 
     Raises:
       UserError: a target is no layer of the tower, or the rank is below 1.

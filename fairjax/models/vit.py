@@ -82,7 +82,7 @@ class ViT(nnx.Module):
         """All tokens after the final norm, the class token first."""
         return self.norm(self.encoder(self.embed(images)))
 
-    def pool(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b d"]:
+    def pool(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b f"]:
         """One vector per image."""
         return (
             POOLS[self.config.pool](tokens, self.n_prefix)
@@ -90,10 +90,10 @@ class ViT(nnx.Module):
             else self.head(tokens)
         )
 
-    def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
+    def encode_image(self, images: Float[Array, "b H W c"]) -> Float[Array, "b f"]:
         """Preprocessed images -> the pooled feature, in float32."""
         return self.pool(self(images)).astype(jnp.float32)
 
-    def probe_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b d"]:
+    def probe_features(self, images: Float[Array, "b H W c"]) -> Float[Array, "b f"]:
         """The feature that a linear probe is trained on: here the pooled one."""
         return self.encode_image(images)

@@ -41,11 +41,11 @@ from fairjax.utils.storage import hash_json
 
 Config = Mapping[str, Any]
 State = dict[str, Any]  # params, optimizer, losses (steps,)
-AVERAGED_STEPS = 100  # over which the loss is told
+AVERAGED_STEPS = 100  # over which the loss is logged
 
 
 def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
-    """Trains, probes and saves; a killed run goes on from its last checkpoint in `OUT.training`.
+    """Trains, probes and saves; a killed run continues from its last checkpoint in `OUT.training`.
 
     Args:
       config: as `configs/pretrain_phantom.py` gives it.
@@ -83,7 +83,7 @@ def make_card(encoder: ViT, loss: float, config: Config) -> models.checkpoint.Ca
     return models.make_card(config["model"], encoder.config) | {"pretraining": measured}
 
 
-# ------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # training
 
 
@@ -127,9 +127,8 @@ def train(
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1, save_interval_steps=config["checkpoint_every"]
     )
-    folder = (
-        state_dir.absolute() / hash_json(thaw(config))[:12]
-    )  # another config does not resume this one
+    # Another config does not resume this one.
+    folder = state_dir.absolute() / hash_json(thaw(config))[:12]
     with ocp.CheckpointManager(folder, options=options) as checkpoints:
         start = checkpoints.latest_step() or 0
         if start:
@@ -202,7 +201,7 @@ def normalize(images: UInt8[Array, "... h w"], preprocess: Preprocess) -> Float[
     return (images[..., None].astype(jnp.float32) * preprocess.scale - mean) / std
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # probe
 
 
@@ -212,8 +211,8 @@ def probe(encoder: ViT | None, config: Config) -> dict[str, float]:
 
     Args:
       encoder: None takes the first principal components of the pixels instead, as many as features.
-      config: of the pretraining; `config["probe"]` says which phantoms, and how many of the
-        patients it is fitted to.
+      config: settings of the pretraining; `config["probe"]` says which phantoms, and how many of
+        the patients it is fitted to.
 
     Returns:
       AUC against the recorded labels of the other patients, over all and per group of sex and age.
@@ -268,7 +267,7 @@ def encode(
     return np.concatenate(parts)[: len(images)]
 
 
-# --------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 # command line
 
 
@@ -295,7 +294,7 @@ def main() -> None:
                 f"unexpected argument {argv[1]!r}; settings are given as --config.key=value"
             )
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # orbax tells of every file it opens
+            logging.set_verbosity(logging.WARNING)  # orbax logs every file it opens
         measured = pretrain(config.value.to_dict(), Path(out.value))["pretraining"]
         for name in ("probe", "untrained_probe", "pixels_probe"):
             print(

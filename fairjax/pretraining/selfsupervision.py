@@ -1,6 +1,6 @@
 """Objectives that teach an encoder from images without labels.
 
-Each is an NNX module that holds the encoder and whatever it needs beside it, with one method:
+Each is an NNX module that holds the encoder and whatever else it needs, with one method:
 `loss(images, partners, key)`, where `partners` are other images of the same patients, row by row.
 """
 
@@ -95,7 +95,7 @@ class ForeignPatch(nnx.Module):
     it neither shows an edge nor fits the anatomy.
     """
 
-    BLENDED = 0.67  # share of the images
+    BLENDED = 0.67  # fraction of the images
     RADIUS = (0.06, 0.25)  # of the ellipse, in halves of the image's side
     SHIFT = 0.25  # of the image's side, at most
 
@@ -104,7 +104,7 @@ class ForeignPatch(nnx.Module):
         self.head = linear(encoder.config.width, 1, rngs=rngs)
 
     def loss(self, images: Images, partners: Images, key: Key[Array, ""]) -> Float[Array, ""]:
-        """Binary cross-entropy per patch against the share of it that lies in the blended region."""
+        """Binary cross-entropy per patch against the fraction of it that is blended."""
         b, side, _, _ = images.shape
         keys = jax.random.split(key, 4)
         reach = round(self.SHIFT * side)
@@ -117,8 +117,8 @@ class ForeignPatch(nnx.Module):
         tokens = self.encoder(images + strength * region * (foreign - images))[
             :, self.encoder.n_prefix :
         ]
-        share = patches(region, self.encoder.config.patch_size).mean(-1)  # (b, n)
-        return optax.sigmoid_binary_cross_entropy(self.head(tokens)[..., 0], share).mean()
+        fraction = patches(region, self.encoder.config.patch_size).mean(-1)  # (b, n)
+        return optax.sigmoid_binary_cross_entropy(self.head(tokens)[..., 0], fraction).mean()
 
 
 def patches(images: Images, size: int) -> Float[Array, "b n p"]:

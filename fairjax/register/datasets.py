@@ -22,7 +22,8 @@ def dataset(name: str, spec: Spec | Loader, *, version: str = "") -> None:
 
     Args:
       name: the dataset's name.
-      spec: its declaration, or a function (root, **options) → `Dataset`.
+      spec: its declaration, or a function (root, **options) → `Dataset`, whose options that have a
+        plain default are keys of the configuration: `--config.dataset.OPTION=…`.
       version: changes the cache key of its images, where they depend on more than files and code.
 
     Raises:
@@ -36,7 +37,7 @@ def dataset(name: str, spec: Spec | Loader, *, version: str = "") -> None:
         with table.trial(f"dataset {name!r}: its function, called with a root,"):
             inspect.signature(spec).bind("root")
         table.require_free("dataset", catalog.SPECS, name)
-        loader = functools.partial(_load, name, spec)
+        loader = _checked(name, spec)
         table.add("dataset", catalog.LOADERS, name, loader, code=spec, version=version)
     else:
         raise UserError(f"dataset {name!r} must be a Spec or a function, not {spec!r}")
@@ -61,12 +62,17 @@ def _check(name: str, spec: Spec) -> None:
         raise UserError(f"dataset {name!r} needs a label or masks: nothing else can be evaluated")
 
 
-def _load(name: str, loader: Loader, root: str | None, **options: Any) -> Dataset:
-    """Calls a user's loader with those options that it takes."""
+def _checked(name: str, loader: Loader) -> Loader:
+    """The loader, given those options that it takes; what it returns must be a `Dataset`."""
     takes = inspect.signature(loader).parameters.values()
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
-        known = {parameter.name for parameter in takes}
-        options = {key: value for key, value in options.items() if key in known}
-    loaded = loader(root, **options)
-    table.require_type("dataset", name, loaded, Dataset)
-    return loaded
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes)
+    known = {parameter.name for parameter in takes}
+
+    @functools.wraps(loader)
+    def load(root: str | None = None, **options: Any) -> Dataset:
+        taken = {key: value for key, value in options.items() if takes_all or key in known}
+        loaded = loader(root, **taken)
+        table.require_type("dataset", name, loaded, Dataset)
+        return loaded
+
+    return load

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -38,10 +40,10 @@ def _try(row: Objective, order: tuple[int, ...]) -> None:
         outputs = int(row.outputs(groups))
     sizes = Sizes(groups, outputs, WIDTH)
 
-    def values(*shape: int) -> jax.ShapeDtypeStruct:
+    def values(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
-    def each_run(tree):
+    def each_run(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: values(RUNS, *leaf.shape), tree)
 
     with table.trial(f"{what}: its state or parameters"):

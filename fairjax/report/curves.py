@@ -81,7 +81,7 @@ def calibration_bins(
 
 
 def wilson(
-    fraction: Float[np.ndarray, " k"], n: Float[np.ndarray, " k"], confidence: float
+    fraction: Float[np.ndarray, " k"], n: Num[np.ndarray, " k"], confidence: float
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """Returns the interval of a fraction of `n` independent samples.
 

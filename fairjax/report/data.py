@@ -37,7 +37,7 @@ class ReportData:
         split.
       thresholds: the rule that chose the operating threshold, and its value: {"rule": …, "value":
         …}.
-      primary: the metric that the report speaks of; "" for the first in order of display.
+      primary: the metric of the report's verdict; "" for the first in order of display.
       notes: what a reader must know: small groups, what could not be computed.
       sample: what a row of the data is called: an image, a row.
       unit: what is resampled: a patient, or a row where the patients are not known.

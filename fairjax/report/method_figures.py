@@ -28,7 +28,7 @@ from fairjax.report.svg import colour
 from fairjax.statistics.selection import pareto_front
 
 _MIN_SPAN = 0.02  # of the axis of a figure whose points are all alike
-# Paths that are told apart in one figure; more are faint there, and each has a panel of its own.
+# Paths that can be distinguished in one figure; of more, each also has its own panel.
 MAX_PATHS = 6
 _FEW_SEEDS = 4  # whose quartiles say nothing
 _MAX_LABEL = 24  # letters

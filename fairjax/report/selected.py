@@ -45,7 +45,7 @@ class Selected:
     Args:
       results: the tidy table of `ReportData`.
       run: a value of its column `run`.
-      primary: the metric to speak of; "" for the first in order of display.
+      primary: the metric of the verdict; "" for the first in order of display.
 
     Raises:
       UserError: the table has no such run.

@@ -28,7 +28,7 @@ THEME = {
     "accent": ("#1f5fa8", "#7db4f0"),
     "warn": ("#b3421c", "#f2936b"),
 }
-# Twelve hues after Okabe & Ito (2008) and Tol (2021), told apart with the common colour-vision
+# Twelve hues after Okabe & Ito (2008) and Tol (2021), distinguishable with the common colour-vision
 # deficiencies.
 GROUPS = {
     "g0": ("#0072b2", "#4ba8e0"),

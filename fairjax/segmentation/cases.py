@@ -1,4 +1,4 @@
-"""Single cases to look at: image, true mask, predicted mask and prompt, drawn over each other."""
+"""Renders single cases: image, true mask, predicted mask and prompt, drawn over each other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def render(task: PromptedTask, wanted: list[tuple[int, int, int]], selection: st
       task: what was segmented; images are embedded again.
       wanted: (row of the image, index of the object in it, index of the prompt among
         `PromptPlan.instances`).
-      selection: of `SELECTIONS`.
+      selection: one of `SELECTIONS`.
     """
     load = loader(dataclasses.replace(task, source=None))
     graph, state = nnx.split(task.segmenter.module)

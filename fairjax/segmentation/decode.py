@@ -47,9 +47,10 @@ def masks_of_prompt(
 
     Args:
       module: the model.
-      embedding: of one image, (1, …).
+      embedding: that of one image, (1, …).
       points: tokens of one prompt: coords (t, 2), labels (t,).
-      rows, columns: (H, h) and (W, w), from `InputTransform.matrices`.
+      rows: (H, h), from `InputTransform.matrices`.
+      columns: (W, w), likewise.
       masks: how decoded masks become those of an image.
     """
     asked = Points(points.coords[None, None], points.labels[None, None])

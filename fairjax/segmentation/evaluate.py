@@ -1,5 +1,5 @@
-"""From the measurements of every object and prompt to the tidy table: means and medians by group, with
-intervals.
+"""From the measurements of every object and prompt to the tidy table: means and medians by group,
+with intervals.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def tuned_runs(
     Args:
       method: how it was tuned.
       of_seeds: seed → what was measured of the same objects.
-      plan, metrics: as in `runs`.
+      plan: as in `runs`.
+      metrics: as in `runs`.
     """
     found = {
         seed: [
@@ -116,7 +117,10 @@ def evaluate(
       metrics: names of the metrics.
       attributes: name → (codes (k,), names).
       patients: (k,) codes of the patients that the objects are of.
-      n_boot, seed, confidence, min_group: as in `fairjax.statistics.evaluation.Evaluation`.
+      n_boot: number of bootstrap replicates.
+      seed: seed of the experiment.
+      confidence: confidence of the intervals.
+      min_group: objects below which a group has no number.
       progress: whether to show a bar.
 
     Returns:
@@ -179,8 +183,15 @@ def differences(
     are defined.
 
     Args:
-      found, metrics, attributes, patients, n_boot, seed, confidence, min_group: as in `evaluate`.
+      found: from `runs` and `tuned_runs`.
+      metrics: names of the metrics.
+      attributes: name → (codes (k,), names).
+      patients: (k,) codes of the patients.
       baselines: methods that the others are compared with.
+      n_boot: number of bootstrap replicates.
+      seed: seed of the experiment.
+      confidence: confidence of the intervals.
+      min_group: objects below which a group has no number.
 
     Returns:
       Columns a, b (methods), prompt, selection, attribute, metric, group, value (a − b), ci_low,
@@ -226,8 +237,7 @@ def differences(
 
 
 def by_volume(measured: Measured, volumes: Int[np.ndarray, " n"]) -> Measured:
-    """Gives the metrics of volumes: of every class in a volume, the mean over its objects in all slices
-    that have any.
+    """Gives the metrics of volumes: of every class, the mean over its objects in all slices.
 
     A slice counts as much as any other, however little of the object is in it; a metric that is
     undefined in a slice is left out there.

@@ -127,7 +127,9 @@ def embed_images(
       dataset: n images.
       segmenter: the frozen model.
       root: folder of the caches.
-      batch_size, shard_batches, **options: as in `fairjax.embeddings.embed`.
+      batch_size: images per batch.
+      shard_batches: batches per shard of the cache.
+      **options: as in `fairjax.embeddings.embed`.
 
     Returns:
       The source, and which images (n,) could be read.

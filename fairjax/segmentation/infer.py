@@ -26,7 +26,8 @@ def open_cache(task: PromptedTask, root: Path, *, batch_size: int, shard_batches
     Args:
       task: what is segmented.
       root: folder of the caches.
-      batch_size, shard_batches: as in `fairjax.embeddings.embed`.
+      batch_size: images per batch.
+      shard_batches: batches per shard of the cache.
     """
     batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
     objects = task.objects.table.astype(str).to_dict("list")
@@ -57,8 +58,11 @@ def segment(
     Args:
       task: what is segmented.
       root: folder of the caches.
-      batch_size, shard_batches, threads, processes, max_unreadable: as in
-        `fairjax.embeddings.embed`.
+      batch_size: images per batch.
+      shard_batches: batches per shard of the cache.
+      threads: number of threads that read.
+      processes: number of processes that read, 0 for none besides this.
+      max_unreadable: fraction of images that may be unreadable.
       progress: whether to show a bar.
 
     Raises:

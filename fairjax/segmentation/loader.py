@@ -32,7 +32,7 @@ class LoadPrompted(grain.transforms.Map):
       rule, plan, transform, scoring, source: as in `PromptedTask`.
       n_objects, n_tokens: the most of any image, and of any prompt.
       canvas: height and width that all true masks fit in.
-      spacings: mm along y and x of those images that tell it.
+      spacings: mm along y and x of those images whose files hold it.
     """
 
     images: tuple[str, ...]
@@ -62,22 +62,18 @@ class LoadPrompted(grain.transforms.Map):
 
     def _nothing(self) -> dict[str, np.ndarray]:
         n_prompts, (height, width) = len(self.plan.instances), self.canvas
-        q, size, low = self.n_objects * n_prompts, self.transform.preprocess.size, self.mask_size
+        q, size = self.n_objects * n_prompts, self.transform.preprocess.size
+        mask_size = self.transform.mask_size
         return {
             "pixels": np.zeros(self.source.shape if self.source else (size, size, 3), np.float32),
             "coords": np.zeros((q, self.n_tokens, 2), np.float32),
             "labels": np.full((q, self.n_tokens), ABSENT, np.int32),
             "target": np.repeat(np.arange(self.n_objects, dtype=np.int32), n_prompts),
             "truth": np.zeros((self.n_objects, height, width), bool),
-            "rows": np.zeros((height, low), np.float32),
-            "columns": np.zeros((width, low), np.float32),
+            "rows": np.zeros((height, mask_size), np.float32),
+            "columns": np.zeros((width, mask_size), np.float32),
             "spacing": np.ones(2, np.float32),
         }
-
-    @property
-    def mask_size(self) -> int:
-        """Side of decoded masks, in pixels."""
-        return self.transform.mask_size
 
     def _fill(self, arrays: dict[str, np.ndarray], image: str) -> None:
         codes = self.read_mask(image)

@@ -131,7 +131,7 @@ def scan(dataset: Dataset, rule: ObjectRule, *, threads: int = 4, progress: bool
       UserError: the dataset has no masks, or nothing in them.
     """
     classes = dataset.mask_classes
-    rows = np.flatnonzero(dataset.has_mask)
+    rows = np.flatnonzero(dataset.has_mask).tolist()
     images = dataset.table["image"].to_numpy()
 
     def one(row: int) -> list[tuple] | str:
@@ -165,7 +165,7 @@ def scan(dataset: Dataset, rule: ObjectRule, *, threads: int = 4, progress: bool
         for row, result in zip(rows, pool.map(one, rows)):
             shown.update()
             if isinstance(result, str):
-                unreadable.append({"row": int(row), "image": images[row], "reason": result})
+                unreadable.append({"row": row, "image": images[row], "reason": result})
                 continue
             found += result
             empty += len(classes) - len({entry[COLUMNS.index("class")] for entry in result})

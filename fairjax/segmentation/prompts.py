@@ -122,8 +122,8 @@ class PromptPlan:
 
         Args:
           mask: mask of the object, with at least one pixel.
-          image, target: names of the image and of the object in it: the draws are theirs, whatever
-            else is prompted.
+          image: name of the image.
+          target: name of the object in it: the draws are theirs, whatever else is prompted.
         """
         return [
             KINDS[kind].draw(mask, generator(self.seed, image, target, kind, draw), self.jitter)

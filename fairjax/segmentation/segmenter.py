@@ -20,7 +20,7 @@ class Scoring:
     Attributes:
       metrics: names from `fairjax.metrics.overlap.MEASURES`.
       tolerance: distance that `nsd` tolerates, in the unit of `spacing`.
-      spacing: edge of an original pixel, in mm, where images do not tell theirs; 1 for distances in
+      spacing: edge of an original pixel, in mm, where files do not hold theirs; 1 for distances in
         pixels.
       max_side: longer side, in pixels, that larger images are compared at; 0 for their own size.
       in_input: whether prompts are taken from, and masks compared with, the truth squashed to the

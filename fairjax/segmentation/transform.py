@@ -56,7 +56,8 @@ class InputTransform:
         Args:
           drawn: points (k, 2), or a box (4,), in pixels of the image.
           length: number of tokens, absent ones at the end.
-          height, width: size of the image.
+          height: height of the image.
+          width: its width.
         """
         if drawn.ndim == 1:
             box = self.to_input(drawn.reshape(2, 2), height, width).reshape(1, 4)

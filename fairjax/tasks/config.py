@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, get_type_hints
 
+from fairjax.datasets.options import TableOptions
 from fairjax.tasks.classification.sections import PromptsConfig, ScoresConfig, TrainingConfig
 from fairjax.tasks.options import build, check_options, option
 from fairjax.tasks.sections import (
@@ -15,7 +16,6 @@ from fairjax.tasks.sections import (
     EvaluationConfig,
     ModelConfig,
     Options,
-    TableOptions,
     options_of,
 )
 from fairjax.tasks.segmentation.sections import MitigationConfig, PromptingConfig
@@ -101,7 +101,7 @@ class SegmentationConfig(Config):
 
     @property
     def sensitive_attribute(self) -> str:
-        """The attribute whose groups methods of mitigation are told."""
+        """The attribute whose groups methods of mitigation use."""
         return self.mitigation.sensitive_attribute or self.attributes[0]
 
 
@@ -112,7 +112,7 @@ class SweptDataset:
     Attributes:
       kind: the dataset's name in the catalog, or `table`; '' where that is the name in the sweep.
       root: folder that holds it.
-      bins: group boundaries of continuous attributes.
+      bins: groups of continuous attributes.
       attributes: whose groups are compared; () for the sweep's.
       options: further keys, which depend on the dataset.
     """

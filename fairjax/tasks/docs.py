@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any, get_type_hints
 
+from fairjax.datasets.options import CatalogOptions, TableOptions
 from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.tasks.config import (
     ClassificationConfig,
@@ -14,8 +15,8 @@ from fairjax.tasks.config import (
     SweptDataset,
     SweptModel,
 )
-from fairjax.tasks.options import meanings, names_of
-from fairjax.tasks.sections import CatalogOptions, TableOptions
+from fairjax.tasks.options import names_of
+from fairjax.utils.meanings import meanings
 
 HEAD = """# Every key of a configuration
 

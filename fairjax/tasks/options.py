@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -27,7 +25,7 @@ def option(
     """Declares a field of a section.
 
     Args:
-      default: its value where nothing is said.
+      default: its value if none is given.
       unit: what it counts, for people.
       choices: names that it may have, or a function that gives them (a table that may grow); of a
         list, names of its items.
@@ -117,17 +115,3 @@ def _as_item(value: Any, accepted: tuple[Any, ...]) -> Any:
         except ValueError:
             return value
     return str(value) if str in accepted else value
-
-
-def meanings(cls: type[Any]) -> dict[str, str]:
-    """Field → what its class's docstring says of it under `Attributes:`."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if not dataclasses.is_dataclass(base):
-            continue
-        _, _, listed = inspect.cleandoc(base.__doc__ or "").partition("Attributes:\n")
-        for names, text in re.findall(
-            r"^  (\w[\w, ]*): (.*(?:\n    .*)*)", listed, flags=re.MULTILINE
-        ):
-            found |= dict.fromkeys(names.split(", "), " ".join(text.split()))
-    return found

@@ -6,9 +6,11 @@ A field's meaning is its line under `Attributes:`; `docs/config.md` is made of t
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 
-from fairjax.datasets.catalog import canonical_name
+from fairjax.datasets.catalog import LOADERS, canonical_name
+from fairjax.datasets.options import CatalogOptions, TableOptions
 from fairjax.datasets.phantoms import PhantomConfig
 from fairjax.datasets.splits import METHODS as SPLITTERS
 from fairjax.datasets.volumes import POOLS
@@ -20,56 +22,11 @@ ADAPTED = -1  # of a warm-up: a few epochs, and fewer where training is short
 
 
 @dataclasses.dataclass(frozen=True)
-class TableOptions:
-    """Options of a user's own table.
-
-    Attributes:
-      table: path of the table, absolute or relative to `root`.
-      image: column of the paths of the images.
-      label: column of the labels; '' where images are only to be segmented.
-      patient: column of the patients; '' where every image is its own.
-      positive: values of the label that are positive.
-      negative: values of the label that are negative.
-      missing: values of the attributes that mean "not recorded", besides the empty one.
-      mask: column of the paths of the masks; '' where there are none.
-      mask_classes: one name, or values and names as `1=kidney,2=tumor`.
-      dimensions: `2D`, or `2.5D` or `3D` where paths are of volumes.
-      window: (low, high) of DICOM files and volumes: what becomes black and white.
-      axis: along which the slices of volumes are counted.
-      spacing: (slices, rows, columns) that volumes are resampled to; () leaves them as they are.
-    """
-
-    table: str = ""
-    image: str = "image"
-    label: str = "label"
-    patient: str = ""
-    positive: tuple[str, ...] = ("1",)
-    negative: tuple[str, ...] = ("0",)
-    missing: tuple[str, ...] = ("unknown",)
-    mask: str = ""
-    mask_classes: tuple[str, ...] = ("foreground",)
-    dimensions: str = "2D"
-    window: tuple[float, ...] = ()
-    axis: str = "axial"
-    spacing: tuple[float, ...] = option((), unit="mm")
+class LoaderOptions:
+    """Options of a loader that a user has registered: those of its arguments with plain defaults."""
 
 
-@dataclasses.dataclass(frozen=True)
-class CatalogOptions:
-    """Options of a dataset in the catalog.
-
-    Attributes:
-      positive: values of the label that are positive; () for the catalog's.
-      rare: what becomes of rare values of an attribute: `missing`, or `group`, one of their own.
-      spacing: (slices, rows, columns) that volumes are resampled to; () leaves them as they are.
-    """
-
-    positive: tuple[str, ...] = ()
-    rare: str = "missing"
-    spacing: tuple[float, ...] = option((), unit="mm")
-
-
-Options = TableOptions | CatalogOptions | PhantomConfig
+Options = TableOptions | CatalogOptions | PhantomConfig | LoaderOptions
 _OPTIONS: dict[str, type] = {"table": TableOptions, "synthetic": PhantomConfig}
 
 
@@ -79,7 +36,18 @@ def options_of(dataset: str) -> type:
     Raises:
       UserError: there is no such dataset.
     """
-    return _OPTIONS.get(canonical_name(dataset), CatalogOptions) if dataset else CatalogOptions
+    name = canonical_name(dataset) if dataset else ""
+    return _OPTIONS.get(name) or _options_of_loader(name) or CatalogOptions
+
+
+def _options_of_loader(name: str) -> type | None:
+    """The options of a registered loader, as a class; None if the dataset is a declaration."""
+    if name not in LOADERS:
+        return None
+    given = list(inspect.signature(LOADERS[name]).parameters.values())[1:]
+    plain = [one for one in given if isinstance(one.default, (bool, int, float, str))]
+    fields = [(one.name, type(one.default), one.default) for one in plain]
+    return dataclasses.make_dataclass("Options", fields, bases=(LoaderOptions,), frozen=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +58,8 @@ class DatasetConfig:
       name: a dataset of `docs/datasets.md`, `synthetic` (phantoms), or `table` (a user's own).
       alias: its name in results and reports; '' for `name`.
       root: folder that holds it.
-      bins: group boundaries of continuous attributes: `age=40,60;bmi=25`.
+      bins: groups of continuous attributes, `age=40,60;bmi=q4`: cut points (40 is in the group
+        above it), a number of quantiles, or `each` value.
       fractions: of the patients in train, validation and test.
       split: how patients are dealt out; see `fairjax/datasets/splits.py`.
       test: `natural`, or `balanced` over the groups of `balance_on`.

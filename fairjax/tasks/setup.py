@@ -14,12 +14,13 @@ from flax import nnx
 from fairjax import datasets, models
 from fairjax.datasets import catalog
 from fairjax.datasets.dataset import SPLITS, Dataset, require_both_classes
+from fairjax.datasets.options import TableOptions
 from fairjax.datasets.splits import split
 from fairjax.embeddings import Embeddings, Encoder
 from fairjax.models import zoo
 from fairjax.models.preprocess import compat
 from fairjax.tasks.config import Config
-from fairjax.tasks.sections import DatasetConfig, ModelConfig, TableOptions
+from fairjax.tasks.sections import DatasetConfig, ModelConfig
 from fairjax.training.store import Sweep
 from fairjax.training.sweep import Features
 from fairjax.utils.errors import UserError, lookup
@@ -42,7 +43,7 @@ def load_dataset(config: Config) -> Dataset:
     if isinstance(cfg.options, TableOptions):
         options["attributes"] = config.attributes
     if cfg.bins:
-        options["cuts"] = parse_bins(cfg.bins)
+        options["bins"] = cfg.bins
     dataset = datasets.load(cfg.name, cfg.root, **options)
     if cfg.alias:
         dataset = dataclasses.replace(dataset, name=cfg.alias)
@@ -58,18 +59,6 @@ def load_dataset(config: Config) -> Dataset:
     if config.evaluation.one_class == "error":
         require_both_classes(dataset, list(config.attributes))
     return dataset
-
-
-def parse_bins(text: str) -> dict[str, tuple[float, ...]]:
-    """Reads `age=40,60;bmi=25` into cut points per attribute."""
-    bins = {}
-    for part in text.split(";"):
-        attribute, _, values = part.partition("=")
-        try:
-            bins[attribute.strip()] = tuple(float(value) for value in values.split(","))
-        except ValueError:
-            raise UserError(f"cannot read cut points {part!r}; write them as age=40,60") from None
-    return bins
 
 
 def split_dataset(cfg: DatasetConfig, seed: int, dataset: Dataset) -> np.ndarray:
@@ -99,7 +88,7 @@ def load_encoder(cfg: ModelConfig, dataset: str) -> tuple[Encoder, dict[str, Any
     preprocess = models.load_preprocess(card) if own else compat(catalog.compat_grey(dataset))
     if cfg.image_size:
         preprocess = preprocess.replace(size=cfg.image_size)
-    module = models.load(directory, dtype=cfg.dtype)
+    module: Any = models.load(directory, dtype=cfg.dtype)
     shape = (preprocess.size, preprocess.size, 3)
     try:
         nnx.eval_shape(

@@ -1,4 +1,4 @@
-"""`fairjax methods`: the tables of methods, of their wrappers, and of post-processors."""
+"""`fairjax methods`: the tables of methods, wrappers and post-processors."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 Tree = Any  # of arrays whose first axis is the run
 Average = dict[str, Any]
 
-SWA_FROM = 0.75  # share of the epochs after which SWA begins
+SWA_FROM = 0.75  # fraction of the epochs after which SWA begins
 CONVERGENCE, OVERFITTING = (
     3,
     6,
@@ -28,7 +28,7 @@ def init(kind: str, params: Tree) -> Average:
 
     Args:
       kind: "", "swa" or "swad".
-      params: of the heads, for their shapes.
+      params: parameters of the heads, for their shapes.
     """
     runs = len(jax.tree.leaves(params)[0])
     zeros = jax.tree.map(jnp.zeros_like, params)

@@ -19,6 +19,7 @@ from scipy.special import expit
 from fairjax import __version__
 from fairjax.datasets.dataset import Dataset
 from fairjax.embeddings.prompts import TextEncoder, embed_prompts
+from fairjax.models.protocols import ZeroShotClassifier
 from fairjax.training import store
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
@@ -42,10 +43,11 @@ def class_prompts(
       dataset: whose catalog entry has a template and a name for each class; those count where
         nothing else is given.
       templates: sentences with a `{}` for the name of the class.
-      negative, positive: the names that each class goes by.
+      negative: names of the negative class.
+      positive: names of the positive class.
 
     Returns:
-      n prompts, and the class (0 or 1) that each stands for.
+      n prompts, and the class (0 or 1) that each is of.
 
     Raises:
       UserError: neither the dataset nor the arguments say how the classes are called, or a template
@@ -59,8 +61,8 @@ def class_prompts(
     ]
     if not templates or not all(names):
         raise UserError(
-            f"{dataset.name} does not say how its classes are described: give templates such as 'a photo of a {{}}', and "
-            "names of the negative and of the positive class"
+            f"{dataset.name} does not say how its classes are described: give templates such as "
+            "'a photo of a {}', and names of the negative and of the positive class"
         )
     return expand_prompts(templates, names)
 
@@ -77,9 +79,12 @@ def embed_classes(
     embedded once.
 
     Args:
-      dataset, templates, negative, positive: as in `class_prompts`.
+      dataset: as in `class_prompts`.
       encoder: the frozen text tower.
       root: folder of the caches.
+      templates: as in `class_prompts`.
+      negative: names of the negative class.
+      positive: names of the positive class.
 
     Raises:
       UserError: as `class_prompts` and `fairjax.embeddings.embed_prompts`.
@@ -90,7 +95,7 @@ def embed_classes(
 
 
 def logits_of(
-    module: Any, classes: Float[np.ndarray, "2 d"]
+    module: nnx.Module, classes: Float[np.ndarray, "2 d"]
 ) -> Callable[[np.ndarray], Float[np.ndarray, "b 2"]]:
     """A function of image embeddings (b, d) or (b, q, d): the model's zero-shot logits of both
     classes.
@@ -105,7 +110,8 @@ def logits_of(
 
     @jax.jit
     def logits(state, images, classes):
-        return nnx.merge(graph, state).zero_shot_logits(images, classes)
+        merged: Any = nnx.merge(graph, state)
+        return merged.zero_shot_logits(images, classes)
 
     return lambda images: np.asarray(logits(state, images, classes))
 
@@ -114,7 +120,7 @@ def zero_shot_sweep(features: Features, classes: Float[np.ndarray, "2 d"], folde
     """Zero-shot classification in the form of a sweep: one run, without anything that was trained.
 
     Args:
-      features: of which `x` are logits (n, 2), as `logits_of` gives them.
+      features: those whose `x` are logits (n, 2), as `logits_of` gives them.
       classes: that they are of.
       folder: where chunks are kept.
 
@@ -131,16 +137,16 @@ def zero_shot_sweep(features: Features, classes: Float[np.ndarray, "2 d"], folde
     write_json(folder / "sweep.json", identity)
     if not store.read(folder):
         margins = {
-            side: x[:, 1].astype(np.float64) - x[:, 0]
-            for side, x in features.x.items()
-            if side != "train"
+            split: x[:, 1].astype(np.float64) - x[:, 0]
+            for split, x in features.x.items()
+            if split != "train"
         }
         loss = np.logaddexp(
             0, np.where(features.y["validation"] > 0, -1, 1) * margins["validation"]
         ).mean()
         arrays = {
-            f"{side}_scores": expit(margin)[None].astype(np.float32)
-            for side, margin in margins.items()
+            f"{split}_scores": expit(margin)[None].astype(np.float32)
+            for split, margin in margins.items()
         }
         arrays |= {
             "validation_loss": np.array([loss], np.float32),
@@ -150,7 +156,9 @@ def zero_shot_sweep(features: Features, classes: Float[np.ndarray, "2 d"], folde
     return store.gather(folder, [ONLY_RUN])
 
 
-def prototype_constants(module: Any, classes: Float[np.ndarray, "2 d"]) -> dict[str, np.ndarray]:
+def prototype_constants(
+    module: nnx.Module, classes: Float[np.ndarray, "2 d"]
+) -> dict[str, np.ndarray]:
     """What heads begin at that begin at the classes' descriptions, for `Features.constants`.
 
     With these, `heads.HEADS["prototypes"]` is FairMedFM's usage `clip-adapt`: the text features of
@@ -171,30 +179,31 @@ def prototype_constants(module: Any, classes: Float[np.ndarray, "2 d"]) -> dict[
     Raises:
       UserError: the model's logits are no scaled cosines, as BLIP-2's, or it has no text tower.
     """
-    require_cosines(module)
+    known = require_cosines(module)
     axis = jnp.zeros((1, classes.shape[1])).at[0, 0].set(1.0)
-    same, opposite = module.zero_shot_logits(axis, jnp.concatenate([axis, -axis]))[
-        0
-    ]  # scale + bias, −scale + bias
+    # scale + bias, −scale + bias
+    same, opposite = known.zero_shot_logits(axis, jnp.concatenate([axis, -axis]))[0]
     return {
         "prototypes": np.asarray(classes, np.float32)[None],
         "scale": np.asarray((same - opposite) / 2)[None],
     }
 
 
-def require_cosines(module: Any) -> None:
+def require_cosines(module: Any) -> ZeroShotClassifier:
     """Refuses a model whose zero-shot logits are no scaled cosines of one embedding per image."""
-    require_texts(module)
+    known = require_texts(module)
     if getattr(module.config.text, "queries", 0):
         raise UserError(
-            f"{type(module).__name__}'s zero-shot logits are the largest of several cosines per image, "
-            "which no prototype stands for: take zero_shot or linear_probe"
+            f"{type(module).__name__}'s zero-shot logits are the largest of several cosines per "
+            "image, which no prototype stands for: take zero_shot or linear_probe"
         )
+    return known
 
 
-def require_texts(module: Any) -> None:
+def require_texts(module: object) -> ZeroShotClassifier:
     """Refuses a model without a text tower."""
-    if not hasattr(module, "zero_shot_logits"):
+    if not isinstance(module, ZeroShotClassifier):
         raise UserError(
             f"{type(module).__name__} has no text tower: classes cannot be described to it"
         )
+    return module

@@ -91,8 +91,9 @@ def plan(
     fit = int((memory_bytes - fixed) // per_run) // RUN_MULTIPLE * RUN_MULTIPLE
     if fit < RUN_MULTIPLE:
         raise UserError(
-            f"the embeddings take {fixed / 2**30:.1f} GiB and {RUN_MULTIPLE} runs {RUN_MULTIPLE * per_run / 2**30:.1f} "
-            f"GiB: more than --config.memory_gib={memory_bytes / 2**30:g} allows"
+            f"the embeddings take {fixed / 2**30:.1f} GiB and {RUN_MULTIPLE} runs "
+            f"{RUN_MULTIPLE * per_run / 2**30:.1f} GiB: more than "
+            f"--config.memory_gib={memory_bytes / 2**30:g} allows"
         )
     needed = math.ceil(len(runs) / devices / RUN_MULTIPLE) * RUN_MULTIPLE
     cached = max(LARGEST_WORKSPACE // (FLOAT_BYTES * workspace) // RUN_MULTIPLE, 1) * RUN_MULTIPLE
@@ -134,7 +135,7 @@ def state_of(runs: Any, whole: Any) -> State:
 
 @functools.cache
 def compiled(spec: TrainSpec, mesh: Mesh) -> Compiled:
-    """Functions of (key, data, rates, …); cells of equal shapes share them, and so compile once."""
+    """Functions of (key, data, hyperparams, …), which equal specifications share."""
     shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
     state = state_of(RUNS, WHOLE)
 
@@ -185,9 +186,9 @@ class Trainer:
         """Trains one chunk, padded to `width` by repeating its last run.
 
         Args:
-          runs: of the chunk.
-          width: of all chunks.
-          advance: is told how many runs, in parts, were trained since it was called last.
+          runs: runs of the chunk.
+          width: width of all chunks.
+          advance: takes how many runs, in parts, were trained since it was called last.
 
         Returns:
           Arrays whose first axis is the run: those of the head, scores, validation loss, best
@@ -205,8 +206,8 @@ class Trainer:
         stages.append(spec)
         epochs = sum(stage.config.epochs for stage in stages)
 
-        def passed(share: float) -> None:
-            advance(len(runs) * share / epochs)
+        def passed(part: float) -> None:
+            advance(len(runs) * part / epochs)
 
         for stage in stages:
             trained = self.fit(stage, hyperparams, errors, passed)
@@ -226,7 +227,7 @@ class Trainer:
         errors: Array,
         advance: Callable[[float], None],
     ) -> dict[str, Any]:
-        """Trains one stage, and tells `advance` of epochs, in parts; what `probe.finalize` gives."""
+        """Trains one stage; gives what `probe.finalize` does, and epochs to `advance`, in parts."""
         raise NotImplementedError
 
     def errors(self, spec: TrainSpec, head: dict[str, Array]) -> Array:
@@ -234,7 +235,7 @@ class Trainer:
         raise NotImplementedError
 
     def scores(self, spec: TrainSpec, head: dict[str, Array]) -> dict[str, Array]:
-        """Probabilities of the positive class, `validation_scores` (r, m) and `test_scores` (r, n)."""
+        """Gives probabilities: `validation_scores` (r, m) and `test_scores` (r, n)."""
         raise NotImplementedError
 
 
@@ -252,8 +253,8 @@ class Engine(Trainer):
     def scores(self, spec: TrainSpec, head: dict[str, Array]) -> dict[str, Array]:
         """Scores of the embeddings."""
         score = compiled(spec, self.mesh).scores
-        sides = {"validation_scores": self.data.x_validation, "test_scores": self.x_test}
-        return {name: score(head, self.data.constants, x) for name, x in sides.items()}
+        splits = {"validation_scores": self.data.x_validation, "test_scores": self.x_test}
+        return {name: score(head, self.data.constants, x) for name, x in splits.items()}
 
     def errors(self, spec: TrainSpec, head: dict[str, Array]) -> Array:
         """Errors on the embeddings."""

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Key
 Parameters = dict[str, Array]
 HIDDEN = 64  # of the MLP probe
 REDUCTION = 4  # of CLIP-Adapter's bottleneck
-RESIDUAL = 0.2  # share of the adapted features: CLIP-Adapter's for images
+RESIDUAL = 0.2  # fraction of the adapted features: CLIP-Adapter's for images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _adapter_init(key: Key[Array, ""], k: int, d: int) -> Parameters:
 
 
 def _adapter(parameters: Parameters, x: Array) -> tuple[Array, Array]:
-    """Source: Gao et al. 2021, CLIP-Adapter: better vision-language models with feature adapters."""
+    """Source: Gao et al. 2021, CLIP-Adapter: better vision-language models with adapters."""
     bottleneck = jax.nn.relu(dense(parameters["down"], x))
     adapted = jax.nn.relu(jnp.einsum("rdw,rwb->rdb", parameters["up"], bottleneck))
     z = _normalized(RESIDUAL * adapted + (1 - RESIDUAL) * jnp.swapaxes(x, -1, -2), 1)

@@ -4,7 +4,7 @@ them.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -19,6 +19,7 @@ FLOAT_BYTES = 4
 RUN_COPIES = 8
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Settings of a schedule: epochs in all, of warm-up, and the last rate over the peak."""
 
@@ -53,9 +54,11 @@ def adamw(
     """Takes one step of AdamW, with decoupled weight decay.
 
     Args:
-      gradient, params: arrays whose first axis is the run, or of one run.
+      gradient: arrays whose first axis is the run, or of one run.
       moments: state of `ADAM`.
-      rate, weight_decay: those of each run, (r,), or of the one run, ().
+      params: arrays like those of `gradient`.
+      rate: learning rate of each run, (r,), or of the one run, ().
+      weight_decay: likewise.
 
     Returns:
       The parameters and moments after the step.

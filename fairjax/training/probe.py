@@ -55,10 +55,10 @@ def init(
     """Fresh heads, drawn from the seed alone.
 
     Args:
-      key: of the experiment.
+      key: key of the experiment.
       spec: what is trained.
       data: for its sizes.
-      hyperparams: of r runs.
+      hyperparams: hyper-parameters of r runs.
       errors: (r, n) of the first model, for the second of two; else (r, 1) zeros.
     """
     d, outputs, objective = data.x.shape[1], spec.outputs, spec.method.objective
@@ -100,7 +100,7 @@ def run_epoch(
     state: State,
     epoch: Int[Array, ""],
 ) -> State:
-    """One pass over the training split and one look at the validation split, for all runs."""
+    """Trains all runs on the training split once, and measures them on the validation split."""
     config = spec.config
     batches = order(key, config, hyperparams, len(data.y), epoch)
     weights_rn = run_weights(stream(key, "resample", epoch), spec, data, hyperparams, state)
@@ -150,12 +150,12 @@ def step(
 
     Args:
       spec: how runs are trained.
-      hyperparams: of r runs.
+      hyperparams: hyper-parameters of r runs.
       active: (r,) whether a run still trains.
       n: training samples, for the schedule.
       forward: see `Forward`.
       step_state: before the step.
-      sample: of the step.
+      sample: what the step sees.
     """
     config, method = spec.config, spec.method
     pace = schedule(config, -(-n // config.batch_size))(step_state.step)
@@ -177,14 +177,14 @@ def end_epoch(
     loss: Float[Array, " r"],
     epoch: Int[Array, ""],
 ) -> State:
-    """The end of an epoch: which runs were never better.
+    """Updates the best parameters and the early-stopping counters at the end of an epoch.
 
     Args:
       spec: how runs are trained.
       state: at the beginning of the epoch.
       step_state: after its last step.
       loss: (r,) on the validation split.
-      epoch: of the epoch.
+      epoch: number of the epoch.
     """
     config, kind, head = spec.config, spec.method.average, step_state.params["head"]
     active = active_runs(config, state)

@@ -27,7 +27,8 @@ class ProbeConfig:
 
     Attributes:
       epochs, warmup_epochs: length of training and of the linear warm-up; then a cosine.
-      final_lr_fraction: where the cosine ends, as a share of the peak (FairMedFM: 2.5e-4 → 1e-5).
+      final_lr_fraction: where the cosine ends, as a fraction of the peak (FairMedFM: 2.5e-4 →
+        1e-5).
       batch_size: samples per step.
       class_weight: `none`, or `balanced`: each class has the same total weight in the loss.
       standardize: whether features are z-scored by the training split's mean and standard
@@ -38,7 +39,7 @@ class ProbeConfig:
         that seeds differ by what was there to learn from and not by the initialisation alone.
       keep: `best`, the parameters of the epoch with the least validation loss, or `last`. The loss
         is the mean cross-entropy, so that `best` is for methods that lower it.
-      patience: epochs without a better validation loss after which a run stands still; 0: never.
+      patience: epochs without a better validation loss after which a run stops; 0: never.
       radius: ρ of sharpness-aware minimisation, where the strength is another thing.
     """
 
@@ -80,8 +81,9 @@ class TrainSpec:
 
     Attributes:
       config, head, method: what and how.
-      groups: number of groups of the attribute that the method is told of.
-      second_stage: whether this is the second of two models, to which the errors of the first weigh more.
+      groups: number of groups of the attribute that the method uses.
+      second_stage: whether this is the second of two models, to which the errors of the first weigh
+        more.
     """
 
     config: ProbeConfig
@@ -116,7 +118,7 @@ class ProbeData(NamedTuple):
       patients: (n,) codes of the patients, below n.
       membership: (n, g) 1 where a sample is of a group.
       x_validation, y_validation: (m, d), (m,).
-      constants: of the head.
+      constants: constants of the head.
     """
 
     x: Float[Array, "n d"]

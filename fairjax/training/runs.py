@@ -47,7 +47,8 @@ def expand(
 
     Args:
       seeds: how many (0 … seeds − 1), or which.
-      learning_rates, weight_decays: the values to combine.
+      learning_rates: peaks of the schedule.
+      weight_decays: values of the weight decay.
       strengths: strengths of the method; `(None,)` for one that has none.
       method: as in `Run`.
 

@@ -28,9 +28,9 @@ class Chunk:
     """A file of trained heads.
 
     Attributes:
-      path: `chunk-<hash of the names of its runs>.safetensors`; beside it, a record of the same
+      path: `chunk-<hash of the names of its runs>.safetensors`; next to it, a record of the same
         name in JSON.
-      names: of its runs, in order.
+      names: names of its runs, in order.
     """
 
     path: Path
@@ -78,8 +78,8 @@ class Sweep:
 
     Attributes:
       runs: what was asked for.
-      folder: of the chunks, each with the head's arrays, `validation_scores` (r, m), `test_scores`
-        (r, n), `validation_loss` (r,) and `best_epoch` (r,).
+      folder: where the chunks are, each with the head's arrays, `validation_scores` (r, m),
+        `test_scores` (r, n), `validation_loss` (r,) and `best_epoch` (r,).
       chunks: those that hold the runs, in the order of the runs.
       pool: how scores of slices become those of volumes when they are read
         (`fairjax.datasets.volumes.pool`).

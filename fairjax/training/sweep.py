@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class Features:
       x, y: split name → (n, d) float32 and (n,) labels in {0, 1}.
       patients: (n,) the patient of each training sample, as codes or names.
       key: what the features, labels, patients and splits are a function of.
-      constants: of heads that begin at descriptions of the classes (`heads.Head.prototypes`).
+      constants: what heads are given that begin at descriptions (`heads.Head.prototypes`).
     """
 
     x: dict[str, Float[np.ndarray, "n d"]]
@@ -69,7 +69,7 @@ class Features:
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """The groups of the attribute that a method is told of.
+    """The groups of the attribute that a method uses.
 
     Attributes:
       codes: (n,) the group of each training sample, below `count`; -1 where it is not known.
@@ -84,6 +84,7 @@ class Groups:
         return (self.codes[:, None] == np.arange(self.count)).astype(np.float32)
 
 
+@runtime_checkable
 class ChunkTrainer(Protocol):
     """What trains the chunks of a sweep."""
 
@@ -99,11 +100,11 @@ def make_program(
     """What is to be compiled.
 
     Raises:
-      UserError: an unknown method or head, or a method that must be told of groups and is not.
+      UserError: an unknown method or head, or a method that uses groups and has none.
     """
     parsed, row = parse(method), lookup("head", head, HEADS)
     if parsed.objective.grouped and groups is None:
-        raise UserError(f"method {method!r} needs an attribute whose groups it is told of")
+        raise UserError(f"method {method!r} needs an attribute whose groups it uses")
     return TrainSpec(
         config, row, parsed, groups.count if groups and parsed.objective.grouped else 0
     )
@@ -135,10 +136,10 @@ def sweep(
       config: how.
       folder: where chunks are kept, below a folder named by the hash of all that a run's result
         depends on.
-      method: of `objectives.METHODS`, in its wrappers: `group_dro+swad`.
-      head: of `heads.HEADS`.
-      groups: of the training samples, for methods that are told of them.
-      seed: of the experiment, from which every run's streams are folded.
+      method: a key of `objectives.METHODS`, in its wrappers: `group_dro+swad`.
+      head: a key of `heads.HEADS`.
+      groups: groups of the training samples, for methods that use them.
+      seed: seed of the experiment, from which every run's streams are folded.
       memory_bytes: budget per device.
       shard: (index, count) of the process: it trains the chunks index, index + count, …
       progress: whether to show a bar with runs/s and the time left.
@@ -203,8 +204,10 @@ def fill(
       cut: how.
       make: makes the trainer, if there is something to train.
       what: names the work on the bar.
-      shard, progress: as in `sweep`.
-      unit, per_run: what the bar counts, and how many of them a run is.
+      shard: (index, count) of the process.
+      progress: whether to show a bar.
+      unit: what the bar counts.
+      per_run: how many of them a run is.
     """
     folder = folder / hash_json(identity)[:12]
     write_json(folder / "sweep.json", identity)
@@ -222,9 +225,8 @@ def fill(
                     )
                     store.write(store.chunk_of(folder, part), arrays)
     finally:
-        distributed.barrier(
-            "trained"
-        )  # also if this process failed: the others do not wait for ever
+        # Also if this process failed: the others do not wait for ever.
+        distributed.barrier("trained")
     return store.gather(folder, runs)
 
 

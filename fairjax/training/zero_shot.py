@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from fairjax.models.protocols import ZeroShotClassifier
 from fairjax.utils.errors import UserError
 
 
@@ -27,14 +27,15 @@ def expand_prompts(
       synonyms: per class, the names it goes by.
 
     Returns:
-      n prompts, and the class that each stands for.
+      n prompts, and the class that each is of.
 
     Raises:
       UserError: a template has no place for the name, or a class no name.
     """
     if faulty := [template for template in templates if template.count("{}") != 1]:
         raise UserError(
-            f"a prompt template needs exactly one {{}} for the name of the class, unlike {faulty[0]!r}"
+            "a prompt template needs exactly one {} for the name of the class, unlike "
+            f"{faulty[0]!r}"
         )
     if not templates or not synonyms or not all(synonyms):
         raise UserError("zero-shot classification needs a template, and a name for every class")
@@ -68,7 +69,7 @@ def class_embeddings(
 
 
 def zero_shot_scores(
-    module: Any, images: Float[Array, "b *q d"], classes: Float[Array, "k d"]
+    module: ZeroShotClassifier, images: Float[Array, "b *q d"], classes: Float[Array, "k d"]
 ) -> Float[Array, "b k"]:
     """Probabilities of the classes: softmax of the logits as the model defines them (scale, bias,
     normalisation).

@@ -17,6 +17,7 @@ from fairjax.utils.distributed import failing_at_once
 from fairjax.utils.errors import EXIT_USER_ERROR, UserError, did_you_mean
 
 HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
+REPEATED = ";\n"  # what absl adds to the help of flags that may be repeated
 WIDTH, QUOTES = 100, "'\""
 Main = Callable[[list[str]], None]
 Parse = Callable[[list[str]], list[str]]
@@ -75,7 +76,7 @@ def run(main: Main, parse: Parse = parse, program: str = "") -> None:
             sent, how = (signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")
             number, name = sent if isinstance(stop, Terminated) else how
             again = f"{program} {shlex.join(sys.argv[1:])}"
-            _exit(f"stopped by {name}; to go on, give the same command: {again}", 128 + number)
+            _exit(f"stopped by {name}; to continue, give the same command: {again}", 128 + number)
         finally:
             signal.signal(signal.SIGTERM, before)
 
@@ -98,7 +99,7 @@ def help_text(module: str) -> str:
             if flag.default in (None, "", [])
             else f" (default: {str(flag.default_as_str).strip(QUOTES)})"
         )
-        text = f"--{flag.name}: {flag.help}{default}"
+        text = f"--{flag.name}: {flag.help.partition(REPEATED)[0]}{default}"
         lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ")
     return "\n".join(lines)
 
@@ -125,7 +126,7 @@ def set_up_jax(cache: Path) -> None:
     from fairjax.utils.devices import one_cpu_device_per_core
 
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries tell of every file they open
+        logging.set_verbosity(logging.WARNING)  # libraries log every file they open
     one_cpu_device_per_core()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache / "compiled"))

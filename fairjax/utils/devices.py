@@ -14,7 +14,7 @@ def one_cpu_device_per_core() -> None:
     Runs, images and bootstrap replicates are sharded over devices, and much of what XLA:CPU does
     between matmuls runs on one thread per device: on two cores, two devices embed MobileSAM's
     images 1.6 times as fast as one. A number that the user has chosen by `XLA_FLAGS` or
-    `JAX_NUM_CPU_DEVICES` stands; accelerators are not touched.
+    `JAX_NUM_CPU_DEVICES` is kept; accelerators are not touched.
     """
     import jax
 

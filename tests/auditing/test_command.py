@@ -159,6 +159,87 @@ def test_segmentations_from_a_column_or_from_masks(folder):
     assert done.returncode == 0, done.stderr
 
 
+FAST = ["--label=y", "--score=p", "--group=sex", "--n_boot=0", "--n_permutations=0"]
+
+
+@pytest.fixture
+def table():
+    """Predictions of 80 images of 40 patients."""
+    rng, n = np.random.default_rng(0), 80
+    labels = rng.integers(0, 2, n)
+    columns = {"patient": np.arange(n) // 2, "sex": rng.choice(["F", "M"], n), "y": labels}
+    return pd.DataFrame(columns | {"p": (labels + rng.random(n)) / 2})
+
+
+def test_an_audit_replaces_that_of_the_same_table_alone(tmp_path, table):
+    table.assign(q=table["p"] ** 2).to_csv(tmp_path / "t.csv", index=False)
+    done = audit(tmp_path, "t.csv", *FAST, "--score=q")
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "audits" / "t"
+    assert (made / "comparisons.csv").exists()
+    (made / "notes.txt").write_text("mine")
+    done = audit(tmp_path, "t.csv", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert not (made / "comparisons.csv").exists()  # it was of two models
+    assert (made / "notes.txt").exists()
+    before = {path: path.read_bytes() for path in made.iterdir()}
+    table.head(60).to_csv(tmp_path / "t.csv", index=False)
+    for out in ([], ["--out=audits/t"]):
+        done = audit(tmp_path, "t.csv", *FAST, *out)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "audits/t holds the audit of another table" in done.stderr
+        assert "--out=DIR" in done.stderr
+    assert {path: path.read_bytes() for path in made.iterdir()} == before
+
+
+TABLES = {
+    "european.csv": lambda t, p: t.to_csv(p, index=False, sep=";", decimal=","),
+    "names.csv": lambda t, p: t.to_csv(p, index_label=False),
+    "t.xlsx": lambda t, p: t.to_excel(p, index=False),
+    "index.parquet": lambda t, p: t.set_index("patient").to_parquet(p),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_any_kind_gives_the_same_numbers(tmp_path, table, name):
+    people = table["patient"].astype(object)
+    people[1::2] = people[1::2].map("{}.0".format)  # as after a join in pandas
+    if name == "index.parquet":
+        people = table["patient"].astype(float)
+    TABLES[name](table.assign(patient=people), tmp_path / name)
+    table.to_csv(tmp_path / "plain.csv", index=False)
+    done = [
+        audit(tmp_path, file, *FAST, "--group=sex", "--cluster=patient")
+        for file in (name, "plain.csv")
+    ]
+    assert [one.returncode for one in done] == [0, 0], done[0].stderr
+    found, expected = (
+        json.loads((tmp_path / "audits" / file.split(".")[0] / "audit.json").read_text())
+        for file in (name, "plain.csv")
+    )
+    assert found["population"]["patients"] == expected["population"]["patients"] == 40
+    assert found["results"] == expected["results"]
+
+
+def test_what_was_missing_or_merged_is_said_on_the_console(tmp_path, table):
+    region = ["NA", "EU", "eu", "US"] * 20
+    history = ["None", "asthma"] * 40
+    table.assign(region=region, history=history, y=table["y"].map({0: "FALSE", 1: "TRUE"})).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    groups = ["--group=region", "--group=history"]
+    done = audit(tmp_path, "t.csv", *FAST, *groups)
+    assert done.returncode == 0, done.stderr
+    assert "region: 20 rows are missing: 'NA' (20 rows); keep_na makes them a group" in done.stdout
+    assert "region: 'EU' (20 rows), 'eu' (20 rows) are one group, 'EU'" in done.stdout
+    assert "if 'None' is an answer ('nothing'), keep_na keeps it as a group" in done.stdout
+    done = audit(tmp_path, "t.csv", *FAST, *groups, "--keep_na", "--out=kept")
+    assert done.returncode == 0, done.stderr
+    assert "missing" not in done.stdout
+    found = pd.read_csv(tmp_path / "kept" / "by_group.csv", keep_default_na=False)
+    assert {"NA", "EU", "US", "None", "asthma"} <= set(found["group"])
+
+
 def test_help_says_what_it_does_without_importing_jax(folder):
     code = "import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module('fairjax.audit', run_name='__main__')\nexcept SystemExit: pass\nassert not {'jax', 'pandas'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -195,7 +276,7 @@ def test_help_says_what_it_does_without_importing_jax(folder):
         ),
         (
             ["all.csv", "--group=age", "--label=label", "--score=p", "--pos_label=malignant"],
-            "cut it, as with --bins age=40,60",
+            "give bins: age=40,60 cuts at these points",
         ),
         (
             [
@@ -206,7 +287,7 @@ def test_help_says_what_it_does_without_importing_jax(folder):
                 "--score=p",
                 "--pos_label=malignant",
             ],
-            "--bins age=x: write age=40,60",
+            "cannot read the bins age=x; write age=40,60",
         ),
         (
             [
@@ -258,6 +339,14 @@ def test_help_says_what_it_does_without_importing_jax(folder):
         ),
         (["p.csv", "--metadata=people.csv", "--group=sex"], "--metadata and --on belong together"),
         (
+            ["all.csv", "--group=label", "--label=label", "--score=p", "--pos_label=malignant"],
+            "--group=label is the column of --label",
+        ),
+        (
+            ["all.csv", "--group=patient", "--label=label", "--score=p", "--pos_label=malignant"],
+            "attribute 'patient' has 150 distinct numbers; give bins",
+        ),
+        (
             ["p.csv", "--metadata=people.csv", "--on=label=id", "--group=sex"],
             "no label of the predictions",
         ),
@@ -265,9 +354,8 @@ def test_help_says_what_it_does_without_importing_jax(folder):
 )
 def test_mistakes_get_one_line(folder, monkeypatch, arguments, message):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(
-        cli.command, "set_up_jax", lambda cache: None
-    )  # of this process, in which other tests run
+    # of this process, in which other tests run
+    monkeypatch.setattr(cli.cli, "set_up_jax", lambda cache: None)
     with flagsaver.flagsaver():
         flags.FLAGS.set_gnu_getopt(True)
         rest = flags.FLAGS(["audit", *arguments])

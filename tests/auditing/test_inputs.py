@@ -2,8 +2,6 @@
 mistake gets.
 """
 
-import gzip
-
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -11,8 +9,10 @@ import pytest
 from helpers import needs
 from scipy import special
 
-from fairjax.auditing import groups, inputs, tables
+from fairjax.auditing import inputs, tables
 from fairjax.auditing.inputs import binary_labels, collect, positive_scores
+from fairjax.datasets import groups
+from fairjax.datasets.bins import parse_bins
 from fairjax.utils.errors import UserError
 
 LABELS, SCORES, SEX = [0, 1, 1, 0], [0.1, 0.8, 0.6, 0.3], ["F", "M", "M", "F"]
@@ -132,7 +132,7 @@ def test_dropped_rows_are_counted_by_reason_and_by_group_and_for_all_models_alik
     assert data.left_out == {"no label": 1, "no a": 1}
     assert data.n_given == 4
     np.testing.assert_array_equal(data.scores["b"], [0.1, 0.3])
-    np.testing.assert_array_equal(data.clusters, [0, 1])
+    np.testing.assert_array_equal(data.patients, [0, 1])
     np.testing.assert_array_equal(data.weights, [1, 4])
     lost = data.left_out_by_group.set_index(["attribute", "group"])["n_left_out"]
     assert lost.to_dict() == {("sex", "missing"): 0, ("sex", "F"): 0, ("sex", "M"): 2}
@@ -167,7 +167,14 @@ def test_groups_are_in_their_natural_order_and_missing_words_are_missing(values,
 
 def test_numbers_are_cut_at_points_or_quantiles_or_not_at_all():
     ages = [20, 40, 59.9, 60, None, 90]
-    assert names_of(ages, bins={"a": (40, 60)})[0] == ["<40", "40-60", "40-60", "≥60", None, "≥60"]
+    assert names_of(ages, bins={"a": (40, 60)})[0] == [
+        "<40",
+        "40-<60",
+        "40-<60",
+        "≥60",
+        None,
+        "≥60",
+    ]
     rng = np.random.default_rng(0)
     codes, names = groups.encode({"a": rng.random(1000)}, bins={"a": 4}).attributes["a"]
     assert len(names) == 4
@@ -178,11 +185,15 @@ def test_numbers_are_cut_at_points_or_quantiles_or_not_at_all():
 @pytest.mark.parametrize(
     ("values", "bins", "message"),
     [
-        (range(30), {}, "30 distinct numbers: cut it, as with --bins a=40,60"),
-        (["x", "2"], {"a": (1,)}, "no numbers in 'x'"),
-        ([1.0, np.inf], {"a": (1,)}, "infinite"),
+        (
+            range(30),
+            {},
+            "30 distinct numbers; give bins: a=40,60 cuts at these points, a=q4 in quartiles",
+        ),
+        (["x", "2"], {"a": (1,)}, "no number in 'x'"),
+        ([1.0, np.inf], {"a": (1,)}, "no number in 'inf'"),
         ([1, 2], {"a": (5, 2)}, "must increase"),
-        ([1, 2], {"a": ()}, "cannot be cut"),
+        ([1, 2], {"a": ()}, "must increase"),
         ([1, 2], {"a": 5}, "cannot make 5 quantiles of 2 values"),
     ],
 )
@@ -230,55 +241,108 @@ def test_tensors_and_matrices_are_several_attributes(convert):
 
 
 def test_flags_of_bins_are_read_or_refused():
-    assert groups.parse_bins(["age=40,60", "bmi=q4", "site=each"]) == {
-        "age": [40, 60],
-        "bmi": 4,
-        "site": "each",
-    }
+    expected = {"age": (40.0, 60.0), "bmi": 4, "site": "each"}
+    for written in (
+        ["age=40,60", "bmi=q4", "site=each"],
+        "age=40,60; bmi=q4;site=each",
+        {"age": [40, 60], "bmi": 4, "site": "each"},
+        {"age": "40,60", "bmi": "q4", "site": "each"},
+    ):
+        assert parse_bins(written) == expected
+    assert parse_bins(None) == parse_bins("") == {}
     for flag in ("age", "age=", "=4", "age=q", "age=4;5"):
         with pytest.raises(UserError, match="write age=40,60"):
-            groups.parse_bins([flag])
+            parse_bins([flag])
 
 
 def test_a_million_rows_are_coded_in_seconds():
     rng = np.random.default_rng(0)
     site = np.char.add("site ", rng.integers(0, 1000, 1_000_000).astype(str))
-    codes, names = groups.encode({"site": site.astype(object)}).attributes["site"]
+    codes, names = groups.encode({"site": site.astype(object)}, bins="site=each").attributes["site"]
     assert len(names) == 1000
     assert codes.min() == 0
 
 
-CSV = "patient,sex,p\n007,F,0.5\n8.0,M,\n"
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.tsv"])
-def test_text_tables_keep_identifiers_as_they_are(tmp_path, name):
-    text = CSV.replace(",", "\t") if name == "t.tsv" else CSV
-    data = ("\N{ZERO WIDTH NO-BREAK SPACE}" + text).encode()
-    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
-    table = tables.read_table(tmp_path / name)
-    assert table.columns.tolist() == ["patient", "sex", "p"]
-    assert table["patient"].tolist() == ["007", "8.0"]
-    np.testing.assert_array_equal(tables.number_column(table, "p", "--score"), [0.5, np.nan])
+def test_spellings_that_differ_in_case_or_blanks_are_one_group_and_are_said():
+    sex = ["F", "f", "F ", "M", "M", "F", None, "-", "n/a", "Unknown"]
+    table = groups.encode({"sex": sex})
+    codes, names = table.attributes["sex"]
+    assert (names, codes.tolist()) == (["F", "M"], [0, 0, 0, 1, 1, 0, -1, -1, -1, -1])
+    missing, merged = table.notes
+    assert missing.startswith("sex: 4 rows are missing: ")
+    assert all(word in missing for word in ("'-' (1 row)", "'n/a' (1 row)", "blank"))
+    assert merged == "sex: 'F' (2 rows), 'f' (1 row), 'F ' (1 row) are one group, 'F'"
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.xlsx", b"x", "cannot read this kind of file; give one of .csv"),
-        ("t.csv", b"", "is empty"),
-        ("t.csv", b"a,b\n", "has no rows"),
-        ("t.csv", b"a,a\n1,2\n", "more than one column 'a'"),
-        ("t.csv", b"a,b\n1,2\n1,2,3\n", "line 3 has 3 columns, the lines above 2"),
-        ("t.csv", b"a,b\n\xff\xfe\x00,2\n", "is not UTF-8"),
-        ("t.parquet", b"PAR1", "cannot be read"),
-        ("t.csv.gz", b"not gzip", "cannot be read"),
-    ],
+    "values", [[7, "7", 7.0, "7 ", "7.0", 8], ["7", "7", "7.00", "7.", " 7", "8"]]
 )
-def test_tables_that_cannot_be_read_are_named(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        tables.read_table(tmp_path / name)
+def test_ways_to_write_a_number_are_one_group_and_one_patient(values):
+    codes, names = groups.encode({"a": values}).attributes["a"]
+    assert (codes.tolist(), names) == ([0, 0, 0, 0, 0, 1], ["7", "8"])
+    data = collect([0, 1] * 3, [0.5] * 6, {"g": list("ababab")}, cluster=values)
+    assert data.patients.tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_leading_zeros_make_another_patient():
+    data = collect(LABELS, SCORES, SEX, cluster=["007", "7", "7.0", "007 "])
+    assert data.patients.tolist() == [0, 1, 1, 0]
+
+
+def test_the_missing_are_a_group_where_they_are_kept():
+    region = ["NA", "EU", "NA", "EU"]
+    kept = groups.encode({"region": region}, keep_na=True)
+    assert kept.attributes["region"][1] == ["EU", "NA"]
+    assert kept.notes == []
+    kept = groups.encode({"a": [1.5, None, "None", 70]}, bins="a=40", keep_na=True)
+    codes, names = kept.attributes["a"]
+    assert (codes.tolist(), names) == ([0, 2, 2, 1], ["<40", "≥40", "None"])
+    asked = groups.encode({"history": ["None", "asthma"]}).notes
+    assert "if 'None' is an answer" in asked[0]
+
+
+def test_further_words_for_missing_are_declared():
+    ages = [-1, 20, 50, 70]
+    with pytest.raises(UserError, match="'a' holds -1 among numbers that are not negative"):
+        groups.encode({"a": ages})
+    with pytest.raises(UserError, match="holds -1 among numbers"):
+        groups.encode({"a": ages}, bins="a=40")
+    codes, names = groups.encode({"a": ages}, bins="a=40", missing=("-1",)).attributes["a"]
+    assert (codes.tolist(), names) == ([-1, 0, 1, 1], ["<40", "≥40"])
+    assert groups.encode({"a": ages}, bins="a=each").attributes["a"][1] == ["-1", "20", "50", "70"]
+    assert groups.encode({"z": [-1.0, -2.0, 1.0]}).attributes["z"][1] == ["-2", "-1", "1"]
+
+
+def test_a_letter_and_its_word_are_named():
+    notes = groups.encode({"sex": ["F", "Female", "M"]}).notes
+    assert notes == ["sex: 'F', 'Female' are different groups; if they are one, write them alike"]
+    assert groups.encode({"blood": ["A", "AB", "B", "O"]}).notes == []
+
+
+def test_truth_values_of_every_program_are_labels_and_counts_are_those_of_rows():
+    for yes, no in (("TRUE", "FALSE"), ("True", "False"), ("true", "false"), (True, False)):
+        assert binary_labels([no, yes, yes, no])[0].tolist() == LABELS
+    with pytest.raises(UserError, match=r"labels are 'no' \(3 rows\), 'yes' \(1 row\): say"):
+        binary_labels(["no", "yes", "no", "no"])
+    labels, facts = binary_labels(["Yes", "yes", "no", "NO"], "yes")
+    assert labels.tolist() == [1, 1, 0, 0]
+    with pytest.raises(UserError, match="the label of 2 rows is '-'"):
+        binary_labels(["+", "-", "-"], "+")
+
+
+def test_two_columns_of_one_name_are_refused():
+    twice = pd.DataFrame([["F", "M"]] * 4, columns=["sex", "sex"])
+    with pytest.raises(UserError, match="two columns of the groups are called 'sex'"):
+        groups.encode(twice)
+
+
+def test_a_column_of_numbers_is_read_with_its_missing_cells():
+    table = pd.DataFrame({"p": ["0.5", "NA", " 1", ""], "q": ["0.1", "x", "0.2", "0.3"]})
+    np.testing.assert_array_equal(
+        tables.number_column(table, "p", "--score"), [0.5, np.nan, 1, np.nan]
+    )
+    with pytest.raises(UserError, match="no numbers in 'x' \\(1 row\\), first in row 2"):
+        tables.number_column(table, "q", "--score")
 
 
 def test_metadata_are_joined_by_key():

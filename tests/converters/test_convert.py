@@ -65,7 +65,7 @@ def test_the_command_line_writes_a_model_and_says_what_it_left_out(clip, tmp_pat
     assert card["source"]["file"] == "weights.safetensors"
     assert len(card["source"]["sha256"]) == 64
     assert card["preprocess"]["size"] == clip.config["constructor"]["image_size"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]  # no leftovers beside it
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]  # no leftovers next to it
 
 
 def test_the_card_is_reproducible(clip, tmp_path):

@@ -161,7 +161,7 @@ class TestHub:
 
     @pytest.fixture
     def repository(self, tmp_path, monkeypatch, hub):
-        """A folder that stands for every repository on the hub, and the questions that the client
+        """A folder in place of every repository on the hub, and the questions that the client
         was asked.
         """
         folder, asked = tmp_path / "snapshots" / "0123abcd", []

@@ -56,10 +56,10 @@ def test_ham10000_in_its_published_layout(ham):
 
 
 def test_cut_points_can_be_chosen(ham):
-    data = datasets.load("ham10000", ham, cuts={"age": (30, 60)})
-    assert data.groups("age")[1] == ["<30", "30-60", "≥60"]
+    data = datasets.load("ham10000", ham, bins={"age": (30, 60)})
+    assert data.groups("age")[1] == ["<30", "30-<60", "≥60"]
     with pytest.raises(UserError, match=r"'sex', no continuous attribute.*age"):
-        datasets.load("ham10000", ham, cuts={"sex": (30,)})
+        datasets.load("ham10000", ham, bins={"sex": (30,)})
 
 
 def test_an_unknown_diagnosis_or_sex_is_refused(ham):
@@ -75,7 +75,7 @@ def test_an_unknown_diagnosis_or_sex_is_refused(ham):
 
 def test_the_fingerprint_follows_the_images_and_not_the_groups(ham):
     before = datasets.load("ham10000", ham).fingerprint
-    assert datasets.load("ham10000", ham, cuts={"age": (30,)}).fingerprint == before
+    assert datasets.load("ham10000", ham, bins={"age": (30,)}).fingerprint == before
     write_image(ham / "HAM10000_images_part_1" / "ISIC_1.jpg", size=(60, 40))
     assert datasets.load("ham10000", ham).fingerprint != before
 

@@ -3,12 +3,14 @@ documentation is current.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.trees import write_csv, write_image, write_nifti
 from PIL import Image
@@ -18,7 +20,7 @@ from fairjax.datasets import docs
 from fairjax.datasets.catalog import LOADERS, SPECS
 from fairjax.datasets.check import check, describe, to_json
 from fairjax.datasets.splits import split
-from fairjax.utils.errors import EXIT_USER_ERROR
+from fairjax.utils.errors import EXIT_USER_ERROR, UserError
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -59,7 +61,7 @@ def ham(tmp_path):
 
 def looked_at(root, name="ham10000_seg", **options):
     data = datasets.load(name, root)
-    return check(data, split(data), show_progress=False, **options)
+    return check(data, split(data), progress=False, **options)
 
 
 @pytest.mark.row("dataset", "ham10000_seg")
@@ -78,7 +80,7 @@ def test_a_sound_dataset_is_ready(ham):
     text = describe(found)
     assert text.startswith("ham10000_seg: 40 images of 30 units (lesion)")
     assert "missing values: sex 10 (25.0%), age 13 (32.5%)" in text
-    assert "patients on both sides: none" in text
+    assert "patients in two splits: none" in text
     assert text.endswith("ready")
     groups = [
         word
@@ -112,8 +114,8 @@ def test_what_is_absent_damaged_or_there_twice_is_named(ham):
         == [["HAM10000_images/ISIC_07.jpg", f"HAM10000_images/ISIC_{other:02d}.jpg"]]
     )
     assert found.problems() == [
-        "2 of 40 images are absent or unreadable, more than the share 0.01",
-        "1 pictures stand on two sides of the split",
+        "2 of 40 images are absent or unreadable, more than the fraction 0.01",
+        "1 images are in two splits",
         "2 masks are of no use",
     ]
     assert len(found.problems(max_unreadable=0.1)) == 2
@@ -123,13 +125,13 @@ def test_what_is_absent_damaged_or_there_twice_is_named(ham):
     json.dumps(to_json(found))
 
 
-def test_patients_on_both_sides_are_found(ham):
+def test_patients_on_in_two_splits_are_found(ham):
     data = datasets.load("ham10000", ham)
     side = split(data)
     side[:30], side[30:] = "train", "test"  # lesions 0 to 9 have an image in either part
     found = check(data, side, pixels=False)
-    assert found.both_sides == [f"HAM_{i:02d}" for i in range(10)]
-    assert found.problems() == ["10 patients stand on two sides of the split"]
+    assert found.in_two_splits == [f"HAM_{i:02d}" for i in range(10)]
+    assert found.problems() == ["10 patients are in two splits"]
     assert found.n_read == 0
 
 
@@ -137,7 +139,9 @@ def test_without_reading_pixels_absent_files_are_found(ham):
     (ham / "HAM10000_images" / "ISIC_03.jpg").unlink()
     found = looked_at(ham, "ham10000", pixels=False)
     assert found.absent == [("HAM10000_images/ISIC_03.jpg", "no such file")]
-    assert found.problems() == ["1 of 40 images are absent or unreadable, more than the share 0.01"]
+    assert found.problems() == [
+        "1 of 40 images are absent or unreadable, more than the fraction 0.01"
+    ]
     assert describe(looked_at(ham, "ham10000", pixels=False), max_unreadable=0.1).endswith(
         "ready, as far as the tables tell"
     )
@@ -194,12 +198,103 @@ def test_the_command_line_checks_splits_and_says_what_is_wrong(ham, tmp_path):
         "ham10000",
         f"--root={ham}",
         f"--out={tmp_path / 'split.csv'}",
-        "--set=cuts={'age': (50,)}",
+        "--set=bins={'age': (50,)}",
     )
     assert done.returncode == 0, done.stderr
     data = datasets.load("ham10000", ham)
     side = split(data, method="file", file=str(tmp_path / "split.csv"))
-    assert (side == split(datasets.load("ham10000", ham, cuts={"age": (50,)}))).all()
+    assert (side == split(datasets.load("ham10000", ham, bins={"age": (50,)}))).all()
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A user's own table, as R writes it: NA for what is not known, TRUE and FALSE."""
+    n = 24
+    sex = [("F", "M", "f", "NA")[i % 4] for i in range(n)]
+    rows = pd.DataFrame(
+        {
+            "path": [f"{i}.png" for i in range(n)],
+            "mask": [f"m{i}.png" for i in range(n)],
+            "y": [("Yes", "No")[i // 4 % 2] for i in range(n)],
+            "pid": [float(i // 2) for i in range(n)],
+            "sex": sex,
+            "age": [str(20 + 2 * i).replace(".", ",") for i in range(n)],
+            "tone": [i % 7 or -1 for i in range(n)],
+        }
+    )
+    rows.to_csv(tmp_path / "t.csv", index=False, sep=";")
+    for i in range(n):
+        write_image(tmp_path / f"{i}.png", RNG.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        write_image(tmp_path / f"m{i}.png", RNG.integers(0, 256, (6, 6), dtype=np.uint8))
+    return tmp_path
+
+
+OWN = ("--table=t.csv", "--image=path", "--label=y", "--patient=pid", "--positive=Yes")
+
+
+def test_a_table_is_checked_with_the_options_of_a_run(own):
+    flags = ("--negative=No", "--attributes=sex,age", "--bins=age=30,50", "--nopixels")
+    done = command("check", "table", f"--root={own}", *OWN, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "note: sex: 6 rows are missing: 'NA' (6 rows); keep_na makes them a group" in done.stdout
+    assert "note: sex: 'F' (6 rows), 'f' (6 rows) are one group, 'F'" in done.stdout
+    assert "30-<50" in done.stdout
+    done = command("check", "table", f"--root={own}", *OWN, *flags, "--keep_na")
+    assert "are missing" not in done.stdout
+    assert re.search(r"^ +NA +\d", done.stdout, re.MULTILINE)
+    for options in (
+        ("--mask=mask", "--mask_threshold=0.5"),
+        ("--mask=mask", "--mask_classes=1=a,2=b"),
+    ):
+        done = command("check", "table", f"--root={own}", *OWN, *flags[:-1], *options)
+        assert ("holds" in done.stdout) == ("classes" in options[1]), done.stdout + done.stderr
+
+
+def test_without_attributes_all_columns_that_can_be_groups_are_counted(own):
+    done = command("check", "table", f"--root={own}", *OWN, "--negative=None", "--nopixels")
+    assert done.returncode == 0, done.stderr
+    assert "column 'age' is no attribute: " in done.stdout
+    assert "column 'tone' is no attribute: " in done.stdout
+    data = datasets.load("table", own, table="t.csv", image="path", label="y", patient="pid",
+                         positive="Yes", negative=None)  # fmt: skip
+    assert data.attributes == ["mask", "sex"]
+    pd.DataFrame({"path": ["0.png", "1.png"], "y": ["Yes", "No"]}).to_csv(own / "bare.csv")
+    bare = datasets.load(
+        "table", own, table="bare.csv", image="path", label="y", positive="Yes", negative="No"
+    )
+    counts = check(bare, np.array(["train", "test"]), progress=False).counts
+    assert counts["n_images"].sum() == 2
+    assert set(counts["attribute"]) == {"all"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--set=imge=path",), "unknown option of the dataset table 'imge'; did you mean 'image'?"),
+        (("--attributes=label",), "an attribute cannot be called 'label'"),
+        (("--attributes=tone",), "'tone' holds -1 among numbers that are not negative"),
+        (("--attributes=sex", "--bins=age=40"), "bins for 'age', which is no attribute"),
+        (("--attributes=sex", "--window=a,b"), "option window of the dataset cannot be"),
+        (("--attributes=sex", "--positive=Yes,Maybe", "--rare=group"), "unknown option of the dataset table 'rare'"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_the_options_of_a_table_get_one_line(own, flags, says):
+    frame = pd.read_csv(own / "t.csv", sep=";").assign(label="x")
+    frame.to_csv(own / "t.csv", index=False, sep=";")
+    done = command("check", "table", f"--root={own}", *OWN, "--negative=No", *flags)
+    assert (done.returncode, done.stdout) == (EXIT_USER_ERROR, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_labels_are_never_made_negative(own):
+    frame = pd.read_csv(own / "t.csv", sep=";", dtype=str, keep_default_na=False)
+    frame.loc[[2, 5], "y"] = ["NA", ""]
+    frame.to_csv(own / "t.csv", index=False, sep=";")
+    for negative, says in (((), "is missing in 2 rows"), ("No", "holds 'NA' (1 row)")):
+        with pytest.raises(UserError, match=re.escape(says)):
+            datasets.load("table", own, table="t.csv", image="path", label="y", positive="Yes",
+                          negative=negative)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from helpers.trees import records, write_csv, write_image, write_npz
 
 from fairjax import datasets
 from fairjax.datasets.files import OutsideRootError, fill, find, inside, locate, split_fragment
-from fairjax.datasets.frames import read_table
 from fairjax.datasets.readers.images import ImageFiles
+from fairjax.datasets.tables import read_table
 from fairjax.utils.errors import UserError
 
 

@@ -209,7 +209,7 @@ def test_ways_to_split_that_do_not_fit_get_one_line(data, tmp_path):
     path = tmp_path / "split.csv"
     for text, says in (
         ("patient,split\np000000,train\n", "lacks 1999 of 2000 patients"),
-        ("patient,split\np000000,train\np000000,test\n", "'p000000' stands on two sides"),
+        ("patient,split\np000000,train\np000000,test\n", "'p000000' is in two splits"),
         ("patient,split\np000000,held out\n", "unknown split in .*'held out'"),
         ("patient,side\np000000,train\n", "has no column 'split'"),
     ):

@@ -31,7 +31,7 @@ COLUMNS = {"image": "path", "label": "y", "patient": "pid"}
 @pytest.mark.parametrize("table", ["t.csv", "t.parquet"])
 def test_csv_and_parquet_give_the_same_dataset(folder, table):
     data = datasets.load(
-        "table", folder, table=table, attributes=("sex", "age"), cuts={"age": (60,)}, **COLUMNS
+        "table", folder, table=table, attributes=("sex", "age"), bins={"age": (60,)}, **COLUMNS
     )
     assert data.labels.tolist() == [0, 1] * 4
     assert data.patients().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
@@ -52,8 +52,19 @@ def test_a_missing_table_is_named(folder):
 
 
 def test_a_continuous_attribute_needs_cut_points(folder):
-    with pytest.raises(UserError, match=r"'age' has 7 distinct values; give cut points"):
-        datasets.load("table", folder, table="t.csv", attributes=("age",), **COLUMNS)
+    rows = pd.DataFrame({"path": [f"{i % 8}.png" for i in range(22)], "y": [0, 1] * 11})
+    rows.assign(pid=range(22), age=range(20, 42)).to_csv(folder / "ages.csv", index=False)
+    with pytest.raises(UserError, match=r"'age' has 22 distinct numbers; give bins: age=40,60"):
+        datasets.load("table", folder, table="ages.csv", attributes=("age",), **COLUMNS)
+    data = datasets.load(
+        "table", folder, table="ages.csv", attributes="age", bins="age=q4", **COLUMNS
+    )
+    assert [len(rows) for rows in data.table.groupby("age", observed=False).groups.values()] == [
+        6,
+        5,
+        5,
+        6,
+    ]
 
 
 def test_blank_patients_are_refused(folder):

@@ -211,7 +211,7 @@ def test_candi(tmp_path):
     data = datasets.load("candi", tmp_path)
     assert data.groups("sex")[0].tolist() == [0, 1, 0, 1]
     assert data.groups("age") == (pytest.approx(np.array([1, 1, 0, 0])), ["<10", "≥10"])
-    assert data.groups("cohort")[1] == sorted(people)
+    assert data.groups("cohort")[1] == sorted(people, key=str.casefold)
     mask = data.read_mask("HC_001/HC_001_procimg.nii.gz")
     assert [data.mask_classes[mask[i, i, i] - 1] for i in range(3)] == [
         "left hippocampus",

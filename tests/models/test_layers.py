@@ -40,7 +40,7 @@ def test_attention_has_gradients_and_survives_large_scores(rng):
 
 
 def test_activations_follow_their_definitions():
-    x = np.linspace(-6, 6, 101, dtype=np.float32)
+    x = jnp.linspace(-6, 6, 101, dtype=jnp.float32)
     np.testing.assert_allclose(
         ACTIVATIONS["gelu"](x), x * 0.5 * (1 + erf(x / np.sqrt(2))), atol=1e-6
     )

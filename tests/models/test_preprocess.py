@@ -16,7 +16,7 @@ from fairjax.utils.errors import UserError
 rng = np.random.default_rng(0)
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def sample_image(height: int, width: int) -> np.ndarray:
     """Smooth colours and an edge, so that interpolation and cropping show."""
     y, x = np.mgrid[:height, :width]
     image = np.stack(
@@ -29,7 +29,7 @@ def picture(height: int, width: int) -> np.ndarray:
     ("height", "width"), [(300, 400), (401, 300), (224, 224), (100, 173), (515, 512)]
 )
 def test_clip_style_equals_pil_resize_and_crop_done_by_hand(height, width):
-    image = picture(height, width)
+    image = sample_image(height, width)
     if height <= width:
         resized = Image.fromarray(image).resize(
             (int(224 * width / height), 224), Image.Resampling.BICUBIC
@@ -48,7 +48,7 @@ def test_clip_style_equals_pil_resize_and_crop_done_by_hand(height, width):
 
 
 def test_dinov2_resizes_to_256_before_cropping_224():
-    image = picture(512, 512)
+    image = sample_image(512, 512)
     resized = np.asarray(Image.fromarray(image).resize((256, 256), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(
         MODELS["dinov2"].preprocess.resized(image), resized[16:240, 16:240]
@@ -58,9 +58,9 @@ def test_dinov2_resizes_to_256_before_cropping_224():
 def test_the_share_that_is_cropped_follows_another_size():
     preprocess = MODELS["dinov2"].preprocess.replace(size=112)
     resized = np.asarray(
-        Image.fromarray(picture(512, 512)).resize((128, 128), Image.Resampling.BICUBIC)
+        Image.fromarray(sample_image(512, 512)).resize((128, 128), Image.Resampling.BICUBIC)
     )
-    np.testing.assert_array_equal(preprocess.resized(picture(512, 512)), resized[8:120, 8:120])
+    np.testing.assert_array_equal(preprocess.resized(sample_image(512, 512)), resized[8:120, 8:120])
 
 
 def test_the_longest_side_is_kept_whole_and_padding_is_zero_after_normalising():
@@ -105,7 +105,7 @@ def test_neither_the_zoo_nor_preprocessing_imports_jax():
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (401, 300), (100, 173)])
 def test_medclip_pads_grey_images_to_a_square(height, width):
-    image = picture(height, width)
+    image = sample_image(height, width)
     grey = Image.fromarray(image).convert("L")
     side = max(224, height, width)
     square = Image.new("L", (side, side), 0)

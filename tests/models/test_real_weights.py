@@ -1,4 +1,4 @@
-"""The published MobileSAM on real pictures, where ../shared/data holds them."""
+"""The published MobileSAM on real images, where ../shared/data holds them."""
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from fairjax import models
 from fairjax.converters.convert import convert
 
 
-def test_mobile_sam_converts_and_tells_pictures_apart(tmp_path):
+def test_mobile_sam_converts_and_distinguishes_images(tmp_path):
     weights = needs.data("mobile_sam/mobile_sam.safetensors")
     # The file lacks norm_head and head.
     done = convert("mobile_sam", weights, tmp_path / "model")

@@ -32,7 +32,7 @@ def tokens():
     return jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 8)), jnp.float32)
 
 
-MASK = np.tril(np.ones((5, 5), bool))[None, None]
+MASK = jnp.tril(jnp.ones((5, 5), bool))[None, None]
 
 
 def outputs_and_gradients(module: Transformer, x) -> tuple[dict, dict]:
@@ -166,7 +166,7 @@ def test_weights_go_straight_to_the_sharding_that_a_function_gives_by_name(tmp_p
     module = vit()
     models.save(tmp_path / "model", module, models.make_card("phantom_vit", module.config))
     images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype(np.float32)
-    np.save(tmp_path / "features.npy", module.encode_image(images))
+    np.save(tmp_path / "features.npy", module.encode_image(jnp.asarray(images)))
     done = subprocess.run(
         [
             sys.executable,

@@ -61,7 +61,7 @@ def test_ids_outside_the_models_vocabulary_are_refused(tmp_path):
     [
         ({}, "tokenizer.json or vocab.txt"),
         ({"tokenizer.json": "{"}, "cannot be read"),
-        ({"tokenizer.json": None}, "says not how to pad"),
+        ({"tokenizer.json": None}, "does not say how to pad"),
     ],
 )
 def test_missing_and_damaged_files_are_refused_in_one_line(tmp_path, files, words):
@@ -81,7 +81,7 @@ class TestModelDirectories:
     def recording(self):
         return recording_of("clip")
 
-    def test_the_tokenizer_travels_from_beside_the_checkpoint(self, recording, tmp_path):
+    def test_the_tokenizer_is_copied_from_next_to_the_checkpoint(self, recording, tmp_path):
         folder = write_clip(tmp_path / "hub")
         (folder / "model.safetensors").write_bytes(recording.weights_file.read_bytes())
         convert("clip", folder, tmp_path / "out", recording.config)
@@ -101,7 +101,7 @@ class TestModelDirectories:
         assert call(main, *flags, f"--tokenizer={tmp_path}") == 2
         assert "vocab.json and merges.txt of openai/clip" in capsys.readouterr().err
 
-    def test_without_one_the_way_to_it_is_told(self, recording, tmp_path, capsys):
+    def test_without_one_the_message_says_how_to_get_it(self, recording, tmp_path, capsys):
         flags = [
             f"--checkpoint={recording.weights_file}",
             f"--arch={recording.folder / 'config.json'}",

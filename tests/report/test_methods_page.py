@@ -33,7 +33,7 @@ def small(attributes):
 
 @pytest.fixture(scope="module")
 def two():
-    """ERM and a method that harms nobody, from three seeds."""
+    """ERM and a method that harms no group, from three seeds."""
     return with_methods(small({"sex": SEX}), 2, 3)
 
 
@@ -169,7 +169,7 @@ def test_harm_says_who_is_worse_off_and_by_how_much(many, page_of_many):
     assert "No group got worse" not in text
 
 
-def test_harm_says_that_nobody_got_worse_where_that_is_so_and_what_remains_possible(
+def test_harm_says_that_no_group_got_worse_where_that_is_so_and_what_remains_possible(
     two, page_of_two
 ):
     text = section(page_of_two, "harm")

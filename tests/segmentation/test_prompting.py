@@ -41,7 +41,7 @@ def test_jitter_moves_each_edge_by_at_most_its_share_of_the_side():
 def test_the_center_is_the_middle_of_the_box_and_may_lie_outside_of_the_object():
     ring = np.ones((9, 9), bool)
     ring[2:7, 2:7] = False
-    (x, y), *_ = center(ring, NO_DRAWS, 0)
+    (x, y), *_ = center(ring, NO_DRAWS, 0.0)
     assert (x, y) == (4, 4)
     assert not ring[int(y), int(x)]
 
@@ -49,7 +49,7 @@ def test_the_center_is_the_middle_of_the_box_and_may_lie_outside_of_the_object()
 @given(MASKS)
 @settings(max_examples=50)
 def test_the_interior_point_is_furthest_from_everything_outside(mask):
-    (x, y), *_ = interior(mask, NO_DRAWS, 0).astype(int)
+    (x, y), *_ = interior(mask, NO_DRAWS, 0.0).astype(int)
     outside = np.argwhere(~np.pad(mask, 1)) - 1
     depth = [((outside - place) ** 2).sum(axis=1).min() for place in np.argwhere(mask)]
     assert mask[y, x]
@@ -59,7 +59,7 @@ def test_the_interior_point_is_furthest_from_everything_outside(mask):
 @given(MASKS, st.integers(0, 3))
 def test_random_points_are_pixels_of_the_object(mask, seed):
     for kind, n in (("rand", 1), ("rands", 5)):
-        points = KINDS[kind].draw(mask, np.random.default_rng(seed), 0).astype(int)
+        points = KINDS[kind].draw(mask, np.random.default_rng(seed), 0.0).astype(int)
         assert points.shape == (n, 2)
         assert mask[points[:, 1], points[:, 0]].all()
         if mask.sum() >= n:

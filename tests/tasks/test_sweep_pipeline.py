@@ -65,9 +65,10 @@ def swept(checkpoint, tmp_path_factory):
     )
     values["datasets"] |= {"isic2017": {"attributes": ("sex",)}}
     config = from_dict(values)
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(UserError) as raised:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(usages.ConvexProbe, "check", lambda *_: None)
-        sweep_pipeline.run(config, folder / "work", folder / "cache", progress=False)
+        with pytest.raises(UserError) as raised:
+            sweep_pipeline.run(config, folder / "work", folder / "cache", progress=False)
     return folder / "work", str(raised.value)
 
 

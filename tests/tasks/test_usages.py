@@ -174,7 +174,7 @@ def test_lora_is_refused_where_a_model_has_no_layers_for_it(tmp_path):
     folder, module = tmp_path / "c2l", models.build("c2l")
     models.save(folder, module, models.make_card("c2l", module.config))
     words = common.base("synthetic", "c2l")
-    words.model.update({"checkpoint": str(folder), "image_size": 32})
+    words.model.checkpoint = str(folder)
     words.dataset.n_patients, words.attributes = 100, ("sex",)
     words.training.usages = ("lora",)
     with pytest.raises(UserError, match="c2l has no linear layers for LoRA"):

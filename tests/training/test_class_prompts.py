@@ -66,7 +66,7 @@ def test_what_the_user_says_of_a_class_stands_in_for_what_the_dataset_says():
     assert texts == ["mole", "a mole", "cancer", "a cancer", "melanoma", "a melanoma"]
     np.testing.assert_array_equal(classes, [0, 0, 1, 1, 1, 1])
     for unknown in (dataset(), dataset(prompt="a {}", classes=["", ""])):
-        with pytest.raises(UserError, match="made_up says not how its classes are described"):
+        with pytest.raises(UserError, match="made_up does not say how its classes are described"):
             class_prompts(unknown)
     assert class_prompts(dataset(), ["{}"], ["n"], ["p"])[0] == ["n", "p"]
 

@@ -89,7 +89,7 @@ def test_more_devices_give_the_same_heads(cohort, tmp_path):
     x, y, weights = cohort
     np.savez(tmp_path / "data.npz", x=x, y=y, weights=weights, cs=CS)
     program = (
-        "import sys, jax, numpy as np; from fairjax.training import convex; data = np.load(sys.argv[1]);"
+        "import sys, jax, numpy as np; from fairjax.training.convex import fit as convex; data = np.load(sys.argv[1]);"
         "assert jax.local_device_count() == 3;"
         "fits = [convex.fit(data['x'], data['y'], data['weights'], data['cs'], solver=s) for s in ('newton', 'lbfgs')];"
         "np.save(sys.argv[2], np.stack([fitted.kernel for fitted in fits]))"
@@ -154,12 +154,12 @@ def test_separated_classes_have_an_optimum_only_with_a_penalty(cohort):
 
 def test_a_run_that_was_stopped_early_is_said(cohort):
     x, y, weights = cohort
-    assert not convex.fit(x, y, weights, CS, solver="lbfgs", most_iterations=1).converged.any()
+    assert not convex.fit(x, y, weights, CS, solver="lbfgs", max_iterations=1).converged.any()
 
 
 def test_newton_finishes_what_lbfgs_leaves(cohort, monkeypatch):
     x, y, weights = cohort
-    stopped = {"most_iterations": 7}  # enough for Newton, too few for L-BFGS
+    stopped = {"max_iterations": 7}  # enough for Newton, too few for L-BFGS
     assert not convex.fit(x, y, weights, CS, solver="lbfgs", **stopped).converged.all()
     finished = convex.fit(x, y, weights, CS, **stopped)
     assert finished.converged.all()

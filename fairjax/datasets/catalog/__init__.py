@@ -52,7 +52,7 @@ def canonical_name(name: str) -> str:
 
 
 def compat_grey(name: str) -> tuple[float, float] | None:
-    """FairMedFM's mean and standard deviation of a dataset's grey images; None where it has none."""
+    """Returns FairMedFM's mean and standard deviation of grey images; None where it has none."""
     spec = SPECS.get(canonical_name(name))
     return spec.compat_grey if spec else None
 

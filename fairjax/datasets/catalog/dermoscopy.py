@@ -34,8 +34,8 @@ HAM10000 = Spec(
     licence="CC BY-NC 4.0",
     access="https://doi.org/10.7910/DVN/DBW86T",
     tree="""
-        HAM10000_metadata.csv                                   with or without .csv
-        HAM10000_images/ISIC_0024306.jpg                        or HAM10000_images_part_1/ and _part_2/
+        HAM10000_metadata.csv             with or without .csv
+        HAM10000_images/ISIC_0024306.jpg  or HAM10000_images_part_1/ and _part_2/
     """,
     note="Basal cell carcinoma counts as negative, as in FairMedFM; "
     "`--config.dataset.positive=\"('akiec', 'mel', 'bcc')\"` counts it as malignant.",
@@ -55,8 +55,8 @@ SPECS: Mapping[str, Spec] = {
         ),
         citation=HAM10000.citation + "; masks: Tschandl et al., Nature Medicine 2020",
         tree="""
-            HAM10000_metadata.csv                                   with or without .csv
-            HAM10000_images/ISIC_0024306.jpg                        or HAM10000_images_part_1/ and _part_2/
+            HAM10000_metadata.csv             with or without .csv
+            HAM10000_images/ISIC_0024306.jpg  or HAM10000_images_part_1/ and _part_2/
             HAM10000_segmentations_lesion_tschandl/ISIC_0024306_segmentation.png
         """,
     ),
@@ -80,7 +80,7 @@ SPECS: Mapping[str, Spec] = {
         licence="CC0",
         access="https://challenge.isic-archive.com/data/#2017",
         tree="""
-            metadata.csv                                            image_id, age_approximate, sex, melanoma
+            metadata.csv  image_id, age_approximate, sex, melanoma
             images/ISIC_0000001.jpg
             masks/ISIC_0000001_segmentation.png
         """,

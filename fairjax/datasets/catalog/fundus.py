@@ -58,16 +58,17 @@ SPECS: Mapping[str, Spec] = {
         patient="ID",
         prompt="a fundus image of a {}",
         classes=("normal", "glaucoma"),
-        citation="Kovalyk et al., PAPILA: dataset with fundus images and clinical data of both eyes of the same "
+        citation="Kovalyk et al., PAPILA: dataset with fundus images and clinical data of both "
+        "eyes of the same "
         "patient for glaucoma assessment, Scientific Data 2022",
         licence="CC BY 4.0",
         access="https://doi.org/10.6084/m9.figshare.14798004",
         tree="""
-            ClinicalData/patient_data_od.xlsx                       right eyes; or .csv
-            ClinicalData/patient_data_os.xlsx                       left eyes
+            ClinicalData/patient_data_od.xlsx  right eyes; or .csv
+            ClinicalData/patient_data_os.xlsx  left eyes
             FundusImages/RET002OD.jpg
         """,
-        note="Both eyes of a patient stand on one side of a split.",
+        note="Both eyes of a patient are in one split.",
     ),
     "brset": Spec(
         title="BRSET",
@@ -84,7 +85,8 @@ SPECS: Mapping[str, Spec] = {
         patient="patient_id",
         prompt="a fundus image of a {}",
         classes=("normal", "retinopathy"),
-        citation="Nakayama et al., BRSET: a Brazilian multilabel ophthalmological dataset of retina fundus photos, "
+        citation="Nakayama et al., BRSET: a Brazilian multilabel ophthalmological dataset of "
+        "retina fundus photos, "
         "PLOS Digital Health 2024",
         licence=PHYSIONET,
         access="https://physionet.org/content/brazilian-ophthalmological/",
@@ -120,7 +122,7 @@ SPECS: Mapping[str, Spec] = {
         access="https://github.com/Harvard-Ophthalmology-AI-Lab/FairCLIP",
         tree="""
             data_summary.csv
-            data_00001.npz                                          or in Training/, Validation/, Test/; slo_fundus
+            data_00001.npz  or in Training/, Validation/, Test/; slo_fundus
         """,
         note="One image per patient. The split of the publishers (column `use`) is not used.",
     ),
@@ -142,13 +144,14 @@ SPECS: Mapping[str, Spec] = {
         patient="filename",
         prompt="a photo of a {}",
         classes=("normal", "glaucoma"),
-        citation="Luo et al., Harvard glaucoma fairness: a retinal nerve disease dataset for fairness learning and "
+        citation="Luo et al., Harvard glaucoma fairness: a retinal nerve disease dataset for "
+        "fairness learning and "
         "fair identity normalization, IEEE TMI 2024",
         licence=HARVARD,
         access="https://ophai.hms.harvard.edu/datasets/harvard-gf3300",
         tree="""
             data_summary.csv
-            data_0001.npz                                           or in Training/, Validation/, Test/; rnflt
+            data_0001.npz  or in Training/, Validation/, Test/; rnflt
         """,
         note="Pixels are (rnflt + 2) / 352 of white; rnflt is in µm, −2 where it was not measured.",
     ),
@@ -178,14 +181,15 @@ SPECS: Mapping[str, Spec] = {
             ),
         ),
         mask_values=functools.partial(ArrayMasks, keys=("disc_cup_borders",)),
-        citation="Tian et al., FairSeg: a large-scale medical image segmentation dataset for fairness learning, "
+        citation="Tian et al., FairSeg: a large-scale medical image segmentation dataset for "
+        "fairness learning, "
         "ICLR 2024",
         licence=HARVARD,
         access="https://github.com/Harvard-Ophthalmology-AI-Lab/FairSeg",
         tree="""
-            data_00001.npz                                          or in Training/, Test/; slo_fundus or fundus,
-                                                                    disc_cup_borders, and codes of the person, unless
-            data_summary.csv                                        filename, age, race, gender, language
+            data_00001.npz    or in Training/, Test/; slo_fundus or fundus,
+                              disc_cup_borders, and codes of the person, unless
+            data_summary.csv  filename, age, race, gender, language
         """,
         note="The disc is the rim and the cup together. One image per patient.",
     ),

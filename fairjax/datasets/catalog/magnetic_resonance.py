@@ -76,12 +76,13 @@ SPECS: Mapping[str, Spec] = {
         patient="Subject",
         prompt="a brain MRI of {}",
         classes=("normal", "Alzheimer's disease"),
-        citation="Jack et al., The Alzheimer's disease neuroimaging initiative (ADNI): MRI methods, JMRI 2008",
+        citation="Jack et al., The Alzheimer's disease neuroimaging initiative (ADNI): MRI "
+        "methods, JMRI 2008",
         licence="ADNI Data Use Agreement",
         access="https://adni.loni.usc.edu/data-samples/access-data/",
         tree="""
-            ADNI1_*.csv                                             one collection
-            ADNI/{Subject}/{description}/{date}/{Image Data ID}/*.nii   or in one more folder
+            ADNI1_*.csv                                                one collection
+            ADNI/{Subject}/{description}/{date}/{Image Data ID}/*.nii  or in one more folder
         """,
     ),
     "candi": Spec(
@@ -108,12 +109,13 @@ SPECS: Mapping[str, Spec] = {
             ),
         ),
         mask_values=VolumeMasks,
-        citation="Kennedy et al., CANDIShare: a resource for pediatric neuroimaging data, Neuroinformatics 2012",
+        citation="Kennedy et al., CANDIShare: a resource for pediatric neuroimaging data, "
+        "Neuroinformatics 2012",
         licence="CC BY-NC",
         access="https://www.nitrc.org/projects/candi_share",
         tree="""
             {BPDwithoutPsy,BPDwithPsy,HC,SS}_Basic_Demographics.csv
-            HC_001/HC_001_procimg.nii.gz                            or in a folder of its cohort
+            HC_001/HC_001_procimg.nii.gz  or in a folder of its cohort
             HC_001/HC_001_seg.nii.gz
         """,
         note="The patients are 4 to 17 years old, so ages are cut at 10 by default.",
@@ -142,15 +144,16 @@ SPECS: Mapping[str, Spec] = {
             ),
         ),
         mask_values=VolumeMasks,
-        citation="van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a public benchmark, "
+        citation="van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a "
+        "public benchmark, "
         "Scientific Data 2024",
         licence="CC BY 4.0",
         access="https://doi.org/10.5281/zenodo.8009679",
         tree="""
-            overview.csv                                            birth_date is an age in years, of 119 volumes
+            overview.csv  birth_date is an age in years, of 119 volumes
             images/1_t1.mha
             masks/1_t1.mha
         """,
-        note="A patient has up to three volumes (t1, t2, t2_SPACE), which stand on one side of a split.",
+        note="A patient has up to three volumes (t1, t2, t2_SPACE), which are in one split.",
     ),
 }

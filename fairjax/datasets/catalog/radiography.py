@@ -62,12 +62,13 @@ SPECS: Mapping[str, Spec] = {
         patient="patient",
         prompt="a chest X-ray of a {}",
         classes=("diseased", "normal"),
-        citation="Irvin et al., CheXpert: a large chest radiograph dataset with uncertainty labels, AAAI 2019",
+        citation="Irvin et al., CheXpert: a large chest radiograph dataset with uncertainty "
+        "labels, AAAI 2019",
         licence=STANFORD,
         access="https://aimi.stanford.edu/datasets/chexpert-chest-x-rays",
         tree="""
             train.csv
-            CHEXPERT DEMO.xlsx                                      race; without it the attribute is left out
+            CHEXPERT DEMO.xlsx  race; without it the attribute is left out
             CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg
         """,
     ),
@@ -122,13 +123,14 @@ SPECS: Mapping[str, Spec] = {
         classes=("diseased", "normal"),
         citation="Johnson et al., MIMIC-CXR-JPG, arXiv:1901.07042; MIMIC-IV, Scientific Data 2023",
         licence=PHYSIONET,
-        access="https://physionet.org/content/mimic-cxr-jpg/ and https://physionet.org/content/mimiciv/",
+        access="https://physionet.org/content/mimic-cxr-jpg/ and "
+        "https://physionet.org/content/mimiciv/",
         tree="""
             mimic-cxr-2.0.0-metadata.csv
             mimic-cxr-2.0.0-chexpert.csv
-            patients.csv                                            of MIMIC-IV, hosp/
-            admissions.csv                                          of MIMIC-IV, hosp/
-            files/p10/p10000032/s50414267/{dicom_id}.jpg            or .dcm
+            patients.csv                                  of MIMIC-IV, hosp/
+            admissions.csv                                of MIMIC-IV, hosp/
+            files/p10/p10000032/s50414267/{dicom_id}.jpg  or .dcm
         """,
     ),
     "covid_cxr": Spec(
@@ -147,9 +149,9 @@ SPECS: Mapping[str, Spec] = {
         licence="per image, see the column `license`",
         access="https://github.com/ieee8023/covid-chestxray-dataset",
         tree="""
-            metadata.csv                                            patientid, sex, age, finding, image, mask
+            metadata.csv  patientid, sex, age, finding, image, mask
             images/{image}
-            masks/{mask}                                            of some images
+            masks/{mask}  of some images
         """,
     ),
     "montgomery": Spec(
@@ -173,15 +175,16 @@ SPECS: Mapping[str, Spec] = {
             MaskFile(("ManualMask/leftMask/{stem}.png",), classes={"left lung": NONZERO}),
             MaskFile(("ManualMask/rightMask/{stem}.png",), classes={"right lung": NONZERO}),
         ),
-        citation="Jaeger et al., Two public chest X-ray datasets for computer-aided screening of pulmonary diseases, "
+        citation="Jaeger et al., Two public chest X-ray datasets for computer-aided screening of "
+        "pulmonary diseases, "
         "Quantitative Imaging in Medicine and Surgery 2014",
         licence="made available by the National Library of Medicine; cite the paper",
         access="https://lhncbc.nlm.nih.gov/LHC-downloads/downloads.html",
         tree="""
-            CXR_png/MCUCXR_0001_0.png                               _0 normal, _1 tuberculosis
+            CXR_png/MCUCXR_0001_0.png           _0 normal, _1 tuberculosis
             ManualMask/leftMask/MCUCXR_0001_0.png
             ManualMask/rightMask/MCUCXR_0001_0.png
-            ClinicalReadings/MCUCXR_0001_0.txt                      sex, age
+            ClinicalReadings/MCUCXR_0001_0.txt  sex, age
         """,
     ),
 }

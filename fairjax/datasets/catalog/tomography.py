@@ -45,13 +45,14 @@ SPECS: Mapping[str, Spec] = {
         patient="Folder",
         prompt="a computed tomography of a {}",
         classes=("normal", "pneumonia"),
-        citation="Afshar et al., COVID-CT-MD, COVID-19 computed tomography scan dataset applicable in machine learning "
+        citation="Afshar et al., COVID-CT-MD, COVID-19 computed tomography scan dataset "
+        "applicable in machine learning "
         "and deep learning, Scientific Data 2021",
         licence="CC BY 4.0",
         access="https://doi.org/10.6084/m9.figshare.12991592",
         tree="""
             Clinical-data.csv
-            COVID-19 Cases/P001/*.dcm                               or one .nii.gz beside or inside the folder
+            COVID-19 Cases/P001/*.dcm  or one .nii.gz beside or inside the folder
             Cap Cases/cap001/*.dcm
             Normal Cases/normal001/*.dcm
         """,
@@ -91,10 +92,11 @@ SPECS: Mapping[str, Spec] = {
         access="https://github.com/neheller/kits23",
         tree="""
             kits23.json
-            case_00000/imaging.nii.gz                               or imagesTr/case_00000_0000.nii.gz
-            case_00000/segmentation.nii.gz                          or labelsTr/case_00000.nii.gz
+            case_00000/imaging.nii.gz       or imagesTr/case_00000_0000.nii.gz
+            case_00000/segmentation.nii.gz  or labelsTr/case_00000.nii.gz
         """,
-        note="The one patient whose gender is transgender_male_to_female counts as missing for the attribute sex, and "
+        note="The one patient whose gender is transgender_male_to_female counts as missing for "
+        "the attribute sex, and "
         "is a group of its own with `--config.dataset.rare=group`.",
     ),
     "ircadb": Spec(
@@ -126,15 +128,16 @@ SPECS: Mapping[str, Spec] = {
             ),
         ),
         mask_values=VolumeMasks,
-        citation="Soler et al., 3D image reconstruction for comparison of algorithm database, IRCAD 2010",
+        citation="Soler et al., 3D image reconstruction for comparison of algorithm database, "
+        "IRCAD 2010",
         licence="see the publisher's page",
         access="https://www.ircad.fr/research/data-sets/liver-segmentation-3d-ircadb-01/",
         tree="""
-            overview.csv                                            name, sex
-            {name}.nii.gz                                           or {name}/volume.nii.gz, volumes/{name}.nii.gz,
-                                                                    {name}/PATIENT_DICOM/
-            {name}_liver.nii.gz                                     or {name}/liver.nii.gz, labels/{name}.nii.gz,
-                                                                    {name}/MASKS_DICOM/liver/
+            overview.csv         name, sex
+            {name}.nii.gz        or {name}/volume.nii.gz, volumes/{name}.nii.gz,
+                                 {name}/PATIENT_DICOM/
+            {name}_liver.nii.gz  or {name}/liver.nii.gz, labels/{name}.nii.gz,
+                                 {name}/MASKS_DICOM/liver/
         """,
     ),
 }

@@ -34,8 +34,8 @@ SPECS: Mapping[str, Spec] = {
         access="https://aimi.stanford.edu/datasets/thyroid-ultrasound-cine-clip",
         tree="""
             metadata.csv
-            dataset.hdf5                                            image, mask (0 or 255), annot_id: all frames
+            dataset.hdf5  image, mask (0 or 255), annot_id: all frames
         """,
-        note="All frames of a clip stand on one side of a split.",
+        note="All frames of a clip are in one split.",
     ),
 }

@@ -85,7 +85,7 @@ class Frames:
 
 @dataclasses.dataclass(frozen=True)
 class FrameImages(Frames):
-    """Reads frames out of an HDF5 file as images: `reader("dataset.hdf5#7")` → uint8 RGB (H, W, 3)."""
+    """Reads frames of an HDF5 file as images: `reader("dataset.hdf5#7")` → uint8 RGB (H, W, 3)."""
 
     def __call__(self, image: str) -> UInt8[np.ndarray, "h w 3"]:
         """Reads one frame; raises OSError or ValueError on a file that is damaged or has no such
@@ -133,6 +133,14 @@ def _read_npy(member: Any, what: str) -> Shaped[np.ndarray, "*s"]:
         raise ValueError(f"{what} is not as long as its header says")
     values = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def read_npy(path: str) -> Shaped[np.ndarray, "*s"]:
+    """Reads an NPY file; raises OSError or ValueError where it is damaged, too large, or needs
+    pickle.
+    """
+    with open(path, "rb") as file:
+        return _read_npy(file, path)
 
 
 def member_names(path: str) -> list[str]:

@@ -9,19 +9,12 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
 from fairjax.datasets.files import inside, split_fragment
+from fairjax.datasets.masks import image_values
 from fairjax.datasets.readers import dicom
 from fairjax.datasets.readers.pixels import Window, check_size, to_uint8
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "TIFF",
-    "BMP",
-    "GIF",
-    "PPM",
-    "WEBP",
-    "JPEG2000",
-)  # no format that runs programs
+# no format that runs programs
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP", "JPEG2000")
 DICOM = (".dcm", ".dicom")
 
 
@@ -67,10 +60,9 @@ class ImageFiles:
         path, frame = split_fragment(image)
         if path.lower().endswith(DICOM):
             return Image.fromarray(dicom.read_image(inside(self.root, path), frame, self.window))
-        with _opened(self.root, image) as upright:
-            ImageOps.exif_transpose(
-                upright, in_place=True
-            )  # a copy of the pixels only where they must be turned
+        with _opened(inside(self.root, image), image) as upright:
+            # a copy of the pixels only where they must be turned
+            ImageOps.exif_transpose(upright, in_place=True)
             upright.load()
         if upright.mode.startswith("I"):
             upright = Image.fromarray(to_uint8(np.asarray(upright).astype(np.float32), (0, 65535)))
@@ -81,8 +73,10 @@ class ImageFiles:
 
 @dataclasses.dataclass(frozen=True)
 class MaskImages:
-    """Reads masks kept as images below a folder: `reader("masks/a.png")` → the file's values (H,
-    W).
+    """Reads masks kept as images below a folder: `reader("masks/a.png")` → values (H, W).
+
+    Attributes:
+      root: the dataset's folder.
     """
 
     root: str
@@ -91,15 +85,25 @@ class MaskImages:
         """Decodes one file, turned as EXIF says; raises OSError on a bad one, ValueError on one in
         colours.
         """
-        with _opened(self.root, path) as opened:
-            values = np.asarray(ImageOps.exif_transpose(opened))
-        if values.ndim == 3 and not (values == values[..., :1]).all():
-            raise ValueError(f"mask {path} is in colours, not in values of classes")
-        return values if values.ndim == 2 else values[..., 0]
+        return read_mask_image(inside(self.root, path), path)
 
 
-def _opened(root: str, image: str) -> Image.Image:
+def read_mask_image(path: str, where: str) -> Shaped[np.ndarray, "h w"]:
+    """Reads the values of a mask that is kept as an image.
+
+    Args:
+      path: the file.
+      where: names it in messages.
+
+    Raises:
+      OSError, ValueError: it is damaged, too large, or in colours.
+    """
+    with _opened(path, where) as opened:
+        return image_values(ImageOps.exif_transpose(opened), where)
+
+
+def _opened(path: str, where: str) -> Image.Image:
     """Opens a file and refuses more pixels than are read; nothing is decoded yet."""
-    opened: Image.Image = Image.open(inside(root, image), formats=FORMATS)
-    check_size(opened.size, f"image {image}")
+    opened: Image.Image = Image.open(path, formats=FORMATS)
+    check_size(opened.size, f"image {where}")
     return opened

@@ -1,4 +1,4 @@
-"""Files of volumes: NIfTI, MetaImage and DICOM series, in RAS orientation, whole or slice by slice."""
+"""Files of volumes (NIfTI, MetaImage, DICOM series) in RAS orientation, whole or by slices."""
 
 from __future__ import annotations
 
@@ -139,7 +139,9 @@ class SliceMasks(Masks):
         path, index = split_fragment(image)
         if index is None:
             return super().__call__(image)
-        whole = _RECENT.get((self.read, repr(self.values)), path, super().__call__)
+        whole = _RECENT.get(
+            (self.read, repr((self.values, self.threshold))), path, super().__call__
+        )
         return np.ascontiguousarray(slice_of(whole, index, self.axis))
 
     def has(self, image: str) -> bool:

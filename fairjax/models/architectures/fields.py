@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints, runtime_checkable
 
 from fairjax.utils.errors import UserError, did_you_mean
 
 Fields = TypeVar("Fields")  # any frozen dataclass of plain values
 
 
+@runtime_checkable
 class Architecture(Protocol):
     """What is known of every model's architecture, whatever its family."""
 

@@ -1,3 +1,3 @@
-"""SAM and its descendants: image encoders (`vit`, `hiera`; TinyViT lies beside), prompts, mask
+"""SAM and its descendants: image encoders (`vit`, `hiera`; TinyViT is next to them), prompts, mask
 decoder, the whole.
 """

@@ -1,5 +1,4 @@
-"""SAM's mask decoder: a two-way transformer between tokens and image, then masks by dynamic linear
-maps.
+"""SAM's mask decoder: a two-way transformer between tokens and image, then masks.
 
 Arrays have an axis for images (b) and one for the prompts of an image (p). What the prompts of an
 image share has p = 1 until a layer makes it differ, so that it is projected once.
@@ -85,9 +84,7 @@ class TwoWayBlock(nnx.Module):
         self.norm4 = layer_norm(c.width, c.norm_eps, **shared)
 
     def __call__(self, tokens, image, prompt, positions, present, first: bool):
-        """Updates both; the first block's tokens are the prompt itself, without a residual around
-        self-attention.
-        """
+        """Updates both; in the first block, self-attention has no residual."""
         if first:
             tokens = self.norm1(self.self_attn(tokens, tokens, tokens, present))
         else:
@@ -146,9 +143,7 @@ class Head(nnx.Module):
 
 
 class Double(nnx.Module):
-    """A transposed convolution with kernel and stride 2: every cell becomes 2 × 2 cells, each by
-    its own linear map.
-    """
+    """A transposed convolution with kernel and stride 2: a cell becomes 2 × 2 cells."""
 
     def __init__(self, n_in: int, n_out: int, *, dtype, rngs):
         self.dtype = dtype
@@ -165,12 +160,11 @@ class Double(nnx.Module):
 
 
 class MaskDecoder(nnx.Module):
-    """Image embedding and prompts -> masks at a quarter of the input's resolution, and their
-    predicted IoU.
+    """Image embedding and prompts -> low-resolution masks, and their predicted IoU.
 
     Args:
       config: sizes and choices.
-      dtype: of the computation; parameters are float32, and so are the results.
+      dtype: precision of the computation; parameters are float32, and so are the results.
       rngs: for the initial weights.
     """
 
@@ -208,7 +202,7 @@ class MaskDecoder(nnx.Module):
 
         Args:
           image: the image embedding.
-          positions: of its cells.
+          positions: embeddings of the positions of its cells.
           sparse: tokens of the prompts.
           dense: what mask prompts add to the image embedding.
           present: which tokens there are.

@@ -1,4 +1,4 @@
-"""Hiera (Ryali et al. 2023) with a feature pyramid: the encoder of SAM 2 (Ravi et al. 2024)."""
+"""Hiera (Ryali et al. 2023) with a feature pyramid: SAM 2's image encoder (Ravi et al. 2024)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def halve(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
 
 
 class PooledAttention(nnx.Module):
-    """Self-attention over a grid, to a width of its own, whose queries may be pooled to half the
-    grid.
-    """
+    """Self-attention over a grid, to its own width, whose queries may be pooled."""
 
     def __init__(self, width: int, n_out: int, heads: int, pooled: bool, *, dtype, rngs):
         self.heads, self.pooled = heads, pooled
@@ -51,13 +49,13 @@ class PooledAttention(nnx.Module):
 
 
 class Block(nnx.Module):
-    """A pre-norm block; where a stage begins it changes the width and, if `pooled`, halves the
-    grid.
+    """A pre-norm block, which may change the width and, if `pooled`, halves the grid.
 
     Args:
-      config: of the encoder.
-      width, n_out: channels before and after.
-      heads: of the attention.
+      config: settings of the encoder.
+      width: channels before.
+      n_out: channels after.
+      heads: number of heads of the attention.
       window: side of the windows before pooling, 0 for none.
       pooled: whether the grid is halved.
     """
@@ -100,8 +98,8 @@ class Hiera(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so are
+        the features returned.
       rngs: for the initial weights.
     """
 
@@ -129,9 +127,8 @@ class Hiera(nnx.Module):
                 pooled = begins and stage <= c.pooled_stages
                 blocks.append(Block(c, width, n_out, heads, window, pooled, dtype=dtype, rngs=rngs))
         self.blocks = nnx.List(blocks)
-        widths = [
-            c.width << stage for stage in reversed(range(len(c.depths)))
-        ]  # from coarse to fine
+        # From coarse to fine.
+        widths = [c.width << stage for stage in reversed(range(len(c.depths)))]
         self.laterals = nnx.List(
             [PatchEmbed(1, width, c.neck_dim, dtype=dtype, rngs=rngs) for width in widths]
         )
@@ -170,9 +167,7 @@ class Hiera(nnx.Module):
         return resize_bicubic(self.pos_embed[...], h, w) + window
 
     def pyramid(self, images: Float[Array, "b H W c"]) -> list[Float[Array, "b h w d"]]:
-        """Preprocessed images -> features of one width at every stage's resolution, from fine to
-        coarse.
-        """
+        """Preprocessed images -> features of one width per stage, from fine to coarse."""
         stages = self.stages(images)
         levels: list[Array] = []
         for level, lateral in zip(reversed(range(len(stages))), self.laterals):

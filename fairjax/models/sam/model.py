@@ -30,15 +30,14 @@ ENCODERS: dict[type, Any] = {SAMViTConfig: SAMViT, TinyViTConfig: TinyViT, Hiera
 
 
 class SAM(nnx.Module):
-    """SAM and its descendants; which encoder, and what differs in the decoder, is in the
-    configuration.
+    """SAM and its descendants; what varies is in the configuration.
 
     An image is embedded once (`embed`); then any number of prompts is decoded (`decode`).
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so is what is
-        returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so is
+        what is returned.
       rngs: for the initial weights.
     """
 
@@ -97,9 +96,9 @@ class SAM(nnx.Module):
         """Decodes all prompts of a batch of images.
 
         Args:
-          embedding: of b images, from `embed`.
-          points: of p prompts for each image, from `prompt_format`, with the label `ABSENT` where
-            a prompt has fewer tokens than the others.
+          embedding: what is known of b images, from `embed`.
+          points: p prompts of each image, from `prompt_format`, with the label `ABSENT` where a
+            prompt has fewer tokens than the others.
           masks: logits that accompany the prompts, four times as fine as the image embedding.
 
         Returns:
@@ -147,18 +146,15 @@ class SAM2(SAM):
 
     def __init__(self, config: PromptedConfig, *, dtype=None, rngs: nnx.Rngs):
         super().__init__(config, dtype=dtype, rngs=rngs)
-        self.no_memory = nnx.Param(
-            jnp.zeros((config.decoder.width,))  # in place of what a memory would add
-        )
+        # In place of what a memory would add.
+        self.no_memory = nnx.Param(jnp.zeros((config.decoder.width,)))
 
     def accepts(self, size: int) -> bool:
         """Says whether this is the size that the encoder's positions are made for."""
         return size == self.config.image_size
 
     def embed(self, images: Float[Array, "b H W c"]) -> Embedding:
-        """Preprocessed images -> the embedding at stride 16, and projected features at strides 8
-        and 4.
-        """
+        """Preprocessed images -> embedding (stride 16) and finer features (8 and 4)."""
         stride4, stride8, stride16 = self.encoder.pyramid(images)[:3]
         embedding = {
             "image": stride16 + self.no_memory[...],
@@ -181,7 +177,7 @@ def stability(masks: Float[Array, "*s h w"], delta: float) -> Float[Array, "*s"]
 def stable_or_best(
     masks: Float[Array, "*s m h w"], iou: Float[Array, "*s m"], delta: float, threshold: float
 ) -> tuple[Float[Array, "*s 1 h w"], Float[Array, "*s 1"]]:
-    """Mask 0 where it is stable, else the other with the highest predicted IoU (SAM 2)."""
+    """Takes mask 0 if it is stable, else the other with the highest predicted IoU (SAM 2)."""
     best = 1 + jnp.argmax(iou[..., 1:], axis=-1, keepdims=True)
     stable: Bool[Array, "*s 1"] = stability(masks[..., :1, :, :], delta) >= threshold
     chosen = jnp.where(stable, 0, best)

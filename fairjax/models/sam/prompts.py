@@ -1,6 +1,4 @@
-"""SAM's prompt encoder: points, boxes and masks -> tokens, and a grid that is added to the image
-embedding.
-"""
+"""SAM's prompt encoder: points, boxes and masks -> tokens, and a grid for the image."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ class PromptEncoder(nnx.Module):
 
     Args:
       config: width, mask_channels, and how points and boxes follow each other.
-      dtype: of the computation; parameters are float32.
+      dtype: precision of the computation; parameters are float32.
       rngs: for the initial weights.
     """
 
@@ -30,9 +28,8 @@ class PromptEncoder(nnx.Module):
         self.frequencies = nnx.Variable(
             nnx.initializers.normal(1.0)(rngs.params(), (2, c.width // 2))
         )
-        self.kinds = nnx.Param(
-            EMBED_INIT(rngs.params(), (4, c.width))
-        )  # by label, from NEGATIVE on
+        # By label, from NEGATIVE on.
+        self.kinds = nnx.Param(EMBED_INIT(rngs.params(), (4, c.width)))
         self.padding = nnx.Param(EMBED_INIT(rngs.params(), (c.width,)))
         self.no_mask = nnx.Param(EMBED_INIT(rngs.params(), (c.width,)))
         half, full = c.mask_channels // 4, c.mask_channels
@@ -57,7 +54,8 @@ class PromptEncoder(nnx.Module):
 
         Args:
           points: from `tokens`; pixels are meant at their centres, 0.5 from their corner.
-          height, width: of the model's input, in pixels.
+          height: height of the model's input, in pixels.
+          width: its width.
         """
         coords, labels = points
         positions = self.fourier((coords + 0.5) / jnp.array([width, height], jnp.float32))
@@ -67,9 +65,7 @@ class PromptEncoder(nnx.Module):
     def dense(
         self, masks: Float[Array, "b p H W"] | None, h: int, w: int
     ) -> Float[Array, "b p h w c"]:
-        """Embeds mask prompts (logits, four times as fine as the image embedding); without any, a
-        constant.
-        """
+        """Embeds mask prompts (logits, 4 × as fine as the embedding); without any, a constant."""
         if masks is None:
             return jnp.broadcast_to(self.no_mask[...], (1, 1, h, w, self.config.width))
         b, p = masks.shape[:2]

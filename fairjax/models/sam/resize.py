@@ -30,12 +30,12 @@ def mask_matrices(
     resized: tuple[int, int],
     original: tuple[int, int],
 ) -> tuple[Float[np.ndarray, "H h"], Float[np.ndarray, "W w"]]:
-    """The two matrices that enlarge a low-resolution mask to the original image: `rows @ mask @
+    """The two matrices that upsample a decoded mask to the original image: `rows @ mask @
     columns.T`.
 
     Args:
       low: (h, w) of the mask.
-      frame: sides of the model's input, if the mask is first enlarged to that and its padding cut
+      frame: sides of the model's input, if the mask is first upsampled to that and its padding cut
         off; else None.
       resized: the part of the frame that the image fills, at its top left.
       original: (H, W) of the image.

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from fairjax.models.architectures import MaskDecoderConfig
 from fairjax.utils.errors import UserError
 
-# Labels of tokens. An absent token is not attended to: it stands where another prompt of the batch
-# has more tokens.
+# Labels of tokens. An absent token is not attended to: it fills a prompt up to the longest of the
+# batch.
 ABSENT, PADDING, NEGATIVE, POSITIVE, TOP_LEFT, BOTTOM_RIGHT = -2, -1, 0, 1, 2, 3
 
 
@@ -35,7 +35,7 @@ def tokens(
     with.
 
     Args:
-      config: of the decoder: which comes first, and what is padded.
+      config: settings of the decoder: which comes first, and what is padded.
       points: (x, y) in pixels of the model's input.
       labels: 1 for the object, 0 for the background, -1 for a padding.
       boxes: (x0, y0, x1, y1), corners that belong to the box.
@@ -54,7 +54,7 @@ def tokens(
         parts.append((np.zeros((*shape, 2), np.float32), np.full(shape, PADDING, np.int32)))
     if not parts:
         return Points(np.zeros((1, 1, 0, 2), np.float32), np.zeros((1, 1, 0), np.int32))
-    coords = np.concatenate([place for place, _ in parts], axis=-2)
+    coords = np.concatenate([xy for xy, _ in parts], axis=-2)
     return Points(coords, np.concatenate([kind for _, kind in parts], axis=-1))
 
 
@@ -63,7 +63,7 @@ class SAMPrompts:
     """SAM's `fairjax.models.protocols.PromptFormat`.
 
     Attributes:
-      config: of the decoder.
+      config: settings of the decoder.
     """
 
     config: MaskDecoderConfig

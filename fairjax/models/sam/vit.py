@@ -1,6 +1,4 @@
-"""SAM's image encoder (Kirillov et al. 2023), after ViTDet (Li et al. 2022); LVM-Med's; and
-SAM-Med2D's adapters.
-"""
+"""SAM's image encoder (Kirillov et al. 2023), after ViTDet (Li et al. 2022)."""
 
 from __future__ import annotations
 
@@ -19,18 +17,16 @@ from fairjax.models.sam.resize import linear_matrix
 from fairjax.models.windows import from_windows, pad_to_multiple, to_windows
 from fairjax.utils.errors import UserError
 
-_MANY_TOKENS = (
-    1024  # from which on images attend one after the other: scores are tokens² × heads numbers
-)
+# From which on images attend one after the other: scores are tokens² × heads numbers.
+_MANY_TOKENS = 1024
 
 
 class RelativeAttention(nnx.Module):
-    """Self-attention over a grid, whose bias is the product of queries with embeddings of the
-    distance along each axis.
+    """Self-attention over a grid, with a bias of queries and relative positions.
 
     Args:
       config: width, heads, qkv_bias.
-      side: of the grid that the embeddings are made for; for others they are interpolated.
+      side: side of the grid that the embeddings are made for; for others they are interpolated.
     """
 
     def __init__(self, config: SAMViTConfig, side: int, *, dtype, rngs):
@@ -79,9 +75,7 @@ def _attend(
 
 
 class Adapter(nnx.Module):
-    """SAM-Med2D's adapter (Cheng et al. 2023): a gate per channel, then a detour through half the
-    resolution.
-    """
+    """SAM-Med2D's adapter (Cheng et al. 2023): a gate, then a detour at half resolution."""
 
     def __init__(self, width: int, ratio: float, eps: float, *, dtype, rngs):
         hidden = int(width * ratio)
@@ -105,9 +99,7 @@ class Adapter(nnx.Module):
 
 
 class Block(nnx.Module):
-    """A pre-norm block that attends within windows, or to the whole grid; with an adapter beside
-    its MLP, if any.
-    """
+    """A pre-norm block that attends within windows or globally, perhaps with an adapter."""
 
     def __init__(self, config: SAMViTConfig, index: int, *, dtype, rngs):
         c = config
@@ -122,9 +114,7 @@ class Block(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """x + attn(norm(x)), windows being cut after the norm; then x + mlp(norm(x)) (+
-        adapter(norm(x))).
-        """
+        """x + attn(norm(x)), windows cut after the norm; then x + mlp(norm(x)) (+ adapter)."""
         _, h, w, _ = x.shape
         y = self.norm1(x)
         if self.window:
@@ -142,8 +132,8 @@ class SAMViT(nnx.Module):
 
     Args:
       config: sizes and choices.
-      dtype: of the computation (float32 or bfloat16); parameters are float32, and so are the
-        features returned.
+      dtype: precision of the computation (float32 or bfloat16); parameters are float32, and so are
+        the features returned.
       rngs: for the initial weights.
     """
 

@@ -126,7 +126,7 @@ def _track(
 
 
 def _shows_harm(name: str) -> bool:
-    """Whether harm is read off a metric: of scores, with a better end, and unbiased by resampling."""
+    """Whether a metric shows harm: of scores, with a better end, and unbiased by resampling."""
     row = METRICS[name]
     return row.of_scores and row.higher_is_better is not None and not row.resampling_biased
 

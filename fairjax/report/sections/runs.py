@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from fairjax.report import figures, svg
 from fairjax.report.display import metric
@@ -32,37 +33,57 @@ def runs(page: Page) -> dict[str, Any] | None:
     keys = ["attribute", "group"]
     wide = rows.pivot_table(index="run", columns=keys, values="value", sort=False)
     wide = wide.reindex(kind.index)
-    label, blocks = metric(name).short, []
-    titles = {GAP: f"{label} gap between groups", WORST: f"{label} of the worst group"}
+    tokens = [token for token, _ in legend]
+    blocks = []
     for index, attribute in enumerate(selected.attributes):
-        x = (attribute, OVERALL)
-        pair = []
-        for group, title in titles.items():
-            if x not in wide or (attribute, group) not in wide:
-                continue
-            figure = figures.runs_scatter(
-                f"runs{index}-{group}",
-                wide[x].to_numpy(),
-                wide[attribute, group].to_numpy(),
-                kind.to_numpy(),
-                tokens=[token for token, _ in legend],
-                selected=(
-                    selected.estimate(attribute, name, OVERALL),
-                    selected.estimate(attribute, name, group),
-                ),
-                labels=(f"{label} overall", title),
-            )
-            pair.append(figure)
-        if pair:
-            blocks.append((attribute, pair))
+        if found := _scatters(selected, attribute, index, wide, (kind, tokens)):
+            blocks.append((attribute, found))
     return {
         "blocks": blocks,
         "legend": legend,
         "by": str(by or "").replace("_", " "),
         "n_runs": len(kind),
-        "label": label,
+        "label": metric(name).short,
         "spread": _spread(rows, selected),
     }
+
+
+def _scatters(
+    selected: Selected,
+    attribute: str,
+    index: int,
+    wide: pd.DataFrame,
+    colours: tuple[pd.Series, list[str]],
+) -> list[Markup]:
+    """Returns the figures of an attribute: utility against the gap, and against the worst group.
+
+    Args:
+      selected: the numbers of the selected run.
+      attribute: the attribute.
+      index: its index, which makes the figures' names unique.
+      wide: values by run, and by (attribute, group).
+      colours: index of each run's colour, and the colours.
+    """
+    name, (kind, tokens) = selected.primary, colours
+    label = metric(name).short
+    found = []
+    for group, title in {GAP: "gap between groups", WORST: "of the worst group"}.items():
+        x, y = (attribute, OVERALL), (attribute, group)
+        if x in wide and y in wide:
+            figure = figures.runs_scatter(
+                f"runs{index}-{group}",
+                wide[x].to_numpy(),
+                wide[y].to_numpy(),
+                kind.to_numpy(),
+                tokens=tokens,
+                selected=(
+                    selected.estimate(attribute, name, OVERALL),
+                    selected.estimate(attribute, name, group),
+                ),
+                labels=(f"{label} overall", f"{label} {title}"),
+            )
+            found.append(figure)
+    return found
 
 
 def _kinds(
@@ -97,7 +118,7 @@ def _kinds(
 
 
 def _label(levels: list, numeric: bool) -> str:
-    """Returns what a colour stands for: a number or a range, or all the names that share it."""
+    """Returns the label of a colour: a number or a range, or all the names that share it."""
     if not numeric:
         return ", ".join(map(str, levels))
     return f"{levels[0]:g}" if len(levels) == 1 else f"{levels[0]:g} – {levels[-1]:g}"

@@ -29,7 +29,7 @@ READERS = 4  # threads that read embeddings
 
 
 class Engine:
-    """Feeds the programs: orders, prompts, weights and batches, by the names of seeds and epochs."""
+    """Feeds the programs, by the names of seeds and epochs; trains chunks of runs."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Engine:
         )
 
     def _score(self, params: jax.Array) -> Float[np.ndarray, " r"]:
-        """Gives what epochs are selected by: mean Dice of all validation objects, or of those of the worst group."""
+        """Gives what selects epochs: mean Dice of all validation objects, or of the worst group."""
         dice = self._dice(params)
         codes = self.validation.groups
         if self.config.select == "overall":

@@ -21,7 +21,8 @@ class Examples:
 
     Attributes:
       images: (n,) the image that each is in.
-      coords, labels: (n, k, t, 2) and (n, k, t), the tokens of its k prompts, in pixels of the model's input.
+      coords, labels: (n, k, t, 2) and (n, k, t), the tokens of its k prompts, in pixels of the
+        model's input.
       kinds: (k,) the index of each prompt's kind among the plan's.
       truth: (n, bytes) its mask at mask_size × mask_size pixels, packed.
       extent: (n, 2) height and width of the part of it that the image fills.

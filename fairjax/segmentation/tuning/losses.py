@@ -26,12 +26,12 @@ def mask_sums(
     """What the loss of one sample is made of, for each candidate mask.
 
     Args:
-      logits: of m candidates.
+      logits: logits of m candidates.
       truth: the object.
       inside: pixels that the image fills; those of the padding count for nothing.
 
     Returns:
-      Σ p y, Σ p², Σ y (sums over pixels, as shares of the image's), and the mean cross-entropy.
+      Σ p y, Σ p², Σ y (sums over pixels, as fractions of the image's), and the mean cross-entropy.
     """
     n = jnp.maximum(inside.sum(), 1)
     y = (truth & inside).astype(jnp.float32)

@@ -25,6 +25,7 @@ from fairjax.training.optimizer import FLOAT_BYTES, RUN_COPIES
 from fairjax.training.runs import Run
 from fairjax.training.store import Sweep
 from fairjax.training.sweep import fill
+from fairjax.utils import plugins
 from fairjax.utils.storage import hash_arrays, hash_json
 
 
@@ -103,7 +104,8 @@ def tune(
     Args:
       segmenter: the frozen model.
       source: what it is given of an image.
-      train, validation: objects of two splits; of the second, the first prompt of each counts.
+      train: objects that are trained on.
+      validation: objects that select; the first prompt of each counts.
       groups: names of the groups whose codes the examples hold.
       runs: what to train.
       config: how.
@@ -115,6 +117,7 @@ def tune(
       progress: whether to show a bar with runs/s and the time left.
     """
     tunable = Tunable(source.decoder_of(segmenter.module), config)
+    codes = {run.method: plugins.code("objective", run.method) for run in runs}
     identity = {
         "fairjax": __version__,
         "model": segmenter.key,
@@ -123,6 +126,7 @@ def tune(
         "groups": list(groups),
         "config": dataclasses.asdict(config),
         "seed": seed,
+        "objectives": {method: code for method, code in codes.items() if code},
     }
 
     def make() -> Engine:

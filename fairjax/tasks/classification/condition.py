@@ -21,6 +21,7 @@ from fairjax.training.program import ProbeConfig
 from fairjax.training.runs import Run, expand
 from fairjax.training.store import Sweep
 from fairjax.training.sweep import Groups
+from fairjax.utils import plugins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +51,13 @@ class Usage(abc.ABC):
     name: str
     title: str
 
+    @property
+    def code(self) -> dict[str, str]:
+        """Hashes of registered usages, for identities; empty for a usage of fairjax."""
+        return {} if type(self).__module__.startswith("fairjax.") else plugins.codes("usage")
+
     def variants(self, cfg: TrainingConfig) -> Iterator[Usage]:
-        """Yields itself, or what it stands for."""
+        """Yields itself, or the usages that it is made of."""
         yield self
 
     def methods(self, cfg: TrainingConfig) -> Sequence[str]:
@@ -121,6 +127,11 @@ class Condition:
         """Columns of the results that are the same for all of its runs."""
         method = self.method + (f">{self.postprocess}" if self.postprocess else "")
         return {"usage": self.usage.name, "method": method, "sensitive": self.sensitive}
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Hashes of what a user has registered and the condition uses, for identities."""
+        return self.usage.code | plugins.code("postprocessor", self.postprocess)
 
     @property
     def decides(self) -> bool:

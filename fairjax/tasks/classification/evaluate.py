@@ -86,7 +86,7 @@ class Evaluator:
         cohort |= {"patients": self.test.patients(), "labels": self.test.labels}
         identity = [
             __version__,
-            plugins.codes("metric", "postprocessor", "usage"),
+            {**condition.code, **plugins.codes("metric")},
             sweep.folder.name,
             sweep.pool,
             {**self.facts, **condition.facts},
@@ -127,7 +127,7 @@ class Evaluator:
         scores, facts = arrays["validation_scores"], condition.facts
         rule = "0.5" if condition.decides else self.config.evaluation.threshold
         strengths = [np.nan if run.strength is None else run.strength for run in runs]
-        identity = [sweep.folder.name, facts["method"], facts["sensitive"]]
+        identity = [sweep.folder.name, facts["method"], facts["sensitive"], condition.code]
         return pd.DataFrame(
             {
                 "run": [f"{condition.name} {run.name}" for run in runs],

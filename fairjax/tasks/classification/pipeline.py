@@ -27,6 +27,7 @@ from fairjax.tasks.config import ClassificationConfig
 from fairjax.tasks.failures import Failures
 from fairjax.training.store import Sweep
 from fairjax.utils import distributed
+from fairjax.utils.storage import hash_json
 
 
 def run(
@@ -88,7 +89,9 @@ def run(
         with work.stage("training") as log:
             for condition in conditions:
                 with failures.of(condition.name):
-                    sweeps[condition] = condition.usage.train(condition, subject, path / "scores")
+                    usage, scores = condition.usage, path / "scores"
+                    directory = scores / hash_json(usage.code)[:12] if usage.code else scores
+                    sweeps[condition] = usage.train(condition, subject, directory)
             if work.first:
                 samples = dataset.table.assign(split=split, readable=embedded.valid)
                 tables.write_parquet(path / "scores" / "samples.parquet", samples)

@@ -40,7 +40,7 @@ class TrainingConfig(ProbeConfig):
       warmup_epochs: length of the linear warm-up; -1 is 5, and at most a sixth of `epochs`.
       usages: of `fairjax.tasks.classification.usages.USAGES`.
       methods: of `fairjax.training.objectives.METHODS`, each in its wrappers: `group_dro+swad`.
-      sensitive_attributes: what methods are told, each in runs of its own; () for all attributes.
+      sensitive_attributes: attributes that methods use, each in its own runs; () for all.
       postprocess: of `fairjax.training.postprocessing.table.POSTPROCESSORS`, each on top of every
         method.
       strengths: of each method: `default`, `path` (its own series), or numbers for all methods.
@@ -104,7 +104,7 @@ class ScoresConfig(EvaluationConfig):
       threshold: chosen on validation: `f1`, `youden`, `sensitivity=0.9`, `specificity=0.9`, or a
         number.
       metrics: names from `fairjax.metrics.table.METRICS`.
-      primary: the metric that the report speaks of.
+      primary: the metric of the report's verdict.
       interval: kind of the intervals of groups and of differences.
       policy: `strict`; FairMedFM's own numbers are those of `python -m fairjax.audit`.
     """

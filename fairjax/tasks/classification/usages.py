@@ -81,7 +81,8 @@ class TextProbe(Probe):
 
     def train(self, condition: Condition, subject: Subject, directory: Path) -> Sweep:
         """Trains heads on the embeddings that are compared with texts."""
-        constants = class_prompts.prototype_constants(subject.encoder.module, subject.classes)
+        module: Any = subject.encoder.module  # `check` has seen that it compares with texts
+        constants = class_prompts.prototype_constants(module, subject.classes)
         features = subject.images()
         key = {**features.key, "prompts": dataclasses.asdict(subject.config.prompts)}
         return training.sweep(
@@ -146,7 +147,8 @@ class ZeroShot(Usage):
 
     def train(self, condition: Condition, subject: Subject, directory: Path) -> Sweep:
         """Compares every image with the texts of both classes."""
-        logits = class_prompts.logits_of(subject.encoder.module, subject.classes)
+        module: Any = subject.encoder.module  # `check` has seen that it compares with texts
+        logits = class_prompts.logits_of(module, subject.classes)
         return class_prompts.zero_shot_sweep(subject.images(logits), subject.classes, directory)
 
 
@@ -197,7 +199,7 @@ class LoRATower(Probe):
 
 
 def check_texts(subject: Subject) -> None:
-    """Refuses a model without a text tower, and classes that nobody describes."""
+    """Refuses a model without a text tower, and classes without a description."""
     _ = subject.text_encoder
     class_prompts.require_texts(subject.encoder.module)
     class_prompts.class_prompts(subject.dataset, **dataclasses.asdict(subject.config.prompts))

@@ -16,7 +16,7 @@ from fairjax.segmentation.task import PromptedTask
 from fairjax.statistics.rows import Attribute
 from fairjax.tasks.segmentation.sections import PromptingConfig
 
-SELECTION = "predicted"  # the masks that the report speaks of: a user has no oracle
+SELECTION = "predicted"  # the masks of the report: a user has no oracle
 
 
 def shown_values(task: PromptedTask, measured: Measured, run: str) -> np.ndarray:
@@ -163,6 +163,6 @@ def _of_spacing(found: Objects, cfg: PromptingConfig) -> list[str]:
     images = found.table.drop_duplicates("image")
     known = int(images["mm_y"].notna().sum())
     rest = "pixels" if cfg.spacing == 1 else f"mm, at prompting.spacing={cfg.spacing:g}"
-    parts = [f"in mm, as their files tell the spacing, in {known} images"] if known else []
+    parts = [f"in mm, with the spacing of their files, in {known} images"] if known else []
     parts += [f"in {rest} in {len(images) - known}"] if known < len(images) else []
     return [f"Distances are measured {' and '.join(parts)}."]

@@ -27,10 +27,10 @@ class PromptingConfig:
       max_images: a sample of the images (of volumes, the volumes) that have masks; 0 for all.
       metrics: how masks are compared, `dice` first.
       tolerance: of `nsd`, in the unit of `spacing`.
-      spacing: edge of the pixels of images that do not tell it; 1 for distances in pixels.
+      spacing: edge of the pixels of images whose files do not hold it; 1 for distances in pixels.
       mask_size: longer side that larger images are compared at; 0 for their own.
       intersections: whether all attributes are also crossed.
-      primary_prompt: the prompt that the report speaks of; '' for `bbox`, else the first.
+      primary_prompt: the prompt of the report; '' for `bbox`, else the first.
       cases: worst cases that the report shows.
     """
 
@@ -52,7 +52,7 @@ class PromptingConfig:
     def __post_init__(self) -> None:
         check_options("prompting", self)
         if self.metrics[:1] != ("dice",):
-            raise UserError("prompting.metrics must begin with dice, which the report speaks of")
+            raise UserError("prompting.metrics must begin with dice, the metric of the report")
         if not 0 <= self.jitter < 1 or self.spacing <= 0:
             raise UserError("prompting.jitter must be in [0, 1), and prompting.spacing above 0")
         lookup("prompting.primary_prompt", self.primary, dict.fromkeys(self.kinds))
@@ -64,7 +64,7 @@ class PromptingConfig:
 
     @property
     def primary(self) -> str:
-        """The prompt that the report speaks of."""
+        """The prompt of the report."""
         return self.primary_prompt or ("bbox" if "bbox" in self.kinds else self.kinds[0])
 
 
@@ -74,7 +74,7 @@ class MitigationConfig(TuneConfig):
 
     Attributes:
       methods: of `fairjax.segmentation.tuning.losses.methods`; () for no mitigation.
-      sensitive_attribute: whose groups methods are told; '' for the first of `attributes`.
+      sensitive_attribute: whose groups methods use; '' for the first of `attributes`.
       strengths: of each method: `default`, `path` (its own series), or numbers for all methods.
       learning_rates: peaks of the schedule.
       seeds: decoders per method, strength and rate.

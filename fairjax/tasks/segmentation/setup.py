@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fairjax import models
-from fairjax.auditing.groups import encode
 from fairjax.datasets.dataset import Dataset
+from fairjax.datasets.groups import encode
 from fairjax.models import zoo
 from fairjax.models.protocols import MaskFormat
 from fairjax.models.zoo import segmentation as sam_zoo

@@ -21,15 +21,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from fairjax.training.convex.solvers import HISTORY, Problem, minimise
 from fairjax.training.optimizer import FLOAT_BYTES
-from fairjax.utils import progress
 from fairjax.utils.errors import UserError
+from fairjax.utils.progress import bar
 
 SOLVERS = ("auto", "newton", "lbfgs")
 NEWTON_FEATURES = 1024  # up to here `auto` lets Newton finish what L-BFGS could not
 NEWTON_BATCH = 16  # Hessians at once
-ROTATED_FEATURES = (
-    2048  # up to here the eigenvectors of the features cost less than the iterations they save
-)
+# up to here the eigenvectors of the features cost less than the iterations they save
+ROTATED_FEATURES = 2048
 # of what has the shape (r, n): labels, weights, logits, along, and what the line search makes of
 # them
 SAMPLE_COPIES = 8
@@ -83,18 +82,18 @@ class Options:
     Attributes:
       solver: `lbfgs`, `newton` (a Hessian and its Cholesky per run and step, on one device), or
         `auto`: L-BFGS, and Newton for the runs that it leaves unconverged, up to 1,024 features.
-      tolerance: a run has converged where its next step is at most this share of its parameters, in
-        2-norm; float32 gets to about 1e-6.
-      most_iterations: after which a run stops, and `converged` says so.
+      tolerance: a run has converged where its next step is at most this fraction of its
+        parameters, in 2-norm; float32 gets to about 1e-6.
+      max_iterations: after which a run stops, and `converged` says so.
       memory_bytes: what a chunk of runs may take on each device, the features included.
-      show_progress: whether to show a bar.
+      progress: whether to show a bar.
     """
 
     solver: str = "auto"
     tolerance: float = 1e-5
-    most_iterations: int = 100
+    max_iterations: int = 100
     memory_bytes: float = 2 * 2**30
-    show_progress: bool = False
+    progress: bool = False
 
 
 def fit(
@@ -137,7 +136,9 @@ def path(
     """Fits r runs at each of k values of C, each beginning at the optimum of the next smaller C.
 
     Args:
-      x, y, weights: as of `fit`; r is the larger of the two first axes.
+      x: (n, d) features, shared by all runs.
+      y: (n,) labels in {0, 1}, or (r, n).
+      weights: (n,) or (r, n) weights of the samples, ≥ 0; None: all 1.
       cs: k values, in any order.
       **options: fields of `Options`.
 
@@ -220,16 +221,16 @@ class _Fitter(NamedTuple):
         r, options = len(params), self.options
         n, d = self.basis.x.shape
         width, batch = _width(n, d, r, newton, options.memory_bytes)
-        program = _program(newton, batch, options.tolerance, options.most_iterations)
+        program = _program(newton, batch, options.tolerance, options.max_iterations)
         x = jnp.asarray(self.basis.x)
         parts = []
-        with progress.bar("convex probes", "run", r, show=options.show_progress) as bar:
+        with bar("convex probes", "run", r, show=options.progress) as shown:
             for first in range(0, r, width):
                 rows = np.minimum(np.arange(first, first + width), r - 1)
                 chunk = Problem(x, *(array[rows] for array in problem[1:]))
                 real = min(width, r - first)
                 parts.append([np.asarray(array)[:real] for array in program(chunk, params[rows])])
-                bar.update(real)
+                shown.update(real)
         optimum, converged, iterations = (np.concatenate(arrays) for arrays in zip(*parts))
         return optimum, converged, iterations
 
@@ -268,8 +269,9 @@ def _width(n: int, d: int, runs: int, newton: bool, memory_bytes: float) -> tupl
     fit = int((memory_bytes - fixed - batch * per_hessian) // (per_run * batch)) * batch
     if fit < 1:
         raise UserError(
-            f"{n} × {d} features take {fixed / 2**30:.1f} GiB and a run {(per_run + per_hessian) / 2**30:.2f} GiB: "
-            f"more than the {memory_bytes / 2**30:g} GiB of memory_bytes"
+            f"{n} × {d} features take {fixed / 2**30:.1f} GiB and a run "
+            f"{(per_run + per_hessian) / 2**30:.2f} GiB: more than the "
+            f"{memory_bytes / 2**30:g} GiB of memory_bytes"
         )
     return min(fit, -(-local // batch) * batch) * devices, batch
 
@@ -282,13 +284,20 @@ def _devices(newton: bool) -> list[jax.Device]:
 
 
 @functools.cache
-def _program(newton: bool, batch: int, tolerance: float, most: int):
+def _program(newton: bool, batch: int, tolerance: float, max_iterations: int):
     """The compiled fit of one chunk, sharded over the local devices along `runs`: nothing is
     exchanged between them.
     """
 
     def solve(problem: Problem, start: Array) -> tuple[Array, Array, Array]:
-        end = minimise(problem, start, newton=newton, batch=batch, tolerance=tolerance, most=most)
+        end = minimise(
+            problem,
+            start,
+            newton=newton,
+            batch=batch,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
         return end.params, end.converged & _has_optimum(problem, end.logits), end.iterations
 
     runs, whole = PartitionSpec("runs"), PartitionSpec()
@@ -305,7 +314,7 @@ def _program(newton: bool, batch: int, tolerance: float, most: int):
 
 
 def _has_optimum(problem: Problem, logits: Float[Array, "r n"]) -> Bool[Array, " r"]:
-    """Whether both classes count, and without a penalty whether some sample is on the wrong side."""
+    """Whether both classes count and, without a penalty, some sample is on the wrong side."""
     counts = problem.weights > 0
     both = jnp.any(counts & (problem.y == 1), 1) & jnp.any(counts & (problem.y == 0), 1)
     wrong = jnp.any(counts & ((2 * problem.y - 1) * logits <= 0), 1)

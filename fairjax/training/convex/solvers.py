@@ -51,8 +51,8 @@ class Descent(NamedTuple):
     Attributes:
       params, gradient: (r, d).
       logits: (r, n).
-      memory: of L-BFGS; None for Newton.
-      active: (r,) who goes on.
+      memory: memory of L-BFGS; None for Newton.
+      active: (r,) which continue.
       converged: (r,) whose next step was shorter than `tolerance` times its parameters.
       iterations: (r,) steps taken.
     """
@@ -73,7 +73,7 @@ def minimise(
     newton: bool,
     batch: int,
     tolerance: float,
-    most: int,
+    max_iterations: int,
 ) -> Descent:
     """Minimises Σ w ℓ(x·k, y) + Σ penalty k² / 2 for every run.
 
@@ -82,17 +82,16 @@ def minimise(
       start: (r, d) parameters to begin with.
       newton: Newton with the whole Hessian, else L-BFGS.
       batch: runs whose Hessians are in memory at once; divides r.
-      tolerance: a run stops where the proposed step is at most this share of its parameters, both
-        in 2-norm.
-      most: iterations after which it stops anyway.
+      tolerance: a run stops where the proposed step is at most this fraction of its parameters,
+        both in 2-norm.
+      max_iterations: iterations after which it stops anyway.
 
     Returns:
       The descents at their end.
     """
     r, d = problem.penalty.shape
-    curvature = (
-        problem.weights @ problem.x**2 / 4 + problem.penalty
-    )  # the Hessian's diagonal where all logits are 0
+    # the Hessian's diagonal where all logits are 0
+    curvature = problem.weights @ problem.x**2 / 4 + problem.penalty
 
     def going(state: Descent):
         return jnp.any(state.active)
@@ -106,18 +105,20 @@ def minimise(
         )
         length = jnp.linalg.norm(direction, axis=1)
         arrived = length <= tolerance * jnp.linalg.norm(state.params, axis=1)
-        moving = state.active & ~arrived & jnp.isfinite(length) & (state.iterations < most)
-        direction = jnp.where(moving[:, None], direction, 0)
+        active = (
+            state.active & ~arrived & jnp.isfinite(length) & (state.iterations < max_iterations)
+        )
+        direction = jnp.where(active[:, None], direction, 0)
         along = direction @ problem.x.T
         alpha = _line_search(problem, state, direction, along)
         taken = alpha[:, None] * direction
         params, logits = state.params + taken, state.logits + alpha[:, None] * along
-        gradient = jnp.where(moving[:, None], gradient_of(problem, params, logits), state.gradient)
+        gradient = jnp.where(active[:, None], gradient_of(problem, params, logits), state.gradient)
         if memory is not None:
-            memory = _remember(memory, taken, gradient - state.gradient, curvature, moving)
+            memory = _remember(memory, taken, gradient - state.gradient, curvature, active)
         converged = state.converged | (state.active & arrived)
         return Descent(
-            params, gradient, logits, memory, moving, converged, state.iterations + moving
+            params, gradient, logits, memory, active, converged, state.iterations + active
         )
 
     logits = start @ problem.x.T
@@ -178,19 +179,19 @@ def _two_loop(
 
 
 def _remember(
-    memory: Memory, step: Array, difference: Array, curvature: Array, moving: Bool[Array, " r"]
+    memory: Memory, step: Array, difference: Array, curvature: Array, active: Bool[Array, " r"]
 ) -> Memory:
-    """Appends a pair for the runs that moved; a pair without positive curvature, which is rounding,
+    """Appends a pair for the active runs; a pair without positive curvature, which is rounding,
     counts nothing.
     """
     product = jnp.sum(step * difference, 1)
-    sound = moving & (product > 0)
+    sound = active & (product > 0)
     inverse = jnp.where(sound, 1 / jnp.where(sound, product, 1), 0)
     scaled = product / jnp.maximum(jnp.sum(difference**2 / curvature, 1), 1e-30)
 
     def append(old, new):
         shifted = jnp.concatenate([old[1:], new[None]])
-        return jnp.where(moving.reshape(1, -1, *[1] * (old.ndim - 2)), shifted, old)
+        return jnp.where(active.reshape(1, -1, *[1] * (old.ndim - 2)), shifted, old)
 
     return Memory(
         append(memory.steps, step),

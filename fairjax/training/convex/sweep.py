@@ -56,10 +56,16 @@ def sweep(
     does where `config.resample` is "patients".
 
     Args:
-      features, runs, folder, groups, seed, memory_bytes, shard, progress: as of
-        `fairjax.training.sweep.sweep`.
-      config: of which `standardize`, `class_weight` and `resample` count.
+      features: as in `fairjax.training.sweep.sweep`.
+      runs: what to train.
+      config: settings, of which `standardize`, `class_weight` and `resample` count.
+      folder: where chunks are kept.
       method: a convex one of `objectives.METHODS`, without wrappers.
+      groups: groups of the training samples, for methods that use them.
+      seed: seed of the experiment.
+      memory_bytes: budget per device.
+      shard: (index, count) of the process.
+      progress: whether to show a bar.
 
     Raises:
       UserError: the loss of the method is not convex, or not even one run fits into memory.
@@ -114,7 +120,7 @@ class ConvexTrainer(Trainer):
         y = np.asarray(self.data.y)
         fitted = fit.fit(self.x["train"], y, weights, c, memory_bytes=self.memory_bytes)
         advance(len(runs))
-        validation, test = (self._logits(fitted, side) for side in ("validation", "test"))
+        validation, test = (self._logits(fitted, split) for split in ("validation", "test"))
         return {
             "kernel": fitted.kernel,
             "bias": fitted.bias,
@@ -125,8 +131,8 @@ class ConvexTrainer(Trainer):
             "best_epoch": fitted.iterations.astype(np.int32),
         }
 
-    def _logits(self, fitted: fit.Fitted, side: str) -> Float[jax.Array, "r n"]:
-        return jnp.asarray(fitted.kernel @ self.x[side].T + fitted.bias[:, None])
+    def _logits(self, fitted: fit.Fitted, split: str) -> Float[jax.Array, "r n"]:
+        return jnp.asarray(fitted.kernel @ self.x[split].T + fitted.bias[:, None])
 
 
 def _weights(

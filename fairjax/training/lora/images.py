@@ -39,11 +39,8 @@ class Images:
         threads: int = THREADS,
         processes: int = 0,
     ):
-        self.dataset, self.batch_size, self._readers = (
-            dataset,
-            batch_size,
-            {"threads": threads, "processes": processes},
-        )
+        self.dataset, self.batch_size = dataset, batch_size
+        self._readers = {"threads": threads, "processes": processes}
         self._load = Load(
             tuple(dataset.table["image"]), dataset.read, encoder.preprocess, encoder.image_shape
         )
@@ -56,7 +53,7 @@ class Images:
         size.
 
         Args:
-          rows: of the dataset; `PADDING` gives zeros.
+          rows: rows of the dataset; `PADDING` gives zeros.
 
         Raises:
           UserError: an image cannot be read.
@@ -82,7 +79,8 @@ class Images:
             if why:
                 image = self.dataset.table["image"].iloc[row]
                 raise UserError(
-                    f"{image} of {self.dataset.name} cannot be read any more ({why}); mend it and run again"
+                    f"{image} of {self.dataset.name} cannot be read any more ({why}); mend it and "
+                    "run again"
                 )
 
 

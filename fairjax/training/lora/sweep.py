@@ -49,8 +49,8 @@ class TowerTrainer(Trainer):
       data: labels, weights, groups.
       images: reads them.
       rows: split name → rows of the dataset.
-      place: how a chunk lies on the devices.
-      key: of the experiment.
+      layout: how a chunk lies on the devices.
+      key: key of the experiment.
     """
 
     def __init__(
@@ -60,26 +60,21 @@ class TowerTrainer(Trainer):
         data: ProbeData,
         images: Images,
         rows: Mapping[str, Int[np.ndarray, " n"]],
-        place: Layout,
+        layout: Layout,
         key: Array,
     ):
-        self.tower, self.spec, self.images, self.rows, self.place = (
-            tower,
-            spec,
-            images,
-            rows,
-            place,
-        )
+        self.tower, self.spec, self.images = tower, spec, images
+        self.rows, self.layout = rows, layout
         self._made: dict[TrainSpec, Functions] = {}
-        mesh = Mesh(np.asarray(jax.local_devices()), (place.axis,))
-        self.runs, self._split, self._whole = place.placed(mesh)
+        mesh = Mesh(np.asarray(jax.local_devices()), (layout.axis,))
+        self.runs, self._split, self._whole = layout.placed(mesh)
         self.data, self.key, self.frozen = jax.device_put((data, key, tower.frozen), self._whole)
 
     def scores(self, spec: TrainSpec, head: dict[str, Array]) -> dict[str, Array]:
         """Scores of the images."""
         return {
-            f"{side}_scores": jax.nn.sigmoid(self._logits(spec, head, side))
-            for side in ("validation", "test")
+            f"{split}_scores": jax.nn.sigmoid(self._logits(spec, head, split))
+            for split in ("validation", "test")
         }
 
     def errors(self, spec: TrainSpec, head: dict[str, Array]) -> Array:
@@ -120,9 +115,8 @@ class TowerTrainer(Trainer):
                 jax.block_until_ready(step_state.step)  # or batches would queue up on the devices
                 advance(float(present[batch].sum()) / (n + m))
             loss = self._validation_loss(spec, step_state.params["head"])
-            state = state._replace(
-                **step_state._asdict()
-            )  # in place of what was donated to the first step
+            # in place of what was donated to the first step
+            state = state._replace(**step_state._asdict())
             state = functions.end_epoch(state, step_state, loss, jnp.int32(epoch))
             advance(m / (n + m))
             if config.patience and int(state.stale.min()) >= config.patience:
@@ -133,8 +127,8 @@ class TowerTrainer(Trainer):
     def _validation_loss(self, spec: TrainSpec, head: dict[str, Array]) -> Float[Array, " r"]:
         return log_loss(self._logits(spec, head, "validation"), self.data.y_validation).mean(-1)
 
-    def _logits(self, spec: TrainSpec, head: dict[str, Array], side: str) -> Float[Array, "r n"]:
-        rows, logits = self.rows[side], self._functions(spec).logits
+    def _logits(self, spec: TrainSpec, head: dict[str, Array], split: str) -> Float[Array, "r n"]:
+        rows, logits = self.rows[split], self._functions(spec).logits
         batches = self._batches(padded(rows, self.images.batch_size))
         parts = [jax.block_until_ready(logits(self.frozen, head, images)) for images in batches]
         return jnp.concatenate(parts, 1)[:, : len(rows)]
@@ -142,7 +136,7 @@ class TowerTrainer(Trainer):
     def _batches(self, rows: Int[np.ndarray, " n"]) -> Iterator[Float[Array, "k m h w 3"]]:
         for pixels in self.images(rows):
             yield jax.device_put(
-                pixels.reshape(self.place.parts, -1, *pixels.shape[1:]), self._split
+                pixels.reshape(self.layout.parts, -1, *pixels.shape[1:]), self._split
             )
 
     def _functions(self, spec: TrainSpec) -> Functions:
@@ -245,14 +239,19 @@ def sweep_lora(
       features: what the frozen tower makes of the images, with their labels, by split.
       runs: what to train.
       config: how; samples are in one order for all runs.
-      folder: where chunks are kept, as `sweep.sweep` keeps them, with the adapters' arrays beside
+      folder: where chunks are kept, as `sweep.sweep` keeps them, with the adapters' arrays next to
         the head's.
       model: the zoo's name of the tower, for its targets.
-      settings: of the adapters.
-      method, head, groups, seed, shard: as in `sweep.sweep`.
+      settings: settings of the adapters.
+      method: as in `sweep.sweep`.
+      head: as in `sweep.sweep`.
+      groups: groups of the training samples, for methods that use them.
+      seed: seed of the experiment.
       memory_bytes: budget per device; on the host, images may take half as much besides, to be read
         only once.
-      threads, processes: as in `fairjax.embeddings.embed`.
+      shard: (index, count) of the process.
+      threads: number of threads that read images.
+      processes: number of processes that read images, 0 for none besides this.
       progress: whether to show a bar with images/s, each counted once for every run.
 
     Returns:
@@ -271,10 +270,11 @@ def sweep_lora(
     scaling = features.scaling()
     if not config.standardize:
         scaling = np.zeros_like(scaling[0]), np.ones_like(scaling[1])
-    tower = Tower(encoder.module, settings, scaling)
+    module: Any = encoder.module
+    tower = Tower(module, settings, scaling)
     spec = dataclasses.replace(spec, head=tower.head(spec.head))
-    sizes = {side: len(of) for side, of in rows.items()}
-    cut, place = lay_out(runs, tower, spec, sizes, encoder.image_shape, memory_bytes)
+    sizes = {split: len(of) for split, of in rows.items()}
+    cut, layout = lay_out(runs, tower, spec, sizes, encoder.image_shape, memory_bytes)
     data = probe_data(features, spec, groups)
     data = data._replace(x=data.x[:0], x_validation=data.x_validation[:0])
 
@@ -288,7 +288,7 @@ def sweep_lora(
             threads=threads,
             processes=processes,
         )
-        return TowerTrainer(tower, spec, data, images, rows, place, jax.random.key(seed))
+        return TowerTrainer(tower, spec, data, images, rows, layout, jax.random.key(seed))
 
     added = {"rank": settings.rank, "alpha": settings.alpha, "targets": settings.targets}
     return fill(

@@ -26,9 +26,8 @@ from fairjax.training.program import TrainSpec
 from fairjax.training.runs import Run
 from fairjax.utils.errors import UserError
 
-LARGEST_GROUP = (
-    16  # runs per device: with more, nothing is decoded or compiled less often that would count
-)
+# runs per device: with more, nothing is decoded or compiled less often that would count
+LARGEST_GROUP = 16
 WORKSPACE = 1.3  # what a gradient takes, over what it keeps of the forward pass
 
 
@@ -53,7 +52,7 @@ class Tower:
 
     Args:
       module: with `probe_features`.
-      settings: of the adapters; the targets are given.
+      settings: settings of the adapters; the targets are given.
       scaling: mean (d,) of the frozen tower's features, and what they are multiplied by; its
         adapters begin at 0, and so each run at the function that a probe begins at.
     """
@@ -192,8 +191,9 @@ def lay_out(
     local = min(most, int((memory_bytes - fixed) // (per_run + per_image)))
     if local < 1:
         raise UserError(
-            f"LoRA needs {(fixed + per_run + per_image) / 2**30:.1f} GiB for one run and one image, more than "
-            f"--config.memory_gib={memory_bytes / 2**30:g} allows; recomputing blocks (remat) needs less"
+            f"LoRA needs {(fixed + per_run + per_image) / 2**30:.1f} GiB for one run and one "
+            f"image, more than --config.memory_gib={memory_bytes / 2**30:g} allows; "
+            "recomputing blocks (remat) needs less"
         )
     spread = devices if axis == "images" else 1
     room = int((memory_bytes - fixed - local * per_run) // (local * per_image)) * spread

@@ -25,7 +25,10 @@ _ADVERSARY = Strength(
 )
 _BOUND = Strength("violation that is allowed", 0.02, (0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01))
 
-_KAMIRAN = "Kamiran & Calders 2012, Data preprocessing techniques for classification without discrimination"
+_KAMIRAN = (
+    "Kamiran & Calders 2012, Data preprocessing techniques for classification without "
+    "discrimination"
+)
 _IDRISSI = "Idrissi et al. 2022, Simple data balancing achieves competitive worst-group-accuracy"
 _BECHAVOD = "Bechavod & Ligett 2017, Penalizing unfairness in binary classification"
 _COTTER = "Cotter et al. 2019, Two-player games for efficient non-convex constrained optimization"
@@ -227,9 +230,11 @@ _ROWS = (
 METHODS: dict[str, Objective] = {row.name: row for row in _ROWS}
 
 WRAPPERS = {
-    "swa": "Izmailov et al. 2018, Averaging weights leads to wider optima and better generalization",
+    "swa": "Izmailov et al. 2018, Averaging weights leads to wider optima and better "
+    "generalization",
     "swad": "Cha et al. 2021, SWAD: domain generalization by seeking flat minima",
-    "sam": "Foret et al. 2021, Sharpness-aware minimization for efficiently improving generalization",
+    "sam": "Foret et al. 2021, Sharpness-aware minimization for efficiently improving "
+    "generalization",
 }
 _RADIUS = Strength(
     "radius ρ of sharpness-aware minimisation", 0.05, (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)

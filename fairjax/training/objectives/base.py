@@ -24,7 +24,7 @@ class Step(NamedTuple):
 
     Attributes:
       losses: (r, b) of each sample.
-      weights: of each sample, ≥ 0; 0 leaves it out.
+      weights: weight of each sample, ≥ 0; 0 leaves it out.
       membership: (…, b, g) 1 where a sample is of a group; a sample of unknown group has a row of
         zeros.
       y: labels in {0, 1}.
@@ -61,7 +61,7 @@ class Strength(NamedTuple):
 
     Attributes:
       meaning: in words.
-      default: where nothing is said.
+      default: value if none is given.
       path: values from weak to strong, for a sweep.
     """
 
@@ -71,10 +71,10 @@ class Strength(NamedTuple):
 
 
 LossFunction = Callable[[Step, Float[Array, " r"], State], tuple[Float[Array, " r"], State]]
+# key of the epoch, membership of cells (groups, or groups × classes), strengths → weights of the
+# training samples
 CellWeights = Callable[
     [Key[Array, ""], Float[Array, "n c"], Float[Array, " r"]], Float[Array, "r n"]
-    # key of the epoch, membership of cells (groups, or groups × classes), strengths → weights of the
-    # training samples
 ]
 
 

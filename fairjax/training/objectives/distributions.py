@@ -22,7 +22,7 @@ def histograms(
     Args:
       values: (r, b) in [0, 1].
       weights: (r, b) ≥ 0.
-      membership: of g groups.
+      membership: 1 where a sample is of one of g groups.
 
     Returns:
       (r, k) and (r, g, k), each row summing to 1 (an absent group's to 0), and the weights (r, g)
@@ -64,9 +64,10 @@ def sinkhorn(
     derivative of iterations.
 
     Args:
-      a, b: distributions; rows sum to 1.
+      a: distributions; rows sum to 1.
+      b: distributions, likewise.
       cost: C.
-      epsilon: of the entropy Σ P (log P − 1) + 1.
+      epsilon: weight of the entropy Σ P (log P − 1) + 1.
       iterations: updates of either scaling.
 
     Returns:

@@ -21,9 +21,8 @@ CRITERIA: dict[str, tuple[Callable[[Array], Array], ...]] = {
     "eopp": (lambda y: y,),
     "eo": (lambda y: y, lambda y: 1 - y),
 }
-MOMENTUM = (
-    0.9  # of the running rates that multipliers see: a batch holds few samples of a small group
-)
+# Of the running rates that multipliers see: a batch holds few samples of a small group.
+MOMENTUM = 0.9
 MULTIPLIER_RATE = 0.02  # of the multipliers' ascent
 LARGEST_MULTIPLIER = 20.0
 

@@ -21,7 +21,7 @@ from fairjax.training.objectives.base import (
 from fairjax.training.objectives.distributions import group_distances
 from fairjax.training.objectives.losses import log_loss
 
-BISECTIONS = 24  # halvings of the range of the losses: what float32 can tell apart
+BISECTIONS = 24  # halvings of the range of the losses: as fine as float32
 
 
 def mean_loss(
@@ -43,9 +43,8 @@ def inverse_frequency(
       strength: (r,) 0 leaves the weights equal.
     """
     del key
-    per_cell = jnp.maximum(cells.sum(0), 1) / jnp.maximum(
-        cells.sum() / cells.shape[1], 1
-    )  # 1: of average size
+    # 1: of average size.
+    per_cell = jnp.maximum(cells.sum(0), 1) / jnp.maximum(cells.sum() / cells.shape[1], 1)
     per_sample = jnp.where(cells.sum(1) > 0, cells @ per_cell, 1.0)
     weights = per_sample ** -strength[:, None]
     return weights / weights.mean(1, keepdims=True)

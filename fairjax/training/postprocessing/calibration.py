@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from fairjax.metrics.logistic import newton_direction
+
 EPSILON = 2.0**-23  # a float32 score nearer to 0 or 1 than this has no logit
 TOLERANCE = 1e-6  # of the gradient of the mean log loss, for logits of unit spread
 MAX_STEPS = 100
@@ -27,10 +29,10 @@ class Calibration(NamedTuple):
     Attributes:
       slope: (r, g + 1), one over the temperature.
       intercept: (r, g + 1), 0 for temperatures.
-      has_own_rule: (r, g + 1) whether this run and group has an optimum of its own. If not (one class
-        alone, classes that a threshold separates, for a temperature also scores no better than
-        chance, a Newton that did not converge), the group has the pooled line; where the pooled
-        line has none either, scores stay as they are.
+      has_own_rule: (r, g + 1) whether this run and group has an optimum of its own. If not (one
+        class alone, classes that a threshold separates, for a temperature also scores no better
+        than chance, a Newton that did not converge), the group has the pooled line; if the
+        pooled line has none either, scores stay as they are.
     """
 
     slope: Float[np.ndarray, "r g+1"]
@@ -176,15 +178,10 @@ def _newton(
         p = jax.nn.sigmoid(line[0] * z_n + line[1])
         residual, curvature = member_n * (p - y_n), member_n * p * (1 - p)
         gradient = jnp.array([jnp.sum(residual * z_n), jnp.sum(residual) * intercept])
-        a, b, c = (
-            jnp.sum(curvature * z_n**2),
-            jnp.sum(curvature * z_n) * intercept,
-            jnp.sum(curvature),
-        )
-        direction = jnp.array(
-            [c * gradient[0] - b * gradient[1], a * gradient[1] - b * gradient[0]]
-        )
-        return gradient, direction / jnp.maximum(a * c - b * b, 1e-12)
+        a, c = jnp.sum(curvature * z_n**2), jnp.sum(curvature)
+        b = jnp.sum(curvature * z_n) * intercept
+        direction, determinant = newton_direction((gradient[0], gradient[1]), (a, b, c))
+        return gradient, direction / jnp.maximum(determinant, 1e-12)
 
     def going(carry):
         _, (gradient, _), count = carry

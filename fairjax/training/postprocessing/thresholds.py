@@ -241,11 +241,12 @@ def _hull(x, y, allowed) -> tuple[Int[np.ndarray, "q h"], Int[np.ndarray, " q"]]
     """Vertices of the upper hulls of q paths of m points with x non-decreasing: Andrew's monotone
     chain, in step.
 
-    Each turn, every path either drops the last vertex of its stack or goes on to its next point: at
+    Each turn, every path either drops the last vertex of its stack or moves to its next point: at
     most 2m turns.
 
     Args:
-      x, y: (q, m) integers, so that the test is exact.
+      x: (q, m) integers, so that the test is exact.
+      y: (q, m), likewise.
       allowed: (q, m) which points exist.
 
     Returns:

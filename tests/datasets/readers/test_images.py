@@ -94,7 +94,7 @@ def test_pictures_are_turned_as_exif_says_and_their_masks_with_them(tmp_path, re
 
 def test_a_mask_in_colours_is_refused(tmp_path):
     write_image(tmp_path / "grey.png", np.full((2, 2, 3), 7, np.uint8))
-    write_image(tmp_path / "red.png", np.full((2, 2, 3), (7, 0, 0), np.uint8))
+    write_image(tmp_path / "red.png", np.array([[[7, 0, 0], [0, 7, 0]]], np.uint8))
     assert MaskImages(str(tmp_path))("grey.png").tolist() == [[7, 7], [7, 7]]
     with pytest.raises(ValueError, match="in colours"):
         MaskImages(str(tmp_path))("red.png")

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fairjax.segmentation.frame import Frame
 from helpers.golden import recording_of, recordings_of, relative_error
 from helpers.parity import TOLERANCE, name_of, run
 
@@ -19,9 +18,11 @@ from fairjax.converters.convert import plan_for
 from fairjax.converters.rules import LAYOUTS
 from fairjax.models import zoo
 from fairjax.models.checkpoint import build_abstract, make_card
+from fairjax.models.protocols import MaskFormat
 from fairjax.models.sam.model import stability, stable_or_best
 from fairjax.models.sam.tokens import Points, padded
-from fairjax.segmentation.decode import enlarge
+from fairjax.segmentation.decode import upsample
+from fairjax.segmentation.transform import InputTransform
 
 PROMPTED = recordings_of("sam", "sam2")
 parametrized = pytest.mark.parametrize("recording", PROMPTED, ids=name_of)
@@ -214,26 +215,29 @@ def test_several_prompts_of_one_image_decode_as_in_the_original(recording, loade
 def test_masks_at_the_original_size_equal_the_original(recording, loaded):
     io, module = recording.io(), loaded(recording)
     _, found = computed(loaded, recording)
-    published = Frame(preprocess_of(recording, module), module.config.decoder)
-    shared = Frame(published.preprocess, zoo.segmentation.DECODER)
+    published = InputTransform.of(module, preprocess_of(recording, module))
+    shared = InputTransform.of(
+        module,
+        published.preprocess,
+        MaskFormat(through_input=zoo.segmentation.DECODER.upscale == "input"),
+    )
     compared = 0
     for name, theirs in io.items():
         kind, _, i = name.rpartition(".")
-        low = module.config.encoder.image_size // 4
         if ".masks_multimask." in name:
-            rows, columns = shared.matrices(*theirs.shape[1:], low)
+            rows, columns = shared.matrices(*theirs.shape[1:])
             assert_close(
-                enlarge(found[kind.rpartition(".")[0]]["masks"][int(i), 0, 1:], rows, columns),
+                upsample(found[kind.rpartition(".")[0]]["masks"][int(i), 0, 1:], rows, columns),
                 theirs,
                 name,
             )
         elif name.startswith("medsam_inference."):
-            rows, columns = published.matrices(*theirs.shape, low)
-            ours = enlarge(
+            rows, columns = published.matrices(*theirs.shape)
+            ours = upsample(
                 found["case.box"]["masks"][int(i), 0, 0],
                 rows,
                 columns,
-                published.decoder.mask_space,
+                published.masks.space,
             )
             assert_close(ours, theirs, name)
         else:
@@ -246,11 +250,13 @@ def test_masks_at_the_original_size_equal_the_original(recording, loaded):
 def test_the_predictor_of_sam_2_equals_the_original(recording, loaded):
     io, module = recording.io(), loaded(recording)
     embedding, _ = computed(loaded, recording)
-    frame = Frame(preprocess_of(recording, module), module.config.decoder)
+    transform = InputTransform.of(module, preprocess_of(recording, module))
     for i in range(2):
         height, width = io[f"raw_image.{i}"].shape[:2]
-        points = frame.to_frame(io[f"predictor.points.orig_coords.{i}"], height, width)[None, None]
-        box = frame.to_frame(
+        points = transform.to_input(io[f"predictor.points.orig_coords.{i}"], height, width)[
+            None, None
+        ]
+        box = transform.to_input(
             io[f"predictor.box.orig_box.{i}"].reshape(2, 2), height, width
         ).reshape(1, 1, 4)
         tokens = {
@@ -261,12 +267,12 @@ def test_the_predictor_of_sam_2_equals_the_original(recording, loaded):
         }
         one = jax.tree.map(lambda x, i=i: x[i : i + 1], embedding)
         ours = run(module, decode, one, stacked(list(tokens.values())), None)
-        rows, columns = frame.matrices(height, width, ours["masks"].shape[-1])
+        rows, columns = transform.matrices(height, width)
         for p, kind in enumerate(tokens):
             masks, iou = ours["masks"][0, p, 1:], ours["iou"][0, p, 1:]
             assert_close(iou, io[f"predictor.{kind}.ious.{i}"], kind)
             assert_close(jnp.clip(masks, -32, 32), io[f"predictor.{kind}.low_res.{i}"], kind)
-            assert_close(enlarge(masks, rows, columns), io[f"predictor.{kind}.masks.{i}"], kind)
+            assert_close(upsample(masks, rows, columns), io[f"predictor.{kind}.masks.{i}"], kind)
 
 
 @pytest.mark.parametrize("recording", recordings_of("sam2"), ids=name_of)
