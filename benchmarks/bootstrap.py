@@ -22,9 +22,9 @@ from common import fastest
 from sklearn.metrics import roc_auc_score
 
 from fairjax.metrics import sums, table
-from fairjax.metrics.cells import Cells
 from fairjax.metrics.entries import take
 from fairjax.metrics.evaluate import evaluate, prepare
+from fairjax.metrics.subgroups import Subgroups
 from fairjax.metrics.table import CLASSIFICATION
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
 from fairjax.statistics.evaluation import evaluate_runs
@@ -147,9 +147,9 @@ def fractions(labels, scores, groups) -> list[tuple[str, float, float]]:
             *(groups[a] == g for a in groups for g in sorted(groups[a].unique())),
         ]
     )
-    cells, resampling = Cells.build(labels, member), Resampling.build(len(labels))
-    width = plan_chunks(cells.n_entries, 1, REPLICATES.value).replicates
-    layout = jax.jit(prepare, static_argnums=3)(cells, scores, 0.5, CLASSIFICATION)
+    subgroups, resampling = Subgroups.build(labels, member), Resampling.build(len(labels))
+    width = plan_chunks(subgroups.n_entries, 1, REPLICATES.value).replicates
+    layout = jax.jit(prepare, static_argnums=3)(subgroups, scores, 0.5, CLASSIFICATION)
     numbers = jnp.arange(8 * width).reshape(8, width)
 
     def bits(drawn: jax.Array) -> jax.Array:
@@ -165,17 +165,17 @@ def fractions(labels, scores, groups) -> list[tuple[str, float, float]]:
         return take(weights, layout.rows[0]), take(weights, layout.rows[1])
 
     def product(drawn):
-        return sums.weighted_sums(cells, layout, table.summed(CLASSIFICATION), gather(drawn))
+        return sums.weighted_sums(subgroups, layout, table.summed(CLASSIFICATION), gather(drawn))
 
     def metrics(names):
-        of = jax.jit(prepare, static_argnums=3)(cells, scores, 0.5, names)
-        return lambda drawn: evaluate(cells, of, draw(drawn))
+        of = jax.jit(prepare, static_argnums=3)(subgroups, scores, 0.5, names)
+        return lambda drawn: evaluate(subgroups, of, draw(drawn))
 
     without = tuple(name for name in CLASSIFICATION if not name.startswith("calibration_"))
     programs = {
         "random bits": bits,
         "counting the draws": draw,
-        "gather into the cells' order": gather,
+        "gather into the subgroups' order": gather,
         "product weights × statistics": product,
         "order statistics (AUC, AUPRC)": metrics(without),
         "recalibration (Newton steps)": metrics(CLASSIFICATION),

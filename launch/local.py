@@ -20,7 +20,7 @@ from absl import flags
 from fairjax.launchers import common
 from fairjax.launchers.common import DRY_RUN, program
 from fairjax.utils import cli
-from fairjax.utils.devices import MOST_CPU_DEVICES
+from fairjax.utils.devices import MAX_CPU_DEVICES
 from fairjax.utils.distributed import COORDINATOR, COUNT, INDEX
 from fairjax.utils.errors import UserError
 
@@ -41,7 +41,7 @@ def environment(index: int, count: int, port: int) -> dict[str, str]:
     chosen = "JAX_NUM_CPU_DEVICES" in os.environ or "device_count" in os.environ.get(
         "XLA_FLAGS", ""
     )
-    cores = min(max(1, len(os.sched_getaffinity(0)) // count), MOST_CPU_DEVICES)
+    cores = min(max(1, len(os.sched_getaffinity(0)) // count), MAX_CPU_DEVICES)
     variables = {COORDINATOR: f"127.0.0.1:{port}", COUNT: str(count), INDEX: str(index)}
     return variables if chosen else variables | {"JAX_NUM_CPU_DEVICES": str(cores)}
 

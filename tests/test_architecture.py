@@ -92,3 +92,20 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_only_converters_import_torch(name):
     torch = {other for other in IMPORTS[name] if other.split(".")[0] == "torch"}
     assert not torch or room(name) == "converters"
+
+
+TESTS = {path.stem for path in (ROOT / "tests").rglob("*.py")} | {"tests", "helpers"}
+READS_CODE = {"cloudpickle", "dill", "eval", "exec", "joblib", "pickle"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_imports_tests_and_nothing_runs_what_a_file_says(name):
+    assert not {other.split(".")[0] for other in IMPORTS[name]} & TESTS
+    called = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(MODULES[name].read_text()))
+        if isinstance(node, ast.Call)
+    }
+    assert not {function.split(".")[0] for function in called} & READS_CODE
+    # The converters read TorchScript archives of old publications.
+    assert "torch.jit.load" not in called or room(name) == "converters"

@@ -220,7 +220,12 @@ def collect(
     """Reads all that `fairjax.audit` takes.
 
     Args:
-      y_true, y_score, groups, pos_label, score_type, cluster: as in `fairjax.audit`.
+      y_true: as in `fairjax.audit`.
+      y_score: as in `fairjax.audit`.
+      groups: as in `fairjax.audit`.
+      pos_label: as in `fairjax.audit`.
+      score_type: as in `fairjax.audit`.
+      cluster: as in `fairjax.audit`.
       **options: further arguments of `assemble`.
 
     Raises:
@@ -269,8 +274,14 @@ def assemble(
     Args:
       labels: (n,) in {0, 1}, NaN where missing; None for values that need none.
       scores: model → (n,), NaN where missing.
-      groups, cluster, weights, bins, intersections, missing, missing_values, keep_na: as in
-        `fairjax.audit`.
+      groups: as in `fairjax.audit`.
+      cluster: as in `fairjax.audit`.
+      weights: as in `fairjax.audit`.
+      bins: as in `fairjax.audit`.
+      intersections: as in `fairjax.audit`.
+      missing: as in `fairjax.audit`.
+      missing_values: as in `fairjax.audit`.
+      keep_na: as in `fairjax.audit`.
       facts: how labels and scores were read.
 
     Raises:

@@ -38,9 +38,10 @@ def measure(
     """Measures how well predicted masks agree with true ones.
 
     Args:
-      pred_masks, true_masks: one mask for each case, in the same order: an array (n, …), or a list
+      pred_masks: one predicted mask for each case, or its probabilities: an array (n, …), or a list
         of arrays or of paths (images, .npy, .npz; of volumes .nii, .nii.gz, .mha and DICOM, which
-        are turned to RAS and read as slices, rows, columns). Predicted ones may be probabilities.
+        are turned to RAS and read as slices, rows, columns).
+      true_masks: the true masks in the same order and forms.
       metrics: names from `fairjax.metrics.overlap.MEASURES`.
       label: the value that is foreground; None: masks must be two-valued.
       mask_threshold: cuts soft masks: foreground is p ≥ threshold, of whole numbers the same part
@@ -110,7 +111,7 @@ def foreground(
       where: names the mask in messages.
       label: the value that is foreground; None: that of a mask of two values.
       threshold: cuts soft masks; None: they are refused.
-      predicted: whether probabilities are cut at 0.5 where no threshold is told.
+      predicted: whether probabilities are cut at 0.5 where no threshold is given.
 
     Raises:
       UserError: it cannot be read, or it is neither two-valued nor declared.

@@ -46,11 +46,22 @@ def audit_segmentation(
     Args:
       dice: (n,) Dice of every image; or a dict or DataFrame of such by model. Instead of it:
         `pred_masks` and `true_masks`.
-      groups, cluster, n_boot, seed, weights, bins, intersections, missing, missing_values, keep_na,
-        population, facts: as in `fairjax.audit`.
-      pred_masks, true_masks: masks or their paths; see `fairjax.auditing.masks.measure`.
+      groups: as in `fairjax.audit`.
+      cluster: as in `fairjax.audit`.
+      n_boot: as in `fairjax.audit`.
+      seed: as in `fairjax.audit`.
+      weights: as in `fairjax.audit`.
+      bins: as in `fairjax.audit`.
+      intersections: as in `fairjax.audit`.
+      missing: as in `fairjax.audit`.
+      missing_values: as in `fairjax.audit`.
+      keep_na: as in `fairjax.audit`.
+      population: as in `fairjax.audit`.
+      facts: as in `fairjax.audit`.
+      pred_masks: predicted masks or their paths; see `fairjax.auditing.masks.measure`.
+      true_masks: true masks or their paths.
       policy: `strict`, or `compat`: the summary has the columns of the published FairMedFM code.
-      metrics: `dice`, `iou`, `nsd`, `hd95` of masks. The first is the one the report speaks of.
+      metrics: `dice`, `iou`, `nsd`, `hd95` of masks. The first is that of the report's verdict.
       masks_options: `label`, `mask_threshold`, `spacing`, `tolerance`, `empty` of
         `fairjax.auditing.masks.measure`.
       **settings: as in `fairjax.audit`, as far as they do not concern scores.

@@ -75,8 +75,8 @@ def open_cache(
       dataset: n images.
       encoder: the frozen tower.
       root: directory of the caches.
-      batch_size, shard_batches: as in `embed`; the batch is rounded up to a multiple of the number
-        of devices.
+      batch_size: images at once, rounded up to a multiple of the number of devices.
+      shard_batches: batches of each shard.
     """
     batch_size = -(-batch_size // jax.local_device_count()) * jax.local_device_count()
     key = encoder.cache_key | {"dataset": dataset.fingerprint, "batch_size": batch_size}
@@ -166,7 +166,11 @@ def fill(
       module: the model.
       compute: (module, a batch) → (b, d) or (b, q, d), compiled, and sharded over the devices.
       batch_size: a multiple of the number of devices that divides the cache's shards.
-      threads, processes, max_unreadable, shard, progress: as in `embed`.
+      threads: as in `embed`.
+      processes: as in `embed`.
+      max_unreadable: as in `embed`.
+      shard: as in `embed`.
+      progress: as in `embed`.
       what: names the work on the bar.
       keep: what is kept of each shard in memory; see `Cache.load`.
     """

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from fairjax.metrics.cells import Cells
 from fairjax.metrics.entries import EXACT, Entries, combine_blocks, sum_in_pieces, take
 from fairjax.metrics.logistic import newton_direction
+from fairjax.metrics.subgroups import Subgroups
 
 _LARGEST_LOGIT = 16.0  # scores closer to 0 or 1 than 1e-7 count as that close
 _MAX_STEPS = 25
@@ -24,10 +24,10 @@ _CONVERGED = 1e-3  # a smaller step is the last: Newton's error after it is abou
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Logits:
-    """What the logistic recalibration of each cell starts from.
+    """What the logistic recalibration of each subgroup starts from.
 
     Attributes:
-      value: (BLOCK, k) log-odds of each entry minus its cell's mean, for label 0 and label 1.
+      value: (BLOCK, k) log-odds of each entry minus its subgroup's mean, for label 0 and label 1.
       mean: (C,) mean log-odds.
       start: (2, C) intercept at the mean and slope, fitted with equal weights: where the steps for
         replicates begin.
@@ -44,9 +44,9 @@ def debiased_error(
     """Root mean square calibration error over bins, less what chance alone would give.
 
     Args:
-      weight: Weight of each bin by label; weights are counts.
-      score: Weighted sum of scores in each bin.
-      total: Weight of each cell.
+      weight: weight of each bin by label; weights are counts.
+      score: weighted sum of scores in each bin.
+      total: weight of each subgroup.
 
     Returns:
       √max(0, Σ_b W_b / W · ((mean_b y − mean_b s)² − ȳ_b (1 − ȳ_b) / (W_b − 1))); bins of weight 1
@@ -65,40 +65,40 @@ def debiased_error(
 
 
 def prepare_logits(
-    cells: Cells,
+    subgroups: Subgroups,
     rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]],
     scores: Float[Array, " n"],
     dtype: jnp.dtype,
 ) -> Logits:
-    """Log-odds of every entry, and the recalibration of every cell with equal weights."""
+    """Log-odds of every entry, and the recalibration of every subgroup with equal weights."""
     logit = jnp.clip(jnp.log(scores) - jnp.log1p(-scores), -_LARGEST_LOGIT, _LARGEST_LOGIT).astype(
         dtype
     )
-    value = [logit[jnp.minimum(side, cells.n_samples - 1)] for side in rows]
-    present = [(side < cells.n_samples).astype(dtype) for side in rows]
+    value = [logit[jnp.minimum(side, subgroups.n_samples - 1)] for side in rows]
+    present = [(side < subgroups.n_samples).astype(dtype) for side in rows]
 
-    def per_cell(parts: list[Array]) -> list[Array]:
+    def per_subgroup(parts: list[Array]) -> list[Array]:
         return [
-            combine_blocks(part.sum(0), cell, cells.n_cells)
-            for part, cell in zip(parts, cells.cell, strict=True)
+            combine_blocks(part.sum(0), subgroup, subgroups.n_subgroups)
+            for part, subgroup in zip(parts, subgroups.subgroup, strict=True)
         ]
 
-    negatives, positives = per_cell(present)
-    mean = sum(per_cell([v * p for v, p in zip(value, present, strict=True)])) / jnp.maximum(
+    negatives, positives = per_subgroup(present)
+    mean = sum(per_subgroup([v * p for v, p in zip(value, present, strict=True)])) / jnp.maximum(
         negatives + positives, 1
     )
-    centred = [v - mean[cell] for v, cell in zip(value, cells.cell, strict=True)]
+    centred = [v - mean[subgroup] for v, subgroup in zip(value, subgroups.subgroup, strict=True)]
     # From slope 0 and the prevalence Newton's steps do not overshoot; from slope 1 they may go to
     # and fro for ever.
     prevalence = jnp.log(jnp.maximum(positives, 0.5)) - jnp.log(jnp.maximum(negatives, 0.5))
     start = jnp.stack([prevalence, jnp.zeros_like(mean)])[..., None]
-    fitted, converged = _newton(cells, centred, [p[..., None] for p in present], start)
+    fitted, converged = _newton(subgroups, centred, [p[..., None] for p in present], start)
     return Logits((centred[0], centred[1]), mean, jnp.where(converged, fitted, start)[..., 0])
 
 
 def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
     """Intercept and slope of the logistic regression of the label on the log-odds of the score, in
-    each cell.
+    each subgroup.
 
     NaN where there is none: one class, constant scores, or classes that the score separates.
 
@@ -108,14 +108,14 @@ def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
     logits = entries.layout.prepared["recalibration"]
     n_replicates = entries.weights[0].shape[-1]
     start = jnp.broadcast_to(logits.start[..., None], (*logits.start.shape, n_replicates))
-    (at_mean, slope), converged = _newton(entries.cells, logits.value, entries.weights, start)
+    (at_mean, slope), converged = _newton(entries.subgroups, logits.value, entries.weights, start)
     return jnp.where(converged, jnp.stack([at_mean - slope * logits.mean[:, None], slope]), jnp.nan)
 
 
-def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple[Array, Array]:
-    """Newton's steps for all cells and replicates; each stops when its own step is small, whatever
-    the others do.
-    """
+def _newton(
+    subgroups: Subgroups, value, weights, start: Float[Array, "2 c b"]
+) -> tuple[Array, Array]:
+    """Newton's steps for all subgroups and replicates; each stops when its own step is small."""
 
     def sums(label: int, parameters: Float[Array, "2 c b"]) -> Float[Array, "c 5 b"]:
         """Of one label, the two numbers of the score and the three of the information."""
@@ -124,7 +124,8 @@ def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple
             v, weight = piece(value[label], 1).T, jnp.swapaxes(piece(weights[label], 1), 0, 1)
             power = jnp.stack([jnp.ones_like(v), v, v * v], 1)  # (k, 3, t)
             of_block = [
-                take(parameter, piece(cells.cell[label], 0))[:, None] for parameter in parameters
+                take(parameter, piece(subgroups.subgroup[label], 0))[:, None]
+                for parameter in parameters
             ]
             probability = jax.nn.sigmoid(of_block[0] + of_block[1] * power[:, 1, :, None])
             residual = weight * (label - probability)
@@ -134,7 +135,7 @@ def _newton(cells: Cells, value, weights, start: Float[Array, "2 c b"]) -> tuple
                 [score, jnp.einsum("kjt,ktb->kjb", power, information, precision=EXACT)], 1
             )
 
-        return sum_in_pieces(blocks, cells.cell[label], cells.n_cells)
+        return sum_in_pieces(blocks, subgroups.subgroup[label], subgroups.n_subgroups)
 
     def step(state):
         number, parameters, _, active = state

@@ -19,15 +19,15 @@ class Disparity(NamedTuple):
     """A row of `DISPARITIES`: one number for each metric and attribute.
 
     Attributes:
-      label: As written in tables and figures.
+      label: name in tables and figures.
       value: `(groups (G, ...), overall (...), metric) -> (...)`; NaN where a group is.
-      interval: How its interval is made: a name in `fairjax.statistics.intervals.INTERVALS`.
-      bounds: Its smallest and largest value, given the metric's.
-      source: Formula or reference.
-      applies: Whether a metric has it.
-      bias_corrected: Whether the bootstrap estimate of bias is subtracted from the value, down to
+      interval: how its interval is made: a name in `fairjax.statistics.intervals.INTERVALS`.
+      bounds: its smallest and largest value, given the metric's.
+      source: formula or reference.
+      applies: whether a metric has it.
+      bias_corrected: whether the bootstrap estimate of bias is subtracted from the value, down to
         0.
-      scale: Of an interval that is made on another scale: value → scale.
+      scale: value → scale, if its interval is made on another scale than its own.
     """
 
     label: str
@@ -44,12 +44,12 @@ class Criterion(NamedTuple):
     """A row of `CRITERIA`: one number for each attribute, made of disparities of named metrics.
 
     Attributes:
-      label: As written in tables and figures.
-      metrics: Whose disparities it is made of.
-      source: Formula or reference.
-      disparity: Which: a name in `DISPARITIES`.
-      combine: How those of several metrics become one: `(k, ...) -> (...)` along axis 0.
-      complement: Whether it is 1 less that number.
+      label: name in tables and figures.
+      metrics: names of the metrics whose disparities it is made of.
+      source: formula or reference.
+      disparity: name of those disparities in `DISPARITIES`.
+      combine: how those of several metrics become one: `(k, ...) -> (...)` along axis 0.
+      complement: whether it is 1 less that number.
     """
 
     label: str
@@ -110,12 +110,12 @@ def _has_direction(metric: Metric) -> bool:
     return metric.higher_is_better is not None
 
 
-def _is_share(metric: Metric) -> bool:
+def _is_fraction(metric: Metric) -> bool:
     return metric.bounds == (0.0, 1.0)
 
 
 def _is_utility(metric: Metric) -> bool:
-    return bool(metric.higher_is_better) and _is_share(metric)
+    return bool(metric.higher_is_better) and _is_fraction(metric)
 
 
 DISPARITIES: dict[str, Disparity] = {
@@ -125,7 +125,8 @@ DISPARITIES: dict[str, Disparity] = {
         gap,
         "spread",
         _width,
-        "max(0, 2 gap − mean gap*): the largest of noisy differences is too large, Efron & Tibshirani 1993, ch. 10",
+        "max(0, 2 gap − mean gap*): the largest of noisy differences is too large, "
+        "Efron & Tibshirani 1993, ch. 10",
         bias_corrected=True,
     ),
     "worst": Disparity(
@@ -140,7 +141,7 @@ DISPARITIES: dict[str, Disparity] = {
         "log_range",
         lambda bounds: (0.0, 1.0),
         "min_g m / max_g m",
-        _is_share,
+        _is_fraction,
         scale=np.log,
     ),
     "std": Disparity("Standard deviation", std, "spread", _width, "√(mean_g (m_g − mean_g m)²)"),
@@ -170,11 +171,7 @@ DISPARITIES: dict[str, Disparity] = {
         scale=lambda values: np.log1p(-values),
     ),
 }
-CORE = (
-    "gap",
-    "gap_corrected",
-    "worst",
-)  # of every run of a sweep; the rest can be computed from the groups
+CORE = ("gap", "gap_corrected", "worst")  # of every run; the others follow from the groups
 
 CRITERION = "criterion"  # the column `group` of a criterion's row
 CRITERIA: dict[str, Criterion] = {
@@ -197,7 +194,8 @@ CRITERIA: dict[str, Criterion] = {
     "equalized_odds_difference": Criterion(
         "Equalized odds difference",
         ("tpr", "fpr"),
-        "larger of the gaps of sensitivity and false positive rate; 0 is fair, Hardt et al. 2016, as fairlearn",
+        "larger of the gaps of sensitivity and false positive rate; 0 is fair, "
+        "Hardt et al. 2016, as fairlearn",
     ),
     "equalized_odds_mean_difference": Criterion(
         "Equalized odds difference (mean)",

@@ -1,4 +1,4 @@
-"""What one run's scores contribute to its metrics, laid out by cell."""
+"""What one run's scores contribute to its metrics, laid out by subgroup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Columns:
       values: (k, j, BLOCK) all statistics; None if they are computed while they are summed.
       score: (k, BLOCK) score of each entry, for that; else None.
       above: (k, BLOCK) whether it reaches the threshold, in the precision of the scores; else None.
-      bins: Name → (k, BLOCK) bin of each entry; else nothing.
+      bins: name → (k, BLOCK) bin of each entry; else nothing.
     """
 
     values: Float[Array, "k j t"] | None
@@ -35,16 +35,16 @@ class Layout:
     [t, k].
 
     Attributes:
-      rows: (BLOCK, k) sample index of each entry, each cell in descending order of score;
+      rows: (BLOCK, k) sample index of each entry, each subgroup in descending order of score;
         `n_samples` for padding.
-      columns: The per-sample statistics that the metrics need.
-      higher: For each entry of label 1, position among the flattened entries of label 0 of the
-        cell's first negative that does not have a higher score: those before it do.
-      not_lower: The same, of the first negative that has a lower score.
-      own: For each entry of label 1, position of the cell's first positive that has a lower score.
-      prepared: What the statistics of `fairjax.metrics.table.DERIVED` prepared, by name.
-      threshold: Decision threshold.
-      metrics: The metrics that can be evaluated.
+      columns: the per-sample statistics that the metrics need.
+      higher: for each entry of label 1, position among the flattened entries of label 0 of the
+        subgroup's first negative that does not have a higher score: those before it do.
+      not_lower: the same, of the first negative that has a lower score.
+      own: for each entry of label 1, position of the subgroup's first positive with a lower score.
+      prepared: what the statistics of `fairjax.metrics.table.DERIVED` prepared, by name.
+      threshold: decision threshold.
+      metrics: the metrics that can be evaluated.
     """
 
     rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]]

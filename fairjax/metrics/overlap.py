@@ -23,8 +23,9 @@ def dice(
     """2 |A ∩ B| / (|A| + |B|), as 1 − |A △ B| / (|A| + |B|), which is exact near 1.
 
     Args:
-      pred, true: Masks.
-      empty: Value where both are empty: nothing to find, and nothing found. (torchmetrics has 0.)
+      pred: predicted mask.
+      true: true mask.
+      empty: value where both are empty: nothing to find, and nothing found. (torchmetrics has 0.)
 
     Source: Dice 1945.
     """
@@ -64,7 +65,7 @@ def squared_distance(target: Bool[Array, "*s"], spacing: Float[Array, " d"]) -> 
     bound memory.
 
     Args:
-      target: A set of voxels.
+      target: a set of voxels.
       spacing: (d,) edges of a voxel, in mm or pixels.
 
     Source: Saito & Toriwaki 1994.
@@ -106,14 +107,15 @@ def nsd(
     tolerance: float | Array,
     empty: float | Array = 1.0,
 ) -> Float[Array, ""]:
-    """Normalised surface Dice: the share of both surfaces' voxels that are within `tolerance` of
+    """Normalised surface Dice: the fraction of both surfaces' voxels that are within `tolerance` of
     the other surface.
 
     Args:
-      pred, true: Masks.
+      pred: predicted mask.
+      true: true mask.
       spacing: (d,) edges of a voxel, in mm or pixels.
-      tolerance: In the same unit.
-      empty: Value where both are empty; where one is, it is 0.
+      tolerance: distance that counts as none, in the same unit.
+      empty: value where both are empty; where one is, it is 0.
 
     Source: Nikolov et al. 2021, Clinically applicable segmentation of head and neck anatomy; in
     voxels of the surfaces.

@@ -1,7 +1,7 @@
 """Per-sample statistics of which metrics need no more than a weighted sum: all are one product with
 the weights.
 
-A statistic is summed over the samples of a cell, apart for either label, and either as it is or
+A statistic is summed over the samples of a subgroup, apart for either label, and either as it is or
 within bins. Of many samples the statistics are computed only while they are summed, a piece at a
 time, because they would take memory.
 """
@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fairjax.metrics.cells import PIECE, Cells
 from fairjax.metrics.entries import EXACT, sum_in_pieces
 from fairjax.metrics.layout import Columns, Layout
+from fairjax.metrics.subgroups import PIECE, Subgroups
 
 N_BINS = 10
 WIDTH_EDGES = (
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
 
     Attributes:
       score: (k, t) scores of samples of one label.
-      label: That label, the Python integer 0 or 1.
+      label: that label, the Python integer 0 or 1.
       above: (k, t) whether the score reaches the decision threshold.
     """
 
@@ -46,8 +46,8 @@ class Sum(NamedTuple):
 
     Attributes:
       values: `(sample) -> [(k, t), …]`, the numbers that are summed.
-      numbers: How many they are.
-      bins: Whether they are summed within bins of scores, of equal `width` or of equal `mass`.
+      numbers: how many they are.
+      bins: whether they are summed within bins of scores, of equal `width` or of equal `mass`.
     """
 
     values: Callable[[Sample], list[Array]]
@@ -56,7 +56,7 @@ class Sum(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Sums per cell."""
+        """Sums per subgroup."""
         return self.numbers * (N_BINS if self.bins else 1)
 
 
@@ -83,7 +83,7 @@ SUMS: dict[str, Sum] = {
 
 
 def slices(names: Iterable[str]) -> dict[str, slice]:
-    """Where the sums of each statistic stand."""
+    """Where the sums of each statistic are, by its name."""
     names = list(names)
     ends = np.cumsum([SUMS[name].width for name in names]).tolist()
     return {name: slice(end - SUMS[name].width, end) for name, end in zip(names, ends, strict=True)}
@@ -96,12 +96,12 @@ def columns(
     computed from.
 
     Args:
-      sample: The entries.
-      names: Of `SUMS`.
+      sample: the entries.
+      names: names of rows of `SUMS`.
       edges: (k, N_BINS − 1, 1) lower edges of all bins of scores but the first.
-      mass_bin: Given the number of bins, the index of the bin of equal mass in which each score is
-        among its cell's.
-      dtype: Of the statistics.
+      mass_bin: given the number of bins, the index of the bin of equal mass in which each score is
+        among its subgroup's.
+      dtype: dtype of the statistics.
     """
     kinds = {SUMS[name].bins: name for name in names}
     bins = {}
@@ -132,12 +132,12 @@ def _computed(
 
 
 def weighted_sums(
-    cells: Cells,
+    subgroups: Subgroups,
     layout: Layout,
     names: Iterable[str],
     weights: tuple[Float[Array, "t k0 b"], Float[Array, "t k1 b"]],
 ) -> Float[Array, "2 c j b"]:
-    """Sums all statistics over the entries of each cell, weighted, apart for either label."""
+    """Sums all statistics over the entries of each subgroup, weighted, apart for either label."""
 
     def of_label(label: int) -> Float[Array, "c j b"]:
         def blocks(take) -> Float[Array, "p j b"]:
@@ -147,6 +147,6 @@ def weighted_sums(
                 values = _computed(Sample(piece.score, label, piece.above), piece.bins, names)
             return jnp.einsum("kjt,tkb->kjb", values, take(weights[label], 1), precision=EXACT)
 
-        return sum_in_pieces(blocks, cells.cell[label], cells.n_cells)
+        return sum_in_pieces(blocks, subgroups.subgroup[label], subgroups.n_subgroups)
 
     return jnp.stack([of_label(0), of_label(1)])

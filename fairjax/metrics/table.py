@@ -1,9 +1,9 @@
 """The table of metrics: one row each, and the statistics of which they are made.
 
-A metric is a function of weighted tallies per cell. It names the tallies it `needs`, and only those
-are computed: from `SUMS`, per-sample statistics that need no more than a weighted sum, all in one
-product; or from `DERIVED`, functions of all weights in the layout of the scores. To add a metric,
-add a row to `METRICS`, and one to `SUMS` or `DERIVED` if it needs a new tally.
+A metric is a function of weighted tallies per subgroup. It names the tallies it `needs`, and only
+those are computed: from `SUMS`, per-sample statistics that need no more than a weighted sum, all in
+one product; or from `DERIVED`, functions of all weights in the layout of the scores. To add a
+metric, add a row to `METRICS`, and one to `SUMS` or `DERIVED` if it needs a new tally.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Derived(NamedTuple):
 
     Attributes:
       compute: `(entries) -> (..., C, B)`.
-      prepare: What it needs of a run's scores: `(cells, rows, scores, dtype) -> pytree`, found in
-        `layout.prepared`.
+      prepare: what it needs of a run's scores, `(subgroups, rows, scores, dtype) -> pytree`, found
+        in `layout.prepared`.
     """
 
     compute: Callable[[Entries], Array]
@@ -38,13 +38,13 @@ class Metric(NamedTuple):
     """A row of `METRICS`.
 
     Attributes:
-      label: As written in tables and figures.
+      label: name in tables and figures.
       compute: `(tallies) -> (C, B)`; NaN where a denominator is 0.
-      needs: Names of tallies, from `SUMS` or `DERIVED`.
-      higher_is_better: False for errors and losses, None where neither end is better in itself.
-      bounds: Smallest and largest possible value.
-      source: Formula or reference.
-      resampling_biased: Whether drawing with replacement shifts the statistic itself, as noise in
+      needs: names of tallies, from `SUMS` or `DERIVED`.
+      higher_is_better: false for errors and losses, None where neither end is better in itself.
+      bounds: smallest and largest possible value.
+      source: formula or reference.
+      resampling_biased: whether drawing with replacement shifts the statistic itself, as noise in
         every bin raises a calibration error: its replicates are then centred on the estimate before
         intervals are read off.
       chance: value of scores that know nothing; None where it depends on the data.
@@ -66,12 +66,12 @@ class Metric(NamedTuple):
 
 
 class Tallies:
-    """Weighted tallies of each cell (C) in each replicate (B).
+    """Weighted tallies of each subgroup (C) in each replicate (B).
 
     Attributes:
-      sums: Name → (2, C, width, B), by label.
-      derived: Name → (..., C, B).
-      threshold: Decision threshold, scalar.
+      sums: name → (2, C, width, B), by label.
+      derived: name → (..., C, B).
+      threshold: decision threshold, scalar.
     """
 
     def __init__(self, sums: dict[str, Array], derived: dict[str, Array], threshold: Array):
@@ -100,7 +100,7 @@ class Tallies:
         return self.positives - self.tp
 
     def mean(self, name: str) -> Float[Array, "c b"]:
-        """Mean of a summed statistic over all samples of the cell."""
+        """Mean of a summed statistic over all samples of the subgroup."""
         return divide(self.sums[name].sum(0)[:, 0], self.total)
 
 
@@ -241,7 +241,8 @@ METRICS: dict[str, Metric] = {
         ("weight_and_score_by_mass",),
         False,
         _UNIT,
-        "√max(0, Σ_b (W_b / W) ((mean_b y − mean_b s)² − variance)), 10 bins of equal mass, Kumar et al. 2019",
+        "√max(0, Σ_b (W_b / W) ((mean_b y − mean_b s)² − variance)), 10 bins of equal mass, "
+        "Kumar et al. 2019",
     ),
     "calibration_slope": Metric(
         "Calibration slope",
@@ -249,7 +250,8 @@ METRICS: dict[str, Metric] = {
         ("recalibration",),
         None,
         (-np.inf, np.inf),
-        "slope of the logistic regression of y on logit s; 1 is calibrated, less is overconfident; Cox 1958",
+        "slope of the logistic regression of y on logit s; 1 is calibrated, less is overconfident; "
+        "Cox 1958",
     ),
     "calibration_intercept": Metric(
         "Calibration intercept",
@@ -273,7 +275,7 @@ METRICS: dict[str, Metric] = {
 def _per_case(
     name: str, label: str, higher_is_better: bool, bounds: tuple[float, float], source: str
 ):
-    """Rows of a measure that every case has: its mean and its median."""
+    """Rows of a metric that every case has: its mean and its median."""
     return {
         name: Metric(
             label,
@@ -302,7 +304,7 @@ METRICS |= {
         "NSD",
         True,
         _UNIT,
-        "the share of both surfaces within the tolerance, Nikolov et al. 2021",
+        "the fraction of both surfaces within the tolerance, Nikolov et al. 2021",
     ),
     **_per_case(
         "hd95", "HD95", False, (0.0, np.inf), "the 95th percentile of the distance between surfaces"

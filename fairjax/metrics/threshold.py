@@ -1,4 +1,4 @@
-"""Decision thresholds chosen on validation scores, for all runs at once; the prediction is s ≥ t."""
+"""Decision thresholds chosen on validation scores, for all runs at once; positive is s ≥ t."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Rule(NamedTuple):
     Attributes:
       score: `(tp, fp, positives, negatives, target)` → what is to be largest, -inf where a
         threshold is not allowed. Exact in integers or in one division, so that ties are ties.
-      has_target: Whether the rule is written `name=target`.
-      label: As written in reports; `{}` is the target.
+      has_target: whether the rule is written `name=target`.
+      label: name in reports; `{}` is the target.
     """
 
     score: Callable[[np.ndarray, np.ndarray, int, int, float], np.ndarray]
@@ -51,7 +51,7 @@ def parse_rule(rule: str | float) -> tuple[str | None, float]:
     target (or the threshold).
 
     Raises:
-      UserError: The rule is unknown, or its target is missing or not in [0, 1].
+      UserError: the rule is unknown, or its target is missing or not in [0, 1].
     """
     name, _, target = str(rule).partition("=")
     try:
@@ -86,7 +86,7 @@ def choose_threshold(
       (R,) thresholds in the precision of the scores; NaN for a run with scores that are not finite.
 
     Raises:
-      UserError: The rule is unknown, or the labels are all of one class and the rule is not a fixed
+      UserError: the rule is unknown, or the labels are all of one class and the rule is not a fixed
         threshold.
     """
     scores, labels = np.atleast_2d(scores), np.asarray(labels)
@@ -97,8 +97,8 @@ def choose_threshold(
     negatives = labels.size - positives
     if not positives or not negatives:
         raise UserError(
-            f"threshold rule {rule!r} needs both classes, and the validation split has {positives} positives and "
-            f"{negatives} negatives: use another split, or a fixed threshold"
+            f"threshold rule {rule!r} needs both classes, and the validation split has {positives} "
+            f"positives and {negatives} negatives: use another split, or a fixed threshold"
         )
     thresholds = np.empty(len(scores), scores.dtype)
     step = max(1, _CHUNK // labels.size)
@@ -110,9 +110,8 @@ def choose_threshold(
         tp = np.pad(np.cumsum(labels[order], axis=1), ((0, 0), (1, 0)))
         fp = np.arange(labels.size + 1) - tp
         value = RULES[name].score(tp, fp, positives, negatives, target).astype(np.float64)
-        value[:, :-1][
-            candidates[:, :-1] == candidates[:, 1:]
-        ] = -np.inf  # a tie is above the threshold as a whole
+        # A tie is above the threshold as a whole.
+        value[:, :-1][candidates[:, :-1] == candidates[:, 1:]] = -np.inf
         best = labels.size - np.argmax(value[:, ::-1], axis=1)
         thresholds[start : start + step] = np.take_along_axis(candidates, best[:, None], 1)[:, 0]
     return np.where(np.isfinite(scores).all(1), thresholds, np.nan).astype(scores.dtype)

@@ -38,7 +38,9 @@ def model(
       image_size: h = w, in pixels.
       preprocess: how an image becomes the function's input; by default it is squashed to the size,
         with values in [−1, 1].
-      title, citation, licence: what reports say of it.
+      title: its name in reports.
+      citation: its source in reports.
+      licence: its licence in reports.
       version: changes the cache key, where the function depends on more than its code.
 
     Raises:

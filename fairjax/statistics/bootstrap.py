@@ -19,13 +19,13 @@ class Resampling:
     """Who is drawn from whom; a pytree, the same for all replicates.
 
     Attributes:
-      cluster: (n,) cluster of each sample, clusters of one stratum in sequence.
-      first: (clusters,) for each draw, the first cluster of the stratum it draws from.
-      size: (clusters,) for each draw, the number of clusters in that stratum.
-      identity: Whether every sample is its own cluster, in order.
+      patient: (n,) patient of each sample, patients of one stratum in sequence.
+      first: (patients,) for each draw, the first patient of the stratum it draws from.
+      size: (patients,) for each draw, the number of patients in that stratum.
+      identity: whether every sample is its own patient, in order.
     """
 
-    cluster: Int[Array, " n"]
+    patient: Int[Array, " n"]
     first: UInt32[Array, " k"]
     size: UInt32[Array, " k"]
     identity: bool = field(metadata={"static": True})
@@ -34,39 +34,39 @@ class Resampling:
     def build(
         cls,
         n: int,
-        clusters: Shaped[np.ndarray, " n"] | None = None,
+        patients: Shaped[np.ndarray, " n"] | None = None,
         strata: Int[np.ndarray, " n"] | None = None,
     ) -> Resampling:
-        """Numbers clusters by stratum, on the host.
+        """Numbers patients by stratum, on the host.
 
         Args:
-          n: Samples.
-          clusters: (n,) identity of each sample's cluster (the patient), of any sortable type;
+          n: samples.
+          patients: (n,) identity of each sample's patient, of any sortable type;
             None: each sample is one.
-          strata: (n,) codes; as many clusters are drawn from a stratum as it has. A cluster whose
-            samples have several codes belongs to the stratum of clusters with the same set of
+          strata: (n,) codes; as many patients are drawn from a stratum as it has. A patient whose
+            samples have several codes belongs to the stratum of patients with the same set of
             codes.
         """
         code = (
             np.arange(n)
-            if clusters is None
-            else np.unique(clusters, return_inverse=True)[1].reshape(-1)
+            if patients is None
+            else np.unique(patients, return_inverse=True)[1].reshape(-1)
         )
-        n_clusters = int(code.max(initial=-1)) + 1
+        n_patients = int(code.max(initial=-1)) + 1
         stratum = (
-            np.zeros(n_clusters, np.int64)
+            np.zeros(n_patients, np.int64)
             if strata is None
-            else signatures(code, n_clusters, strata)
+            else signatures(code, n_patients, strata)
         )
         sizes = np.bincount(stratum)
-        new_code = np.empty(n_clusters, np.int32)
-        new_code[np.argsort(stratum, kind="stable")] = np.arange(n_clusters)
-        cluster = new_code[code]
+        new_code = np.empty(n_patients, np.int32)
+        new_code[np.argsort(stratum, kind="stable")] = np.arange(n_patients)
+        patient = new_code[code]
         return cls(
-            cluster=jnp.asarray(cluster),
+            patient=jnp.asarray(patient),
             first=jnp.asarray(np.repeat(np.cumsum(sizes) - sizes, sizes), jnp.uint32),
             size=jnp.asarray(np.repeat(sizes, sizes), jnp.uint32),
-            identity=bool(np.array_equal(cluster, np.arange(n))),
+            identity=bool(np.array_equal(patient, np.arange(n))),
         )
 
     def weights(self, seed: int | Array, numbers: Int[Array, " b"]) -> Float[Array, "n b"]:
@@ -77,20 +77,20 @@ class Resampling:
 def replicate_weights(
     resampling: Resampling, seed: int | Array, replicates: Int[Array, " b"]
 ) -> Float[Array, "n b"]:
-    """Draws clusters with replacement, as many as there are, and counts how often each sample is
+    """Draws patients with replacement, as many as there are, and counts how often each sample is
     in.
 
     Replicate b depends on the seed and on b alone, never on which others are drawn with it.
 
     Args:
-      resampling: From `Resampling.build`.
-      seed: Seed.
+      resampling: who is drawn, of `Resampling.build`.
+      seed: seed of the draws.
       replicates: (B,) numbers of the replicates.
 
     Returns:
       (n, B) multiplicities.
 
-    Source: Efron 1979; for clusters Field & Welsh 2007 (the randomised cluster bootstrap).
+    Source: Efron 1979; for patients Field & Welsh 2007 (the randomised cluster bootstrap).
     """
     n_draws, n_replicates = resampling.size.shape[0], replicates.shape[0]
     key = jax.random.key(seed, impl="threefry2x32")
@@ -108,7 +108,7 @@ def replicate_weights(
     return (
         counts
         if resampling.identity
-        else counts.at[resampling.cluster].get(mode="promise_in_bounds")
+        else counts.at[resampling.patient].get(mode="promise_in_bounds")
     )
 
 
@@ -120,12 +120,12 @@ def _high_word(a: UInt32[Array, " ..."], b: UInt32[Array, " ..."]) -> UInt32[Arr
     return a_high * b_high + (cross_1 >> 16) + (cross_2 >> 16) + (carry >> 16)
 
 
-def signatures(code: np.ndarray, n_clusters: int, strata: np.ndarray) -> np.ndarray:
-    """Stratum of each cluster, from 0: clusters whose samples have the same set of codes share one.
+def signatures(code: np.ndarray, n_patients: int, strata: np.ndarray) -> np.ndarray:
+    """Stratum of each patient, from 0: patients whose samples have the same set of codes share one.
 
     Args:
-      code: (n,) cluster of each sample, from 0.
-      n_clusters: Their number.
+      code: (n,) patient of each sample, from 0.
+      n_patients: number of patients.
       strata: (n,) code of each sample.
     """
     stratum_code = np.unique(strata, return_inverse=True)[1].reshape(-1)
@@ -133,6 +133,6 @@ def signatures(code: np.ndarray, n_clusters: int, strata: np.ndarray) -> np.ndar
     token = np.random.default_rng(0).integers(
         1, 2**63, stratum_code.max(initial=-1) + 1, dtype=np.int64
     )
-    signature = np.zeros(n_clusters, np.int64)
+    signature = np.zeros(n_patients, np.int64)
     np.bitwise_xor.at(signature, pairs[:, 0], token[pairs[:, 1]])
     return np.unique(signature, return_inverse=True)[1].reshape(-1)

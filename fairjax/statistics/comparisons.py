@@ -15,7 +15,7 @@ def holm(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
     """Adjusts p-values so that the chance of any false rejection is held.
 
     Args:
-      p_values: Of one family of tests; NaN is no test, and stays NaN.
+      p_values: p-values of one family of tests; NaN is no test, and stays NaN.
 
     Returns:
       Adjusted p-values of the same shape: rejecting those below α keeps the family-wise error rate
@@ -35,8 +35,9 @@ def holm(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
 
 
 def benjamini_hochberg(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
-    """Adjusts p-values so that the expected share of false rejections is held; NaN is no test, and
-    stays NaN.
+    """Adjusts p-values so that the expected fraction of false rejections is held.
+
+    NaN is no test, and stays NaN.
 
     Source: Benjamini & Hochberg 1995, Controlling the false discovery rate.
     """
@@ -67,7 +68,8 @@ def wilcoxon(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> SignedRa
     ranks).
 
     Args:
-      a, b: (n,) one number for each dataset; a pair with NaN is left out.
+      a: (n,) one number for each dataset.
+      b: (n,) that of the other method; a pair with NaN is left out.
 
     Returns:
       p-value 1 where the methods never differ, NaN for fewer than two pairs.
@@ -93,14 +95,14 @@ class Ranks(NamedTuple):
 
     Attributes:
       mean_ranks: (k,), 1 is best; ties share their mean rank.
-      statistic, p_value: Friedman's test that all methods are equal; of two methods, Wilcoxon's
+      statistic, p_value: friedman's test that all methods are equal; of two methods, Wilcoxon's
         test.
-      critical_difference: Mean ranks that differ by more are different, at the level that was asked
+      critical_difference: mean ranks that differ by more are different, at the level that was asked
         for.
-      cliques: Largest sets of methods (indices, from the best) within the critical difference of
+      cliques: largest sets of methods (indices, from the best) within the critical difference of
         each other.
-      n_datasets: Datasets with a number for every method.
-      n_dropped: Datasets without one.
+      n_datasets: datasets with a number for every method.
+      n_dropped: datasets without one.
     """
 
     mean_ranks: Float[np.ndarray, " k"]
@@ -119,11 +121,11 @@ def friedman_nemenyi(
 
     Args:
       table: (datasets, methods); a dataset with NaN is left out.
-      higher_is_better: Of the numbers in it.
-      alpha: Level of the critical difference.
+      higher_is_better: whether the larger of two numbers is the better.
+      alpha: level of the critical difference.
 
     Raises:
-      UserError: Fewer than two methods, or than two complete datasets.
+      UserError: fewer than two methods, or than two complete datasets.
 
     Source: Friedman 1937; Nemenyi 1963; Demšar 2006, Statistical comparisons of classifiers over
     multiple data sets.
@@ -133,7 +135,8 @@ def friedman_nemenyi(
     n_datasets, k = complete.shape
     if k < 2 or n_datasets < 2:
         raise UserError(
-            f"ranks need at least 2 methods and 2 datasets with a number for each, not {k} methods and {n_datasets}"
+            "ranks need at least 2 methods and 2 datasets with a number for each, "
+            f"not {k} methods and {n_datasets}"
         )
     ranks = stats.rankdata(-complete if higher_is_better else complete, axis=1).mean(0)
     if (complete == complete[:, :1]).all():
@@ -156,7 +159,7 @@ def friedman_nemenyi(
 
 
 def _cliques(ranks: np.ndarray, critical: float) -> list[list[int]]:
-    """Runs of the ordered methods that fit the critical difference, and are part of no longer one."""
+    """Longest sequences of the ordered methods that fit the critical difference."""
     order = np.argsort(ranks, kind="stable")
     last = np.searchsorted(ranks[order], ranks[order] + critical, side="right")
     longest = [

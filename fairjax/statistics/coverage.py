@@ -27,11 +27,11 @@ class Design(NamedTuple):
     """A population and a study of it.
 
     Attributes:
-      n: Images, half of them in either group.
-      prevalence: Of positive patients.
+      n: images, half of them in either group.
+      prevalence: fraction of positive patients.
       separation: μ of either group.
       patient_sd: σ.
-      cut: Decision threshold, as log-odds.
+      cut: decision threshold, as log-odds.
     """
 
     n: int
@@ -93,17 +93,17 @@ def draw_scores(design: Design, who: Study, n_studies: int, seed: int = 0) -> np
 def coverage(
     design: Design, n_studies: int, n_boot: int, interval: str = "percentile", seed: int = 0
 ) -> pd.DataFrame:
-    """Share of studies whose intervals hold the truth.
+    """Fraction of studies whose intervals hold the truth.
 
     Args:
-      design: The population and the study.
-      n_studies: How many are simulated.
-      n_boot: Replicates of each.
+      design: the population and the study.
+      n_studies: how many are simulated.
+      n_boot: replicates of each.
       interval: `percentile` or `bca`; `delong` for the AUC alone.
-      seed: Of the scores.
+      seed: seed of the scores.
 
     Returns:
-      metric, group, truth, covered (share), width (mean), positives (images of one group).
+      metric, group, truth, covered (fraction), width (mean), positives (images of one group).
     """
     who = study(design)
     scores = draw_scores(design, who, n_studies, seed)

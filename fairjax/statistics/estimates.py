@@ -12,7 +12,7 @@ from fairjax.metrics.disparity import CRITERIA, DISPARITIES, Criterion, gap
 from fairjax.metrics.table import METRICS
 from fairjax.statistics import intervals
 from fairjax.statistics.intervals import Interval, Sampled
-from fairjax.statistics.rows import CELL, DIFFERENCE, Row, RowPlan, applies
+from fairjax.statistics.rows import DIFFERENCE, SUBGROUP, Row, RowPlan, applies
 
 _ROUNDING = 3e-7  # of replicates, which are float32; the sample is evaluated in float64
 SHARE = (0.0, 1.0)  # bounds of a metric that is a share
@@ -35,12 +35,12 @@ class Estimates(NamedTuple):
 
 
 class Values(NamedTuple):
-    """What cells (C) have of each metric (M) and run (R).
+    """What subgroups (C) have of each metric (M) and run (R).
 
     Attributes:
-      sample: On the sample.
-      bootstrap: In the replicates (B).
-      jackknife: With each block of clusters left out (K); None for percentile intervals.
+      sample: on the sample.
+      bootstrap: the same in each replicate (B).
+      jackknife: with each block of patients left out (K); None for percentile intervals.
     """
 
     sample: Float[np.ndarray, "m c r"]
@@ -56,7 +56,7 @@ class Values(NamedTuple):
         return self._replace(bootstrap=bootstrap)
 
     def take(self, index: Sequence[int] | np.ndarray, axis: int) -> Values:
-        """Those of some metrics (axis 0), cells (1) or runs (2)."""
+        """Those of some metrics (axis 0), subgroups (1) or runs (2)."""
         sample, bootstrap = self.sample.take(index, axis), self.bootstrap.take(index, axis)
         return Values(
             sample, bootstrap, None if self.jackknife is None else self.jackknife.take(index, axis)
@@ -65,7 +65,7 @@ class Values(NamedTuple):
     def contrast(
         self, a: Sequence[int] | np.ndarray, b: Sequence[int] | np.ndarray, axis: int
     ) -> Values:
-        """Differences a − b of cells (axis 1) or runs (2)."""
+        """Differences a − b of subgroups (axis 1) or runs (2)."""
         a_, b_ = self.take(a, axis), self.take(b, axis)
         jackknife = (
             None if a_.jackknife is None or b_.jackknife is None else a_.jackknife - b_.jackknife
@@ -92,12 +92,12 @@ def estimate(plan: RowPlan, metrics: Sequence[str], values: Values, confidence: 
     result = Estimates.empty(len(metrics), len(plan.rows), values.sample.shape[-1])
     for m, metric in enumerate(metrics):
         of_metric = values.take([m], 0)
-        at, rows = _unzip(plan.of_kind(CELL))
-        cells = of_metric.take([row.cells[0] for row in rows], 1)
-        _fill(result, (m, at), *simple(cells, confidence, rows, METRICS[metric].bounds))
+        at, rows = _unzip(plan.of_kind(SUBGROUP))
+        subgroups = of_metric.take([row.subgroups[0] for row in rows], 1)
+        _fill(result, (m, at), *simple(subgroups, confidence, rows, METRICS[metric].bounds))
         at, rows = _unzip(plan.of_kind(DIFFERENCE))
         if at:
-            a, b = np.array([row.cells for row in rows]).T
+            a, b = np.array([row.subgroups for row in rows]).T
             _fill(result, (m, at), *simple(of_metric.contrast(a, b, 1), confidence, rows))
         for k, row in plan.of_kind(*DISPARITIES):
             if applies(row, metric):
@@ -119,7 +119,7 @@ def criteria(
     result = Estimates.empty(len(names), len(rows), values.sample.shape[-1])
     for i, name in enumerate(names):
         for k, row in enumerate(rows):
-            if row.cells:
+            if row.subgroups:
                 _fill(result, (i, k), *_criterion(CRITERIA[name], metrics, row, values, confidence))
     return rows, result
 
@@ -135,19 +135,20 @@ def simple(
     rows: Sequence[Row],
     bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> tuple:
-    """Value, ends of the interval and number of undefined replicates of rows of cells or
+    """Value, ends of the interval and number of undefined replicates of rows of subgroups or
     differences.
 
     Args:
-      values: Of one metric; its cells are the rows, (1, K, R) and (1, K, R, B).
-      confidence: Of the intervals.
-      rows: (K) whose numbers of patients widen the intervals.
-      bounds: Of the metric; of a share that is 0 or 1 in every replicate, the end is the exact one.
+      values: values of one metric; its subgroups are the rows, (1, K, R) and (1, K, R, B).
+      confidence: level of the intervals.
+      rows: (K) rows whose numbers of patients widen the intervals.
+      bounds: bounds of the metric; of a fraction that is 0 or 1 in every replicate, the end is the
+        exact one.
 
     Returns:
       Four of (K, R).
     """
-    n = np.array([row.n_clusters for row in rows])[:, None]
+    n = np.array([row.n_patients for row in rows])[:, None]
     low, high = (
         np.clip(end, *bounds) for end in values.interval(intervals.expanded(confidence, n))
     )
@@ -163,7 +164,10 @@ def _disparity(
 ) -> tuple:
     """As `simple`, of one disparity: each (R,)."""
     disparity, of = DISPARITIES[name], METRICS[metric]
-    groups, replicates = values.sample[m, list(row.cells)], values.bootstrap[m, list(row.cells)]
+    groups, replicates = (
+        values.sample[m, list(row.subgroups)],
+        values.bootstrap[m, list(row.subgroups)],
+    )
     plain = disparity.value(groups, values.sample[m, row.overall], of)
     in_replicates = disparity.value(replicates, values.bootstrap[m, row.overall], of)
     value = (
@@ -174,10 +178,15 @@ def _disparity(
     if disparity.bias_corrected and not in_replicates.shape[-1]:
         value = np.full(plain.shape, np.nan)
     sampled = Sampled(plain, in_replicates, groups, replicates)
-    level = float(intervals.expanded(confidence, np.array(row.n_clusters)))
+    level = float(intervals.expanded(confidence, np.array(row.n_patients)))
     low, high = intervals.INTERVALS[disparity.interval](sampled, disparity, of, level)
-    least, most = disparity.bounds(of.bounds)
-    return value, np.maximum(low, least), np.minimum(high, most), intervals.invalid(in_replicates)
+    lowest, highest = disparity.bounds(of.bounds)
+    return (
+        value,
+        np.maximum(low, lowest),
+        np.minimum(high, highest),
+        intervals.invalid(in_replicates),
+    )
 
 
 def _criterion(
@@ -191,7 +200,7 @@ def _criterion(
         return _disparity(
             criterion.disparity, metric, metrics.index(metric), row, values, confidence
         )
-    at = np.ix_([metrics.index(metric) for metric in criterion.metrics], row.cells)
+    at = np.ix_([metrics.index(metric) for metric in criterion.metrics], row.subgroups)
     groups, replicates = (
         values.sample[at].swapaxes(0, 1),
         values.bootstrap[at].swapaxes(0, 1),
@@ -201,7 +210,7 @@ def _criterion(
         return criterion.combine(gap(groups), axis=0)
 
     value = combined(groups)
-    level = float(intervals.expanded(confidence, np.array(row.n_clusters)))
+    level = float(intervals.expanded(confidence, np.array(row.n_patients)))
     low, high = intervals.spread(value, groups, replicates, level, combined)
     high = np.minimum(high, 1)
     n_invalid = intervals.invalid(combined(replicates))

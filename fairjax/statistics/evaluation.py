@@ -1,4 +1,4 @@
-"""Every metric with its interval, for every run, attribute and group: the table behind the report."""
+"""Every metric with its interval, of every run, attribute and group: the table of results."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from fairjax.metrics import table
-from fairjax.metrics.cells import Cells
 from fairjax.metrics.disparity import CORE, CRITERION
+from fairjax.metrics.subgroups import Subgroups
 from fairjax.statistics import intervals, rows
 from fairjax.statistics.bootstrap import Resampling
 from fairjax.statistics.estimates import Estimates, Values, criteria, criteria_of, estimate
 from fairjax.statistics.permutation import gap_p_values
 from fairjax.statistics.replicates import Draws, plan_chunks, replicate_values, sample_values
-from fairjax.statistics.rows import ALL, CELL, CLASSES, NO_CLASSES, OK, Attribute, Row, RowPlan
+from fairjax.statistics.rows import ALL, CLASSES, NO_CLASSES, OK, SUBGROUP, Attribute, Row, RowPlan
 from fairjax.statistics.schemes import Jackknife
 from fairjax.utils.errors import UserError, lookup
 
 INTERVALS = ("percentile", "bca")
 _ENTRIES_AT_ONCE = (
     2**20
-)  # of cells that are evaluated together: what bounds the memory for many samples
+)  # of subgroups that are evaluated together: what bounds the memory for many samples
 Columns = dict[str, np.ndarray]
 
 
@@ -33,10 +33,10 @@ def evaluate_runs(
     labels: Int[np.ndarray, " n"] | None,
     attributes: Mapping[str, Attribute],
     thresholds: Float[np.ndarray, " r"] | float,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
+    patients: Shaped[np.ndarray, " n"] | None = None,
     **options: Any,
 ) -> Columns:
-    """Evaluates runs that scored the same samples, with bootstrap intervals over clusters, the same
+    """Evaluates runs that scored the same samples, with bootstrap intervals over patients, the same
     draws for every run.
 
     A run's numbers do not depend on the other runs, nor on how the work is cut into chunks. Values
@@ -47,12 +47,12 @@ def evaluate_runs(
         NaN and a status.
       labels: (n,) in {0, 1}; None: `scores` are values that need none, such as a Dice of each
         image.
-      attributes: Name → (codes (n,), names): the group of each sample as index into names, -1 where
+      attributes: name → (codes (n,), names): the group of each sample as index into names, -1 where
         it is not known.
       thresholds: (R,) or one for all; the prediction is s ≥ threshold. See
         `fairjax.metrics.threshold`.
-      clusters: (n,) the patient of each sample; None: every sample is one.
-      **options: Of `Evaluation`.
+      patients: (n,) the patient of each sample; None: every sample is one.
+      **options: keyword arguments of `Evaluation`.
 
     Returns:
       Columns of equal length, one row for each run, metric, attribute and group: `run` (index),
@@ -65,9 +65,9 @@ def evaluate_runs(
       in their table.
 
     Raises:
-      UserError: The input is not what it should be.
+      UserError: the input is not what it should be.
     """
-    return Evaluation(labels, attributes, np.shape(scores)[-1], clusters, **options).evaluate(
+    return Evaluation(labels, attributes, np.shape(scores)[-1], patients, **options).evaluate(
         scores, thresholds
     )
 
@@ -76,30 +76,32 @@ class Evaluation:
     """Who is compared with whom, and how sure one can be: all of an evaluation but the scores.
 
     Args:
-      labels, attributes, clusters: As in `evaluate_runs`.
-      n: Samples.
+      labels: (n,) in {0, 1}; None: values without classes.
+      attributes: name → (codes (n,), names of groups).
+      patients: (n,) identity of each sample's patient; None: every sample is one.
+      n: samples.
       weights: (n,) sample weights, multiplied with the multiplicities of the bootstrap; None: 1.
       strata: (n,) codes within which patients are drawn; None: all together.
-      metrics: Names from `fairjax.metrics.table.METRICS`.
-      n_boot: Replicates; 0 gives no intervals.
-      seed: Of the draws.
-      confidence: Of the intervals.
+      metrics: names from `fairjax.metrics.table.METRICS`.
+      n_boot: replicates; 0 gives no intervals.
+      seed: seed of the draws.
+      confidence: level of the intervals.
       interval: `percentile` or `bca`, of groups and differences.
-      disparities: Names from `fairjax.metrics.disparity.DISPARITIES`.
-      with_criteria: Whether rows of `CRITERIA` are added.
-      min_group: Fewest patients with either label for a group to have numbers.
-      memory_bytes: Bound on the temporaries of one step, beside the inputs and the replicates'
+      disparities: names from `fairjax.metrics.disparity.DISPARITIES`.
+      with_criteria: whether rows of `CRITERIA` are added.
+      min_group: fewest patients with either label for a group to have numbers.
+      memory_bytes: bound on the temporaries of one step, beside the inputs and the replicates'
         values of a few runs; None: by the kind of device.
       edges: `(scores (n,), members (n,)) -> (9,)`, edges of the bins of the calibration error of a
-        run in a cell; None: equal widths on [0, 1].
-      progress: Called with the number of runs that were finished since the last call.
+        run in a subgroup; None: equal widths on [0, 1].
+      progress: called with the number of runs that were finished since the last call.
 
     Attributes:
-      advance: If set, called with the number of replicates × runs that were finished since the last
+      advance: if set, called with the number of replicates × runs that were finished since the last
         call.
 
     Raises:
-      UserError: The input is not what it should be.
+      UserError: the input is not what it should be.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class Evaluation:
         labels: Int[np.ndarray, " n"] | None,
         attributes: Mapping[str, Attribute],
         n: int,
-        clusters: Shaped[np.ndarray, " n"] | None = None,
+        patients: Shaped[np.ndarray, " n"] | None = None,
         *,
         weights: Float[np.ndarray, " n"] | None = None,
         strata: Int[np.ndarray, " n"] | None = None,
@@ -131,16 +133,17 @@ class Evaluation:
         self.advance: Callable[[int], object] | None = None
         lookup("interval", interval, dict.fromkeys(INTERVALS))
         _check(n, self.labels, attributes, self.metrics)
-        self.resampling = Resampling.build(n, clusters, strata)
-        self.clusters = np.asarray(self.resampling.cluster)
-        self.jackknife = Jackknife.build(self.clusters) if interval == "bca" and n_boot else None
+        self.resampling = Resampling.build(n, patients, strata)
+        self.patients = np.asarray(self.resampling.patient)
+        self.jackknife = Jackknife.build(self.patients) if interval == "bca" and n_boot else None
         classes = CLASSES if self.labelled else NO_CLASSES
         self.plan = RowPlan.build(
-            self.labels, attributes, self.clusters, min_group, disparities, classes
+            self.labels, attributes, self.patients, min_group, disparities, classes
         )
         self.batches = _batches([int(member.sum()) for member in self.plan.members])
-        self.cells = [
-            Cells.build(self.labels, np.stack(self.plan.members[batch])) for batch in self.batches
+        self.subgroups = [
+            Subgroups.build(self.labels, np.stack(self.plan.members[batch]))
+            for batch in self.batches
         ]
         self.weights = (
             np.ones(n, np.float32) if weights is None else np.asarray(weights, np.float32)
@@ -149,7 +152,7 @@ class Evaluation:
     @property
     def n_columns(self) -> int:
         """Replicates of the bootstrap and of the jackknife that each run takes, in every batch of
-        cells.
+        subgroups.
         """
         return len(self.batches) * (
             self.n_boot + (self.jackknife.n_blocks if self.jackknife else 0)
@@ -170,8 +173,9 @@ class Evaluation:
         """Evaluates runs, and the differences between them on the same draws.
 
         Args:
-          scores, thresholds: As in `evaluate_runs`.
-          pairs: Runs (a, b) to compare; None: each with every other.
+          scores: (R, n), as in `evaluate_runs`.
+          thresholds: (R,) or one for all.
+          pairs: runs (a, b) to compare; None: each with every other.
 
         Returns:
           The columns of `evaluate_runs`; and columns `a`, `b` (runs), `attribute`, `metric`,
@@ -222,7 +226,7 @@ class Evaluation:
         codes, names = self.attributes[attribute]
         number = {name: i for i, name in enumerate(self._usable(attribute))}
         recoded = np.array([*(number.get(name, -1) for name in names), -1])[codes]
-        data = scores, self.labels, recoded, thresholds, self.clusters, self.weights
+        data = scores, self.labels, recoded, thresholds, self.patients, self.weights
         return gap_p_values(
             *data, self.metrics, n_permutations, self.seed, self.memory_bytes, advance
         )
@@ -235,35 +239,36 @@ class Evaluation:
         names = set(self.attributes[attribute][1])
         return [
             row.group
-            for _, row in self.plan.of_kind(CELL)
+            for _, row in self.plan.of_kind(SUBGROUP)
             if row.attribute == attribute and row.group in names
         ]
 
     def values(
         self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"]
     ) -> Iterator[Values]:
-        """Yields the values of the plan's cells, of a few runs at a time; NaN for a run that is not
-        finite.
+        """Yields the values of the plan's subgroups, a few runs at a time; NaN of infinite scores.
 
         Args:
           scores: (R, n), as in `evaluate_runs`.
           thresholds: (R,).
 
         Raises:
-          UserError: The scores are not what they should be.
+          UserError: the scores are not what they should be.
         """
         finite = is_finite(scores, thresholds)
         self._check_scores(scores[finite])
         scores = np.where(finite[:, None], scores, 0)
-        of_cells = (
-            None if self.edges is None else np.stack([self._edges_of_cells(run) for run in scores])
+        of_subgroups = (
+            None
+            if self.edges is None
+            else np.stack([self._edges_of_subgroups(run) for run in scores])
         )
-        edges = [None if of_cells is None else of_cells[:, batch] for batch in self.batches]
+        edges = [None if of_subgroups is None else of_subgroups[:, batch] for batch in self.batches]
         arguments = scores, thresholds, self.weights, self.metrics
         sample = np.concatenate(
             [
-                sample_values(cells, *arguments, e)
-                for cells, e in zip(self.cells, edges, strict=True)
+                sample_values(subgroups, *arguments, e)
+                for subgroups, e in zip(self.subgroups, edges, strict=True)
             ],
             1,
         )
@@ -273,13 +278,21 @@ class Evaluation:
             return
         draws = [Draws(self.resampling, self.n_boot)]
         draws += [Draws(self.jackknife, self.jackknife.n_blocks)] if self.jackknife else []
-        n_entries = max(cells.n_entries for cells in self.cells)
+        n_entries = max(subgroups.n_entries for subgroups in self.subgroups)
         chunks = plan_chunks(n_entries, len(scores), self.n_boot, self.memory_bytes)
         drawn = [
             replicate_values(
-                cells, scores, thresholds, draws, *arguments[2:], self.seed, chunks, e, self.advance
+                subgroups,
+                scores,
+                thresholds,
+                draws,
+                *arguments[2:],
+                self.seed,
+                chunks,
+                e,
+                self.advance,
             )
-            for cells, e in zip(self.cells, edges, strict=True)
+            for subgroups, e in zip(self.subgroups, edges, strict=True)
         ]
         for start, batches in zip(range(0, len(scores), chunks.runs), zip(*drawn), strict=True):
             runs = slice(start, start + chunks.runs)
@@ -287,7 +300,7 @@ class Evaluation:
             bootstrap[..., ~finite[runs], :] = np.nan
             yield Values(sample[..., runs], bootstrap, *jackknife).centred(self.metrics)
 
-    def _edges_of_cells(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, "c e"]:
+    def _edges_of_subgroups(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, "c e"]:
         # type: ignore[misc]
         return np.stack([self.edges(scores, member) for member in self.plan.members])
 
@@ -300,13 +313,13 @@ class Evaluation:
         values = Values(
             sample, bootstrap, np.concatenate(jackknife, 2) if jackknife else None
         ).contrast(a, b, 2)
-        cells = [row for _, row in self.plan.of_kind(CELL)]
-        at = np.array([row.cells[0] for row in cells])
+        subgroups = [row for _, row in self.plan.of_kind(SUBGROUP)]
+        at = np.array([row.subgroups[0] for row in subgroups])
         values = values.take(at, 1)
-        n = np.array([row.n_clusters for row in cells])[:, None]
+        n = np.array([row.n_patients for row in subgroups])[:, None]
         low, high = values.interval(intervals.expanded(self.confidence, n))
         difference = Estimates(values.sample, low, high, intervals.invalid(values.bootstrap))
-        columns = _columns(cells, self.metrics, difference, finite[a] & finite[b])
+        columns = _columns(subgroups, self.metrics, difference, finite[a] & finite[b])
         run = columns.pop("run")
         p_value = intervals.p_value(values.bootstrap).transpose(2, 0, 1).reshape(-1)
         return {"a": a[run], "b": b[run], **columns, "p_value": p_value}
@@ -316,7 +329,8 @@ class Evaluation:
             raise UserError(f"{scores.shape[1]} scores in each run, but {self.labels.size} labels")
         if self.labelled and scores.size and (scores.min() < 0 or scores.max() > 1):
             raise UserError(
-                f"scores must be probabilities in [0, 1]; they range from {scores.min():g} to {scores.max():g}"
+                "scores must be probabilities in [0, 1]; "
+                f"they range from {scores.min():g} to {scores.max():g}"
             )
 
 
@@ -339,7 +353,8 @@ def _check(
     for name, (codes, names) in attributes.items():
         if name == ALL or np.shape(codes) != labels.shape:
             raise UserError(
-                f"attribute {name!r} has {np.size(codes)} values, but there are {labels.size} labels"
+                f"attribute {name!r} has {np.size(codes)} values, "
+                f"but there are {labels.size} labels"
             )
         if len(set(names)) != len(names) or (
             np.size(codes) and not -1 <= np.min(codes) <= np.max(codes) < len(names)
@@ -350,14 +365,12 @@ def _check(
 
 
 def _batches(sizes: Sequence[int]) -> list[slice]:
-    """Cuts cells of these sizes into runs of at most `_ENTRIES_AT_ONCE` samples, or of one cell
-    that has more.
-    """
+    """Slices of subgroups of at most `_ENTRIES_AT_ONCE` samples, or of one that has more."""
     ends, total = [0], 0
-    for cell, size in enumerate(sizes):
+    for subgroup, size in enumerate(sizes):
         total += size
-        if total > _ENTRIES_AT_ONCE and cell > ends[-1]:
-            ends.append(cell)
+        if total > _ENTRIES_AT_ONCE and subgroup > ends[-1]:
+            ends.append(subgroup)
             total = size
     return [slice(start, end) for start, end in pairwise([*ends, len(sizes)])]
 

@@ -18,7 +18,7 @@ from scipy import special
 from fairjax.metrics.disparity import Disparity, gap
 from fairjax.metrics.table import Metric
 
-MIN_VALID = 0.5  # share of replicates that must be defined for an interval
+MIN_VALID = 0.5  # fraction of replicates that must be defined for an interval
 
 Interval = tuple[np.ndarray, np.ndarray]
 
@@ -30,7 +30,7 @@ def quantiles(
 
     Args:
       replicates: (..., B).
-      probabilities: Of each quantile, one number or one for each value.
+      probabilities: probability of each quantile, one number or one for each value.
     """
     n_replicates = replicates.shape[-1]
     if n_replicates == 0:
@@ -132,9 +132,9 @@ def bca(
     Args:
       value: (...) on the sample.
       replicates: (..., B) of the bootstrap.
-      jackknife: (..., K) with each of K blocks of clusters left out; for single clusters it is the
+      jackknife: (..., K) with each of K blocks of patients left out; for single patients it is the
         usual jackknife.
-      confidence: Of the interval.
+      confidence: level of the interval.
 
     Source: Efron 1987; Efron & Tibshirani 1993, ch. 14.3.
     """

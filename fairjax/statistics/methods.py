@@ -38,7 +38,7 @@ def compare_methods(
     labels: Int[np.ndarray, " n"],
     attributes: Mapping[str, Attribute],
     thresholds: Mapping[str, float] | pd.Series | float = 0.5,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
+    patients: Shaped[np.ndarray, " n"] | None = None,
     *,
     baseline: str = "erm",
     metrics: Sequence[str] = metric_table.DEFAULT,
@@ -56,18 +56,24 @@ def compare_methods(
     that is the baseline, and what is in the runs that are evaluated together.
 
     Args:
-      chunks: Names of runs (`run_id`) and their scores (R, n) of the same samples; runs not in
+      chunks: names of runs (`run_id`) and their scores (R, n) of the same samples; runs not in
         `table` are skipped.
-      table: One row for each run that represents a method: `run_id`, `usage`, `method`, `sensitive`
+      table: one row for each run that represents a method: `run_id`, `usage`, `method`, `sensitive`
         (the attribute that the method was told of, "" for none), `seed`; and any of `SETTINGS`, the
         same for all seeds of a method.
-      labels, attributes, clusters: As in `evaluate_runs`.
-      thresholds: By `run_id`, or one for all.
-      baseline: Its method. A method is compared with the baseline of the same usage that has its
+      labels: (n,) in {0, 1}.
+      attributes: name → (codes (n,), names of groups).
+      patients: (n,) identity of each sample's patient; None: every sample is one.
+      thresholds: by `run_id`, or one for all.
+      baseline: its method. A method is compared with the baseline of the same usage that has its
         `sensitive`, else with that without; over the seeds that both have.
-      metrics: Names from `METRICS`.
-      n_boot, seed, confidence, min_group, memory_bytes: As in `Evaluation`.
-      progress: Called with the number of runs that were finished since the last call.
+      metrics: names from `METRICS`.
+      n_boot: replicates of the bootstrap; 0 gives no intervals.
+      seed: seed of the draws.
+      confidence: level of the intervals.
+      min_group: fewest patients with either label for a group to have numbers.
+      memory_bytes: bound on the temporaries of one step; None: by the kind of device.
+      progress: called with the number of runs that were finished since the last call.
 
     Returns:
       One row for each method, metric, attribute and overall, group, gap and worst: `KEY`,
@@ -79,7 +85,7 @@ def compare_methods(
       the columns of `SETTINGS` that `table` has.
 
     Raises:
-      UserError: The table or the scores are not what they should be, or runs of the table are in no
+      UserError: the table or the scores are not what they should be, or runs of the table are in no
         chunk.
     """
     members = _members(table)
@@ -92,7 +98,7 @@ def compare_methods(
         labels,
         attributes,
         len(labels),
-        clusters,
+        patients,
         metrics=metrics,
         n_boot=n_boot,
         seed=seed,
@@ -135,8 +141,8 @@ def harm(frame: pd.DataFrame, metrics: Sequence[str] = ("auc", "bce")) -> pd.Dat
     """Says of every method and group whether it is worse off than with the baseline.
 
     Args:
-      frame: From `compare_methods`.
-      metrics: Those of its metrics to look at, of which one end is better.
+      frame: rows of `compare_methods`.
+      metrics: those of its metrics to look at, of which one end is better.
 
     Returns:
       The rows of groups of the methods that are compared with a baseline, with the column
@@ -182,14 +188,15 @@ def _members(table: pd.DataFrame) -> dict[Key, dict[int, str]]:
     for name in set(SETTINGS) & set(table):
         if (table.groupby(list(KEY))[name].nunique(dropna=False) > 1).any():
             raise UserError(
-                f"the runs of a method differ in {name!r}; choose one for all of its seeds, by validation"
+                f"the runs of a method differ in {name!r}; "
+                "choose one for all of its seeds, by validation"
             )
     for row in table[[*KEY, "seed", "run_id"]].itertuples(index=False):
         seeds = members.setdefault((row.usage, row.method, row.sensitive), {})
         if row.seed in seeds:
             raise UserError(
-                f"{row.method!r} (usage {row.usage!r}, sensitive {row.sensitive!r}) has the runs {seeds[row.seed]!r} "
-                f"and {row.run_id!r} of one seed; choose one, by validation"
+                f"{row.method!r} (usage {row.usage!r}, sensitive {row.sensitive!r}) has the runs "
+                f"{seeds[row.seed]!r} and {row.run_id!r} of one seed; choose one, by validation"
             )
         seeds[row.seed] = row.run_id
     if not members:

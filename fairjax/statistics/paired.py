@@ -33,7 +33,7 @@ from fairjax.metrics.table import METRICS
 from fairjax.statistics import intervals
 from fairjax.statistics.estimates import Values, simple
 from fairjax.statistics.evaluation import Evaluation
-from fairjax.statistics.rows import CELL, Row, applies
+from fairjax.statistics.rows import SUBGROUP, Row, applies
 
 Key = tuple[str, str, str]  # usage, method, and the attribute that it was told of
 SUMMARIES = {
@@ -46,11 +46,11 @@ class Run(NamedTuple):
     """One run: metrics (M), rows (K), replicates (B); NaN where a row has no number.
 
     Attributes:
-      sample: On the sample.
-      replicates: In the bootstrap.
-      errors: How far the replicates' errors can move a gap or a worst group, of the rows that are
+      sample: on the sample.
+      replicates: its value in each replicate of the bootstrap.
+      errors: how far the replicates' errors can move a gap or a worst group, of the rows that are
         one; else 0.
-      fault: Why there is no number at all, or nothing.
+      fault: why there is no number at all, or nothing.
     """
 
     sample: Float[np.ndarray, "m k"]
@@ -64,12 +64,12 @@ class Mean:
     """Runs of one method, averaged over seeds as they come.
 
     Attributes:
-      key: The method.
-      missing: The runs that are to come, by seed.
-      n_seeds: All of them.
+      key: the method.
+      missing: the runs that are to come, by seed.
+      n_seeds: all of them.
       samples: (M, K) of every run that came, by seed.
       replicates, errors: (M, K, B) means of those of `Run`.
-      fault: Of a run that has no numbers.
+      fault: why a run has no numbers.
     """
 
     key: Key
@@ -94,13 +94,13 @@ class Mean:
 
 
 def measured(values: Values, rows: Sequence[Row], metrics: Sequence[str], fault: str = "") -> Run:
-    """Makes the rows of one run of the values of its cells.
+    """Makes the rows of one run of the values of its subgroups.
 
     Args:
-      values: Of one run: (M, C) and (M, C, B).
-      rows: Cells, and the rows in `SUMMARIES`.
-      metrics: Names.
-      fault: Of the run.
+      values: values of one run: (M, C) and (M, C, B).
+      rows: subgroups, and the rows in `SUMMARIES`.
+      metrics: names.
+      fault: why the run has no numbers.
     """
     shape = len(metrics), len(rows)
     sample, replicates = (
@@ -109,17 +109,17 @@ def measured(values: Values, rows: Sequence[Row], metrics: Sequence[str], fault:
     )
     errors = np.zeros_like(replicates)
     for k, row in enumerate(rows):
-        if row.kind == CELL and row.cells:
+        if row.kind == SUBGROUP and row.subgroups:
             sample[:, k], replicates[:, k] = (
-                values.sample[:, row.cells[0]],
-                values.bootstrap[:, row.cells[0]],
+                values.sample[:, row.subgroups[0]],
+                values.bootstrap[:, row.subgroups[0]],
             )
             continue
         for m, metric in enumerate(metrics):
-            if row.cells and applies(row, metric):
+            if row.subgroups and applies(row, metric):
                 groups, of_groups = (
-                    values.sample[m, list(row.cells)],
-                    values.bootstrap[m, list(row.cells)],
+                    values.sample[m, list(row.subgroups)],
+                    values.bootstrap[m, list(row.subgroups)],
                 )
                 value, everybody = (
                     DISPARITIES[row.kind].value,
@@ -136,7 +136,7 @@ def averaged(
 ) -> tuple[Float[np.ndarray, "m k"], Float[np.ndarray, "m k"], Float[np.ndarray, "m k"]]:
     """Values over seeds and the ends of their intervals.
 
-    The interval of a cell is of percentiles; that of a gap or a worst group is the value ± a
+    The interval of a subgroup is of percentiles; that of a gap or a worst group is the value ± a
     quantile of what patients and seeds add to it, as in `fairjax.statistics.intervals.spread` and
     `extreme`.
     """
@@ -145,13 +145,15 @@ def averaged(
     low, high = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
     replicates = np.asarray(mean.replicates + of_seeds)
     (reach,) = intervals.quantiles(np.abs(mean.errors + of_seeds), (_level(rows, evaluation),))
-    cells = [k for k, row in enumerate(rows) if row.kind == CELL]
-    others = [k for k, row in enumerate(rows) if row.kind != CELL]
+    subgroups = [k for k, row in enumerate(rows) if row.kind == SUBGROUP]
+    others = [k for k, row in enumerate(rows) if row.kind != SUBGROUP]
     for m, name in enumerate(evaluation.metrics):
         bounds = METRICS[name].bounds
-        of_cells = Values(value[m][None, cells, None], replicates[m][None, cells, None])
-        ends = simple(of_cells, evaluation.confidence, [rows[k] for k in cells], bounds)[1:3]
-        low[m, cells], high[m, cells] = (end[:, 0] for end in ends)
+        of_subgroups = Values(value[m][None, subgroups, None], replicates[m][None, subgroups, None])
+        ends = simple(of_subgroups, evaluation.confidence, [rows[k] for k in subgroups], bounds)[
+            1:3
+        ]
+        low[m, subgroups], high[m, subgroups] = (end[:, 0] for end in ends)
         for k in others:
             both = value[m, k] - reach[m, k], value[m, k] + reach[m, k]
             low[m, k], high[m, k] = np.clip(both, *DISPARITIES[rows[k].kind].bounds(bounds))
@@ -174,7 +176,7 @@ def differences(
     """
     by_seed = np.stack([sample - base.samples[seed] for seed, sample in paired.samples.items()])
     difference, replicates = by_seed.mean(0), np.asarray(paired.replicates - base.replicates)
-    shifted = [k for k, row in enumerate(rows) if row.kind != CELL]
+    shifted = [k for k, row in enumerate(rows) if row.kind != SUBGROUP]
     replicates[:, shifted] = intervals.centre(difference[:, shifted], replicates[:, shifted])
     replicates = replicates + _of_seeds(by_seed, evaluation)
     low, high = Values(difference, replicates).interval(_level(rows, evaluation))
@@ -198,4 +200,4 @@ def _of_seeds(
 
 
 def _level(rows: Sequence[Row], evaluation: Evaluation) -> Float[np.ndarray, " k"]:
-    return intervals.expanded(evaluation.confidence, np.array([row.n_clusters for row in rows]))
+    return intervals.expanded(evaluation.confidence, np.array([row.n_patients for row in rows]))

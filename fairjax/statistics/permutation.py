@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from fairjax.metrics.cells import Cells
 from fairjax.metrics.disparity import gap
+from fairjax.metrics.subgroups import Subgroups
 from fairjax.statistics.replicates import Draws, plan_chunks, replicate_values
 from fairjax.statistics.schemes import Permutation
 
-MOST_GROUPS = 64  # every permutation evaluates each group apart
+MAX_GROUPS = 64  # every permutation evaluates each group apart
 _ROUNDING = 1e-6  # gaps that differ by less are equal: they are differences of float32 numbers
 
 
@@ -21,7 +21,7 @@ def gap_p_values(
     labels: Int[np.ndarray, " n"],
     codes: Int[np.ndarray, " n"],
     thresholds: Float[np.ndarray, " r"],
-    clusters: Int[np.ndarray, " n"],
+    patients: Int[np.ndarray, " n"],
     weights: Float[np.ndarray, " n"],
     metrics: Sequence[str],
     n_permutations: int,
@@ -40,28 +40,29 @@ def gap_p_values(
       labels: (n,) in {0, 1}.
       codes: (n,) group from 0, without holes; -1 for samples that take no part.
       thresholds: (R,).
-      clusters: (n,) patients; one with samples in several groups is several.
+      patients: (n,) patients; one with samples in several groups is several.
       weights: (n,) sample weights.
-      metrics: Names (M).
-      n_permutations: P.
-      seed: Of the permutations.
-      memory_bytes, advance: As in `fairjax.statistics.evaluation.Evaluation`.
+      metrics: names (M).
+      n_permutations: p.
+      seed: seed of the permutations.
+      memory_bytes: bound on the temporaries of one step; None: by the kind of device.
+      advance: called with the number of columns × runs that were finished since the last call.
 
     Returns:
       (M, R) shares (1 + #{gap* ≥ gap}) / (1 + P); NaN where there is no gap, or more than
-      `MOST_GROUPS` groups.
+      `MAX_GROUPS` groups.
 
     Source: Phipson & Smyth 2010, Permutation p-values should never be zero.
     """
     n_groups = int(codes.max(initial=-1)) + 1
-    if not 2 <= n_groups <= MOST_GROUPS:
+    if not 2 <= n_groups <= MAX_GROUPS:
         return np.full((len(metrics), len(scores)), np.nan)
-    cells = Cells.build(labels, (codes >= 0)[None])
+    subgroups = Subgroups.build(labels, (codes >= 0)[None])
     columns = (n_permutations + 1) * n_groups  # the first permutation is the sample
-    draws = [Draws(Permutation.build(codes, labels, clusters), columns)]
-    chunks = plan_chunks(cells.n_entries, len(scores), columns, memory_bytes)
+    draws = [Draws(Permutation.build(codes, labels, patients), columns)]
+    chunks = plan_chunks(subgroups.n_entries, len(scores), columns, memory_bytes)
     values = replicate_values(
-        cells, scores, thresholds, draws, weights, tuple(metrics), seed, chunks, None, advance
+        subgroups, scores, thresholds, draws, weights, tuple(metrics), seed, chunks, None, advance
     )
     of_runs = np.concatenate([drawn for (drawn,) in values], axis=2)[:, 0]  # (M, R, (P + 1) · G)
     gaps = gap(np.moveaxis(of_runs.reshape(*of_runs.shape[:2], -1, n_groups), -1, 0))

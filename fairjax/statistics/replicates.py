@@ -1,4 +1,4 @@
-"""Values of every cell in every replicate, chunk by chunk, on all local devices."""
+"""Values of every subgroup in every replicate, chunk by chunk, on all local devices."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from fairjax.metrics.cells import Cells
 from fairjax.metrics.evaluate import evaluate, prepare
 from fairjax.metrics.layout import Layout
+from fairjax.metrics.subgroups import Subgroups
 from fairjax.statistics.schemes import Scheme
 
 # Bytes of temporaries, and replicates at once: a CPU is fastest when a step fits its cache, an
@@ -24,9 +24,8 @@ _ACCELERATOR_BUDGET = (2**30, 1024)
 _MIN_REPLICATES = 4  # at once, whatever the budget: with fewer, gathered rows are too short
 _VECTOR = 16  # replicates that a CPU's vector unit takes at once
 _NUMBERS_PER_REPLICATE = 8  # per entry of the layout, alive at once in a step
-_STEPS_PER_CALL = (
-    8  # of each device; few, so that any number of draws is the same program, called again
-)
+# Of each device; few, so that any number of draws is the same program, called again.
+_STEPS_PER_CALL = 8
 _NUMBERS_PER_RUN = 32  # per entry: the layout and its statistics
 
 
@@ -43,9 +42,10 @@ def plan_chunks(
     """Cuts the work such that the temporaries of one step fit `memory_bytes` (None: by the kind of
     device).
     """
-    default_bytes, most = _BUDGETS.get(jax.default_backend(), _ACCELERATOR_BUDGET)
+    default_bytes, max_replicates = _BUDGETS.get(jax.default_backend(), _ACCELERATOR_BUDGET)
     numbers = (memory_bytes or default_bytes) // (4 * n_entries)
-    replicates = min(max(numbers // _NUMBERS_PER_REPLICATE, _MIN_REPLICATES), most, max(n_boot, 1))
+    replicates = min(max(numbers // _NUMBERS_PER_REPLICATE, _MIN_REPLICATES), max_replicates)
+    replicates = min(replicates, max(n_boot, 1))
     replicates -= replicates % _VECTOR if replicates > _VECTOR else 0
     runs = max(numbers // (_NUMBERS_PER_REPLICATE * replicates + _NUMBERS_PER_RUN), 1)
     n_chunks = -(-n_runs // runs)
@@ -60,21 +60,21 @@ class Draws(NamedTuple):
 
 
 def sample_values(
-    cells: Cells,
+    subgroups: Subgroups,
     scores: Float[np.ndarray, "r n"],
     thresholds: Float[np.ndarray, " r"],
     weights: Float[np.ndarray, " n"],
     metrics: tuple[str, ...],
     edges: Float[np.ndarray, "r c e"] | None = None,
 ) -> Float[np.ndarray, "m c r"]:
-    """Evaluates metrics (M) of cells (C) on the sample itself, in float64, one run after another."""
+    """Evaluates metrics (M) of subgroups (C) on the sample itself, in float64, run by run."""
     with jax.enable_x64(True):
-        arguments = cells, scores, thresholds, edges, jnp.asarray(weights, jnp.float64)
+        arguments = subgroups, scores, thresholds, edges, jnp.asarray(weights, jnp.float64)
         return np.moveaxis(np.array(_evaluate_sample(*arguments, metrics)), 0, -1)
 
 
 def replicate_values(
-    cells: Cells,
+    subgroups: Subgroups,
     scores: Float[np.ndarray, "r n"],
     thresholds: Float[np.ndarray, " r"],
     draws: Sequence[Draws],
@@ -85,20 +85,19 @@ def replicate_values(
     edges: Float[np.ndarray, "r c e"] | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> Iterator[list[Float[np.ndarray, "m c r b"]]]:
-    """Evaluates metrics (M) of cells (C) with the weights of every draw, `chunks.runs` runs at a
-    time.
+    """Evaluates metrics (M) of subgroups (C) with the weights of every draw, runs chunk by chunk.
 
     Args:
-      cells: From `Cells.build`.
+      subgroups: the subgroups, of `Subgroups.build`.
       scores: (R, n), finite; float64 is compared as such.
       thresholds: (R,).
-      draws: Schemes, and how often each is drawn.
+      draws: schemes, and how often each is drawn.
       weights: (n,) sample weights.
-      metrics: Names.
-      seed: Of the draws.
-      chunks: From `plan_chunks`; changes speed and memory, never a result.
+      metrics: names.
+      seed: seed of the draws.
+      chunks: sizes of chunks, of `plan_chunks`; changes speed and memory, never a result.
       edges: (R, C, 9) of the bins of a calibration error; None: equal widths on [0, 1].
-      advance: Called with the number of columns × runs that were finished since the last call.
+      advance: called with the number of columns × runs that were finished since the last call.
 
     Yields:
       For each chunk of runs, the values of every scheme.
@@ -117,10 +116,10 @@ def replicate_values(
         runs = np.arange(start, start + chunks.runs).clip(max=len(scores) - 1)
         with jax.enable_x64(scores.dtype == np.float64):
             of_runs = scores[runs], thresholds[runs], None if edges is None else edges[runs]
-            layouts = _prepare(cells, *of_runs, metrics)
+            layouts = _prepare(subgroups, *of_runs, metrics)
         values = [
             [
-                compute(cells, layouts, drawn.scheme, weights, seed, numbers)
+                compute(subgroups, layouts, drawn.scheme, weights, seed, numbers)
                 for numbers in calls(drawn.columns)
             ]
             for drawn in draws
@@ -154,12 +153,14 @@ def replicate_values(
 
 @partial(jax.jit, static_argnames="metrics")
 def _evaluate_sample(
-    cells, scores, thresholds, edges, weights, metrics: tuple[str, ...]
+    subgroups, scores, thresholds, edges, weights, metrics: tuple[str, ...]
 ) -> Float[Array, "r m c"]:
     def of_run(run) -> Float[Array, "m c"]:
         score, threshold, edge = run
         values = evaluate(
-            cells, prepare(cells, score, threshold, metrics, edge, jnp.float64), weights[:, None]
+            subgroups,
+            prepare(subgroups, score, threshold, metrics, edge, jnp.float64),
+            weights[:, None],
         )
         return jnp.stack([values[name][:, 0] for name in metrics])
 
@@ -168,23 +169,27 @@ def _evaluate_sample(
 
 @partial(jax.jit, static_argnames="metrics")
 def _prepare(
-    cells: Cells, scores: Array, thresholds: Array, edges: Array | None, metrics: tuple[str, ...]
+    subgroups: Subgroups,
+    scores: Array,
+    thresholds: Array,
+    edges: Array | None,
+    metrics: tuple[str, ...],
 ) -> Layout:
     axes = (None, 0, 0, None, None if edges is None else 0)
-    return jax.vmap(prepare, axes)(cells, scores, thresholds, metrics, edges)
+    return jax.vmap(prepare, axes)(subgroups, scores, thresholds, metrics, edges)
 
 
 @cache
 def _evaluate_steps(mesh: Mesh):
-    """Compiles steps of draws, shared out over `mesh`: `(cells, layouts, scheme, weights, seed,
+    """Compiles steps of draws, shared out over `mesh`: `(subgroups, layouts, scheme, weights, seed,
     numbers)`.
     """
 
     def step(
-        cells, layouts, scheme, weights, seed, numbers: Int[Array, " d"]
+        subgroups, layouts, scheme, weights, seed, numbers: Int[Array, " d"]
     ) -> Float[Array, "m r c b"]:
         drawn = scheme.weights(seed, numbers) * weights[:, None]
-        values = jax.vmap(evaluate, (None, 0, None))(cells, layouts, drawn)
+        values = jax.vmap(evaluate, (None, 0, None))(subgroups, layouts, drawn)
         return jnp.stack([values[name] for name in layouts.metrics])
 
     def steps(*arguments):

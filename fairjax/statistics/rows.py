@@ -19,7 +19,7 @@ from fairjax.utils.errors import UserError
 OK = "ok"
 # of more groups, each is compared with the attribute's overall value instead of with every other
 MAX_PAIRED_GROUPS = 6
-ALL, OVERALL, CELL, DIFFERENCE = "all", "overall", "cell", "difference"
+ALL, OVERALL, SUBGROUP, DIFFERENCE = "all", "overall", "subgroup", "difference"
 CLASSES, NO_CLASSES = (
     {0: "negative", 1: "positive"},
     {0: ""},
@@ -33,55 +33,55 @@ class Row(NamedTuple):
     """A row of the result, for every metric and run.
 
     Attributes:
-      attribute: Name, or `all`.
+      attribute: name, or `all`.
       group: `overall`, a group's name, a name in `DISPARITIES`, or `a − b`.
-      kind: `cell`, `difference`, or a name in `DISPARITIES`.
-      cells: The cells it is made of, of a disparity those of the groups; none where it has no
-        number.
-      overall: The cell of all samples whose group is known.
-      n: Samples.
-      n_positive: Samples with label 1.
-      n_clusters: Patients of the rarer class, in the smallest of the cells.
+      kind: `subgroup`, `difference`, or a name in `DISPARITIES`.
+      subgroups: indices of the subgroups it is made of, of a disparity those of the groups; none
+        where it has no number.
+      overall: the subgroup of all samples whose group is known.
+      n: samples.
+      n_positive: samples with label 1.
+      n_patients: patients of the rarer class, in the smallest of the subgroups.
       status: `ok`, or why there is no number, or who was left out.
     """
 
     attribute: str
     group: str
     kind: str
-    cells: tuple[int, ...]
+    subgroups: tuple[int, ...]
     overall: int
     n: int
     n_positive: int
-    n_clusters: int
+    n_patients: int
     status: str
 
 
 @dataclass
 class RowPlan:
-    """The rows in the order of the result, and the members of the cells they are made of."""
+    """The rows in the order of the result, and the members of the subgroups they are made of."""
 
     rows: list[Row] = field(default_factory=list)
     members: list[np.ndarray] = field(default_factory=list)
-    _index: dict[bytes, int] = field(default_factory=dict)  # cells with the same members are one
+    _index: dict[bytes, int] = field(default_factory=dict)  # by members: equal subgroups are one
 
     @classmethod
     def build(
         cls,
         labels: Int[np.ndarray, " n"],
         attributes: Mapping[str, Attribute],
-        clusters: Int[np.ndarray, " n"],
+        patients: Int[np.ndarray, " n"],
         min_group: int,
         disparities: Sequence[str] = tuple(DISPARITIES),
         classes: Mapping[int, str] = CLASSES,
     ) -> RowPlan:
         """Plans `all`, and of each attribute overall, groups, disparities and pairwise differences.
 
-        A group with fewer than `min_group` clusters of one of the classes, or none, has counts and
+        A group with fewer than `min_group` patients of one of the classes, or none, has counts and
         a reason but no number, and is left out of disparities and differences. Of more than
         `MAX_PAIRED_GROUPS` groups each is compared with the attribute's overall value, which does
         not depend on the outcome as a best group would.
         """
-        plan, people = cls(), (labels, clusters, classes)
+        plan, people = cls(), (labels, patients, classes)
         plan._add(
             ALL,
             OVERALL,
@@ -92,7 +92,8 @@ class RowPlan:
         for attribute, (codes, names) in attributes.items():
             for name in set(names) & {OVERALL, CRITERION, *DISPARITIES}:
                 raise UserError(
-                    f"attribute {attribute!r}: {name!r} is the name of a row in the results; rename that group"
+                    f"attribute {attribute!r}: {name!r} is the name of a row in the results; "
+                    "rename that group"
                 )
             overall = plan._add(attribute, OVERALL, codes >= 0, labels, _count(codes >= 0, *people))
             groups = []
@@ -114,24 +115,24 @@ class RowPlan:
         counts: Mapping[str, int],
         reason: str = OK,
     ) -> Row:
-        cells: tuple[int, ...] = ()
+        subgroups: tuple[int, ...] = ()
         reason = reason if member.any() else "no samples"
         if reason == OK:
             key = np.packbits(member).tobytes()
             if key not in self._index:
                 self._index[key] = len(self.members)
                 self.members.append(member)
-            cells = (self._index[key],)
+            subgroups = (self._index[key],)
         sizes = int(member.sum()), int(labels[member].sum()), min(counts.values())
-        row = Row(attribute, group, CELL, cells, -1, *sizes, reason)
+        row = Row(attribute, group, SUBGROUP, subgroups, -1, *sizes, reason)
         self.rows.append(row)
         return row
 
     def _contrast(
         self, attribute: str, overall: Row, groups: list[Row], disparities: Sequence[str]
     ) -> None:
-        usable = [row for row in groups if row.cells]
-        left_out = [row.group for row in groups if not row.cells]
+        usable = [row for row in groups if row.subgroups]
+        left_out = [row.group for row in groups if not row.subgroups]
         status = f"without {', '.join(left_out)}" if left_out else OK
         if len(usable) < 2:
             status = "fewer than 2 groups" + (f" {status}" if left_out else "")
@@ -142,11 +143,15 @@ class RowPlan:
         )
 
         def add(name: str, kind: str, of: Sequence[Row], status: str) -> None:
-            cells = tuple(cell for row in of for cell in row.cells) if len(of) > 1 else ()
+            subgroups = (
+                tuple(subgroup for row in of for subgroup in row.subgroups) if len(of) > 1 else ()
+            )
             sizes = sum(row.n for row in of), sum(row.n_positive for row in of)
-            n_clusters = min((row.n_clusters for row in of), default=0)
-            known = overall.cells[0] if overall.cells else -1
-            self.rows.append(Row(attribute, name, kind, cells, known, *sizes, n_clusters, status))
+            n_patients = min((row.n_patients for row in of), default=0)
+            known = overall.subgroups[0] if overall.subgroups else -1
+            self.rows.append(
+                Row(attribute, name, kind, subgroups, known, *sizes, n_patients, status)
+            )
 
         for name in disparities:
             add(name, name, usable, status)
@@ -155,7 +160,7 @@ class RowPlan:
 
     def of_kind(self, *kinds: str) -> list[tuple[int, Row]]:
         """The rows of these kinds that have numbers, each with its place."""
-        return [(k, row) for k, row in enumerate(self.rows) if row.kind in kinds and row.cells]
+        return [(k, row) for k, row in enumerate(self.rows) if row.kind in kinds and row.subgroups]
 
 
 def difference_name(a: str, b: str) -> str:
@@ -171,11 +176,11 @@ def applies(row: Row, metric: str) -> bool:
 
 
 def _count(
-    member: np.ndarray, labels: np.ndarray, clusters: np.ndarray, classes: Mapping[int, str]
+    member: np.ndarray, labels: np.ndarray, patients: np.ndarray, classes: Mapping[int, str]
 ) -> dict[str, int]:
     """Patients of each class."""
     return {
-        name: np.unique(clusters[member & (labels == label)]).size
+        name: np.unique(patients[member & (labels == label)]).size
         for label, name in classes.items()
     }
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from fairjax.statistics.bootstrap import signatures
 from fairjax.utils.random import stream
 
-MOST_BLOCKS = 1000
+MAX_BLOCKS = 1000
 
 
 class Scheme(Protocol):
@@ -31,28 +31,28 @@ class Scheme(Protocol):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Jackknife:
-    """Leaves out one block of clusters at a time: single clusters, or at random many to a block if
+    """Leaves out one block of patients at a time: single patients, or at random many to a block if
     there are many.
 
     Attributes:
       block: (n,) block of each sample.
-      n_blocks: Their number.
+      n_blocks: number of blocks.
     """
 
     block: Int[Array, " n"]
     n_blocks: int = field(metadata={"static": True})
 
     @classmethod
-    def build(cls, clusters: Int[np.ndarray, " n"]) -> Jackknife:
-        """Deals clusters (codes from 0) to at most `MOST_BLOCKS` blocks of equal size."""
-        n_clusters = int(clusters.max(initial=-1)) + 1
-        n_blocks = min(n_clusters, MOST_BLOCKS)
+    def build(cls, patients: Int[np.ndarray, " n"]) -> Jackknife:
+        """Deals patients (codes from 0) to at most `MAX_BLOCKS` blocks of equal size."""
+        n_patients = int(patients.max(initial=-1)) + 1
+        n_blocks = min(n_patients, MAX_BLOCKS)
         dealt = (
-            np.random.default_rng(0).permutation(n_clusters) % n_blocks
+            np.random.default_rng(0).permutation(n_patients) % n_blocks
             if n_blocks
             else np.zeros(0, int)
         )
-        return cls(jnp.asarray(dealt[clusters], jnp.int32), n_blocks)
+        return cls(jnp.asarray(dealt[patients], jnp.int32), n_blocks)
 
     def weights(self, seed: int | Array, numbers: Int[Array, " b"]) -> Float[Array, "n b"]:
         """1 for every sample but those of block b."""
@@ -73,7 +73,7 @@ class Permutation:
       group: (n,) group of each unit, -1 past the last one: padded, so that all attributes have one
         shape.
       stratum: (n,) its stratum, ascending.
-      n_groups: Columns of each permutation.
+      n_groups: columns of each permutation.
     """
 
     unit: Int[Array, " n"]
@@ -86,18 +86,18 @@ class Permutation:
         cls,
         codes: Int[np.ndarray, " n"],
         labels: Int[np.ndarray, " n"],
-        clusters: Shaped[np.ndarray, " n"],
+        patients: Shaped[np.ndarray, " n"],
     ) -> Permutation:
         """Numbers units by stratum, on the host.
 
         Args:
           codes: (n,) group from 0, -1 for samples that take no part; at least two groups.
           labels: (n,) class.
-          clusters: (n,) patient.
+          patients: (n,) patient.
         """
         known, n, n_groups = codes >= 0, len(codes), int(codes.max()) + 1
-        patients = np.unique(clusters[known], return_inverse=True)[1].astype(np.int64)
-        names, unit = np.unique(patients * n_groups + codes[known], return_inverse=True)
+        of_known = np.unique(patients[known], return_inverse=True)[1].astype(np.int64)
+        names, unit = np.unique(of_known * n_groups + codes[known], return_inverse=True)
         stratum = signatures(unit, len(names), labels[known])
         order = np.argsort(stratum, kind="stable")
         number = np.empty(len(names), np.int64)
@@ -110,7 +110,7 @@ class Permutation:
         return cls(*(jnp.asarray(x, jnp.int32) for x in (of_sample, group, stratum, n_groups)))
 
     def weights(self, seed: int | Array, numbers: Int[Array, " b"]) -> Float[Array, "n b"]:
-        """1 for the members of group b mod G in permutation ⌊b / G⌋; the numbers are consecutive."""
+        """1 for the members of group b mod G in permutation ⌊b / G⌋, of consecutive b."""
         key = jax.random.key(seed, impl="threefry2x32")
 
         def shuffled(permutation: Int[Array, ""]) -> Int[Array, " n"]:

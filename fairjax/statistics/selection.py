@@ -100,16 +100,15 @@ def _first_best(*keys: np.ndarray) -> int:
 
 
 def represent(runs: pd.DataFrame, rule: str) -> pd.DataFrame:
-    """The runs that stand for each cell: all seeds of the setting that validation chooses.
+    """The runs that stand for each condition: all seeds of the setting that validation chooses.
 
     Args:
       runs: one row per run.
-      rule: of `selection.SELECTORS`, on validation AUC averaged over seeds: `overall`, or that of
-        the groups of the attribute that the method was told of (of all attributes, where it was
-        told of none).
+      rule: name in `SELECTORS`, on validation AUC averaged over seeds: `overall`, or that of the
+        groups of the attribute that the method uses (of all attributes, if it uses none).
     """
     chosen = []
-    for (_, _, sensitive), cell in runs.groupby(["usage", "method", "sensitive"], sort=False):
+    for (_, _, sensitive), condition in runs.groupby(["usage", "method", "sensitive"], sort=False):
         prefix = GROUP_AUC + (f"{sensitive}=" if sensitive else "")
 
         def select(means: pd.DataFrame, prefix: str = prefix) -> int:
@@ -119,7 +118,7 @@ def represent(runs: pd.DataFrame, rule: str) -> pd.DataFrame:
             utilities = means[groups or ["validation_auc"]].to_numpy()
             return SELECTORS[rule](utilities, means["validation_auc"].to_numpy())
 
-        chosen.append(best_setting(cell, select))
+        chosen.append(best_setting(condition, select))
     return pd.concat(chosen, ignore_index=True)
 
 

@@ -242,7 +242,8 @@ def changes(cls: type[Config], old: Any, new: Any) -> tuple[list[str], list[str]
 
     Args:
       cls: the class of both.
-      old, new: as `Config.to_dict` gives them.
+      old: settings of the work directory, of `Config.to_dict`.
+      new: settings of the run.
 
     Returns:
       A sentence for every key whose change makes the results others; and the keys of the rest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-MOST_CPU_DEVICES = 8
+MAX_CPU_DEVICES = 8
 
 
 def one_cpu_device_per_core() -> None:
@@ -20,6 +20,4 @@ def one_cpu_device_per_core() -> None:
 
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if not chosen and "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update(
-            "jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), MOST_CPU_DEVICES)
-        )
+        jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), MAX_CPU_DEVICES))

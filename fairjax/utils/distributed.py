@@ -1,7 +1,7 @@
 """Several processes of one program: who is who, whose work is whose, and where they wait for each
 other.
 
-A process does its own share on its own devices and writes its own files into a work directory that
+A process does its own shard on its own devices and writes its own files into a work directory that
 all see; after a barrier the first one assembles. Nothing is exchanged in between.
 """
 
@@ -45,8 +45,7 @@ def initialize_from_environment() -> bool:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
     if not given:
-        # Empty: JAX would give a SLURM task one device alone.
-        jax.distributed.initialize(local_device_ids=[])
+        jax.distributed.initialize(local_device_ids=[])  # else a SLURM task has one device alone
         return True
     if missing := {COORDINATOR, COUNT, INDEX} - given.keys():
         raise UserError(
@@ -58,7 +57,8 @@ def initialize_from_environment() -> bool:
         and int(given[INDEX]) < int(given[COUNT])
     ):
         raise UserError(
-            f"{INDEX} must be a number from 0 and below {COUNT}, not {given[INDEX]!r} and {given[COUNT]!r}"
+            f"{INDEX} must be a number from 0 and below {COUNT}, "
+            f"not {given[INDEX]!r} and {given[COUNT]!r}"
         )
     jax.distributed.initialize(
         given[COORDINATOR], int(given[COUNT]), int(given[INDEX]), local_device_ids=[]
@@ -82,7 +82,7 @@ def barrier(name: str) -> None:
     """Waits until every process is here; with one process, nothing happens.
 
     Args:
-      name: of the place, the same in all processes; JAX raises if they wait at different ones.
+      name: name of the barrier, the same in all processes; JAX raises if they differ.
     """
     if process()[1] > 1:
         from jax.experimental import multihost_utils

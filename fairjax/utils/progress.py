@@ -6,19 +6,22 @@ import sys
 
 from tqdm import tqdm
 
-FORMAT = "{desc}: {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f} {unit}s [{elapsed}<{remaining}, {rate_noinv_fmt}]"
-SECONDS_IN_A_LOG = 15.0  # between lines where no one watches
+FORMAT = (
+    "{desc}: {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f} {unit}s "
+    "[{elapsed}<{remaining}, {rate_noinv_fmt}]"
+)
+SECONDS_IN_A_LOG = 15.0  # between lines that no one watches
 
 
 def bar(description: str, unit: str, total: int, *, done: int = 0, show: bool = True) -> tqdm:
     """A bar in `unit`s per second with the time left; in a log file a line every 15 s.
 
     Args:
-      description: what is done.
-      unit: of what is counted, singular.
+      description: what is being done.
+      unit: name of what is counted, singular.
       total: units in all.
       done: units that were done before.
-      show: False for a bar that shows nothing.
+      show: false for a bar that shows nothing.
     """
     watched = sys.stderr.isatty()
     return tqdm(

@@ -9,15 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, Key
 
 STREAMS = (
-    "init",
-    "order",
-    "dropout",
-    "bootstrap",
-    "prompts",
-    "split",
-    "permutation",
-    "resample",
-    "decision",
+    *("init", "order", "dropout", "bootstrap", "prompts", "split"),
+    *("permutation", "resample", "decision"),
 )
 
 
@@ -25,7 +18,7 @@ def stream(key: Key[Array, ""], name: str, *indices: int | Int[Array, ""]) -> Ke
     """The key of a named stream, and of an index in it: `fold_in(fold_in(key, stream), seed)`.
 
     Args:
-      key: of the whole experiment.
+      key: key of the whole experiment.
       name: one of `STREAMS`.
       *indices: seed, replicate, epoch, …
 

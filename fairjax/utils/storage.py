@@ -20,7 +20,7 @@ from fairjax.utils.errors import UserError
 
 
 def atomic_write(path: str | os.PathLike, write: Callable[[IO[bytes]], Any]) -> None:
-    """Lets `write(file)` fill a temporary file, fsyncs and renames it: all or nothing is seen."""
+    """Lets `write(file)` fill a temporary file, then renames it: a reader sees all or nothing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

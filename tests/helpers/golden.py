@@ -101,8 +101,9 @@ def relative_error(ours, theirs, scale: float = 1.0) -> float:
     """Relative L2 distance; an output near 0 is measured by what it is computed from.
 
     Args:
-      ours, theirs: Arrays of one shape.
-      scale: Of the activations. An output whose root mean square is below a tenth of it is taken to
+      ours: what fairjax computes.
+      theirs: what the original computed.
+      scale: scale of the activations. An output whose root mean square is below a tenth of it is taken to
         be that large: of two numbers near 0, a relative 1e-5 would be less than float32's rounding,
         and so it is an absolute 1e-6 of the scale.
     """

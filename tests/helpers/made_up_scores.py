@@ -21,12 +21,12 @@ def make(n_runs=3, n=90, seed=0):
     return scores.astype(np.float32), labels, attributes, patients
 
 
-def evaluate(scores, labels, attributes, thresholds=0.5, clusters=None, **options):
+def evaluate(scores, labels, attributes, thresholds=0.5, patients=None, **options):
     return evaluate_runs(
         scores,
         labels,
         attributes,
         thresholds,
-        clusters,
+        patients,
         **{"n_boot": N_BOOT, "min_group": 2, **options},
     )

@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from fairjax.metrics.cells import BLOCK, Cells
 from fairjax.metrics.evaluate import evaluate, prepare
+from fairjax.metrics.subgroups import BLOCK, Subgroups
 from fairjax.metrics.table import CLASSIFICATION, METRICS
 
 TOLERANCE = 2e-6
 # Apart from the others: they take long to compile.
 RECALIBRATION = ("calibration_slope", "calibration_intercept")
 ALL = tuple(name for name in CLASSIFICATION if name not in RECALIBRATION)
-N = BLOCK - 1  # every (cell, label) is one block, so that most tests share one compiled program
+N = BLOCK - 1  # every (subgroup, label) is one block, so that most tests share one compiled program
 
 
 @partial(jax.jit, static_argnames="metrics")
-def compute(cells, scores, threshold, weights, metrics=ALL):
-    return evaluate(cells, prepare(cells, scores, threshold, metrics), weights)
+def compute(subgroups, scores, threshold, weights, metrics=ALL):
+    return evaluate(subgroups, prepare(subgroups, scores, threshold, metrics), weights)
 
 
 def ratio(a, b):
@@ -99,7 +99,7 @@ def test_every_metric_has_an_oracle():
 
 
 def make(seed, n=N, grid=None, share=0.4):
-    """Scores, labels and four overlapping cells: everybody, two groups, and some of both."""
+    """Scores, labels and four overlapping subgroups: everybody, two groups, and some of both."""
     rng = np.random.default_rng(seed)
     labels = np.append([0, 1], rng.random(n - 2) < share).astype(int)
     scores = 1 / (1 + np.exp(-rng.normal(labels - 0.5)))
@@ -123,8 +123,8 @@ def make_weights(kind, seed, n):
 
 
 def check(scores, labels, membership, weights, threshold):
-    cells = Cells.build(labels, membership)
-    got = compute(cells, scores, np.float32(threshold), weights[:, None])
+    subgroups = Subgroups.build(labels, membership)
+    got = compute(subgroups, scores, np.float32(threshold), weights[:, None])
     for c, member in enumerate(membership):
         w = weights[member].astype(np.float64)
         if w.sum() == 0:
@@ -138,7 +138,7 @@ def check(scores, labels, membership, weights, threshold):
                 value**power,
                 rtol=0,
                 atol=TOLERANCE * scale,
-                err_msg=f"{name}, cell {c}",
+                err_msg=f"{name}, subgroup {c}",
             )
 
 
@@ -168,14 +168,14 @@ def test_replicates_and_runs_are_independent_axes():
     _, labels, membership = make(0)
     weights = np.stack([make_weights("multiplicities", seed, N) for seed in range(4)], 1)
     thresholds = np.float32([0.3, 0.5, 0.6])
-    cells = Cells.build(labels, membership)
+    subgroups = Subgroups.build(labels, membership)
     layouts = jax.jit(jax.vmap(partial(prepare, metrics=ALL), (None, 0, 0)))(
-        cells, jnp.stack(runs), thresholds
+        subgroups, jnp.stack(runs), thresholds
     )
-    together = jax.jit(jax.vmap(evaluate, (None, 0, None)))(cells, layouts, weights)
+    together = jax.jit(jax.vmap(evaluate, (None, 0, None)))(subgroups, layouts, weights)
     for r in range(3):
         for b in range(4):
-            alone = compute(cells, runs[r], thresholds[r], weights[:, b : b + 1])
+            alone = compute(subgroups, runs[r], thresholds[r], weights[:, b : b + 1])
             for name in ALL:
                 np.testing.assert_allclose(
                     together[name][r, :, b], alone[name][:, 0], 1e-5, 1e-6, err_msg=name
@@ -191,7 +191,11 @@ def test_recalibration_equals_logistic_regression_on_log_odds(n, shift, spread, 
     scores = (1 / (1 + np.exp(-spread * rng.normal(0.8 * labels, 1) - shift))).astype(np.float32)
     weights = make_weights(kind, 5, n)
     got = compute(
-        Cells.build(labels, membership), scores, np.float32(0.5), weights[:, None], RECALIBRATION
+        Subgroups.build(labels, membership),
+        scores,
+        np.float32(0.5),
+        weights[:, None],
+        RECALIBRATION,
     )
     log_odds = np.log(scores, dtype=np.float64) - np.log1p(-scores, dtype=np.float64)
     for c, member in enumerate(membership):
@@ -209,7 +213,11 @@ def test_recalibration_equals_logistic_regression_on_log_odds(n, shift, spread, 
 def test_there_is_no_recalibration_of_separated_or_constant_scores(scores):
     labels, ones = np.repeat([0, 1], 10), np.ones((20, 1), np.float32)
     got = compute(
-        Cells.build(labels, ones.T), scores.astype(np.float32), np.float32(0.5), ones, RECALIBRATION
+        Subgroups.build(labels, ones.T),
+        scores.astype(np.float32),
+        np.float32(0.5),
+        ones,
+        RECALIBRATION,
     )
     assert all(np.isnan(got[name][0, 0]) for name in RECALIBRATION)
 
@@ -217,7 +225,7 @@ def test_there_is_no_recalibration_of_separated_or_constant_scores(scores):
 def test_weight_tallies_are_the_cells_counts():
     scores, labels, membership = make(1)
     weights = make_weights("multiplicities", 1, N)
-    got = compute(Cells.build(labels, membership), scores, np.float32(0.5), weights[:, None])
+    got = compute(Subgroups.build(labels, membership), scores, np.float32(0.5), weights[:, None])
     np.testing.assert_array_equal(got["n"][:, 0], membership @ weights)
     np.testing.assert_array_equal(got["n_positive"][:, 0], membership @ (weights * labels))
 
@@ -225,16 +233,16 @@ def test_weight_tallies_are_the_cells_counts():
 def test_samples_in_no_cell_and_samples_of_weight_zero_change_nothing():
     scores, labels, membership = make(2)
     plain = compute(
-        Cells.build(labels, membership), scores, np.float32(0.5), np.ones((N, 1), np.float32)
+        Subgroups.build(labels, membership), scores, np.float32(0.5), np.ones((N, 1), np.float32)
     )
     more = np.concatenate([scores, np.float32([0.1, 0.9, 0.9])]), np.append(labels, [0, 1, 0])
     padded = np.pad(membership, ((0, 0), (0, 3)))
     unused = compute(
-        Cells.build(more[1], padded), more[0], np.float32(0.5), np.ones((N + 3, 1), np.float32)
+        Subgroups.build(more[1], padded), more[0], np.float32(0.5), np.ones((N + 3, 1), np.float32)
     )
     padded[:, -3:] = True
     zero = np.append(np.ones(N), np.zeros(3))[:, None].astype(np.float32)
-    weightless = compute(Cells.build(more[1], padded), more[0], np.float32(0.5), zero)
+    weightless = compute(Subgroups.build(more[1], padded), more[0], np.float32(0.5), zero)
     for name in ALL:
         np.testing.assert_allclose(unused[name], plain[name], atol=1e-6)
         if name != "ece_debiased":  # its bins hold equal numbers of samples, whatever they weigh
@@ -244,7 +252,10 @@ def test_samples_in_no_cell_and_samples_of_weight_zero_change_nothing():
 def test_a_threshold_equal_to_a_score_predicts_positive():
     labels, scores = np.array([0, 0, 1, 1]), np.float32([0.1, 0.4, 0.4, 0.8])
     got = compute(
-        Cells.build(labels, np.ones((1, 4))), scores, np.float32(0.4), np.ones((4, 1), np.float32)
+        Subgroups.build(labels, np.ones((1, 4))),
+        scores,
+        np.float32(0.4),
+        np.ones((4, 1), np.float32),
     )
     assert got["tpr"][0, 0] == 1
     assert got["tnr"][0, 0] == 0.5
@@ -253,7 +264,10 @@ def test_a_threshold_equal_to_a_score_predicts_positive():
 def test_scores_of_zero_and_one_cost_at_most_one_hundred_each():
     labels, scores = np.array([0, 1, 0, 1]), np.float32([1, 0, 0, 1])
     got = compute(
-        Cells.build(labels, np.ones((1, 4))), scores, np.float32(0.5), np.ones((4, 1), np.float32)
+        Subgroups.build(labels, np.ones((1, 4))),
+        scores,
+        np.float32(0.5),
+        np.ones((4, 1), np.float32),
     )
     assert got["bce"][0, 0] == 50
     assert got["auc"][0, 0] == 0.5
@@ -262,7 +276,7 @@ def test_scores_of_zero_and_one_cost_at_most_one_hundred_each():
 def test_constant_scores_say_nothing():
     labels = np.arange(40) % 2
     got = compute(
-        Cells.build(labels, np.ones((1, 40))),
+        Subgroups.build(labels, np.ones((1, 40))),
         np.full(40, 0.3, np.float32),
         np.float32(0.5),
         np.ones((40, 1)),
@@ -275,7 +289,10 @@ def test_constant_scores_say_nothing():
 def test_one_class_leaves_only_what_needs_both_undefined():
     labels, scores = np.ones(5, int), np.linspace(0.1, 0.9, 5, dtype=np.float32)
     got = compute(
-        Cells.build(labels, np.ones((1, 5))), scores, np.float32(0.5), np.ones((5, 1), np.float32)
+        Subgroups.build(labels, np.ones((1, 5))),
+        scores,
+        np.float32(0.5),
+        np.ones((5, 1), np.float32),
     )
     undefined = {name for name in ALL if np.isnan(got[name][0, 0])}
     assert undefined == {"auc", "balanced_acc", "tnr", "fpr"}
@@ -284,7 +301,7 @@ def test_one_class_leaves_only_what_needs_both_undefined():
 def test_two_samples_and_an_empty_cell():
     labels, scores = np.array([0, 1]), np.float32([0.2, 0.7])
     got = compute(
-        Cells.build(labels, np.array([[1, 1], [0, 0]])),
+        Subgroups.build(labels, np.array([[1, 1], [0, 0]])),
         scores,
         np.float32(0.5),
         np.ones((2, 1), np.float32),
@@ -295,10 +312,10 @@ def test_two_samples_and_an_empty_cell():
 
 def test_float64_scores_are_compared_as_float64():
     labels, scores = np.array([0, 1, 0, 1]), 0.5 + 1e-12 * np.arange(4)
-    cells = Cells.build(labels, np.ones((1, 4)))
+    subgroups = Subgroups.build(labels, np.ones((1, 4)))
     with jax.enable_x64(True):
-        layout = jax.jit(prepare, static_argnums=3)(cells, scores, scores[2], CLASSIFICATION)
-    got = jax.jit(evaluate)(cells, layout, np.ones((4, 1), np.float32))
+        layout = jax.jit(prepare, static_argnums=3)(subgroups, scores, scores[2], CLASSIFICATION)
+    got = jax.jit(evaluate)(subgroups, layout, np.ones((4, 1), np.float32))
     assert got["auc"][0, 0] == 0.75
     assert got["tpr"][0, 0] == got["tnr"][0, 0] == 0.5
 
@@ -308,4 +325,4 @@ def test_float64_scores_are_compared_as_float64():
 )
 def test_a_wrong_label_or_shape_is_refused(labels, membership):
     with pytest.raises(ValueError, match=r"labels|samples"):
-        Cells.build(np.array(labels), membership)
+        Subgroups.build(np.array(labels), membership)

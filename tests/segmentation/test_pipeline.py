@@ -90,8 +90,8 @@ def test_what_only_the_evaluation_depends_on_changes_in_the_same_work_directory(
     both = before.merge(after, on=keys, suffixes=("", "_after"))
     np.testing.assert_array_equal(both["value"], both["value_after"])
     assert (both["ci_low"] < both["ci_low_after"]).any()
+    refused = config(root, checkpoint, prompting__tolerance=1.0)
     with pytest.raises(UserError, match="prompting.tolerance was 2.0, is 1.0"):
-        refused = config(root, checkpoint, prompting__tolerance=1.0)
         pipeline.run(refused, tmp_path / "work", tmp_path / "cache", progress=False)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from fairjax.metrics import evaluate as per_weights
-from fairjax.metrics.cells import Cells
+from fairjax.metrics.subgroups import Subgroups
 from fairjax.metrics.table import CLASSIFICATION
 from fairjax.statistics import evaluation
 from fairjax.statistics.bootstrap import Resampling, replicate_weights
@@ -39,14 +39,14 @@ def assert_same(a, b, atol=1e-6, columns=("value", "ci_low", "ci_high", "n_inval
 def test_every_replicate_equals_scikit_learn_on_its_weights():
     scores, labels, attributes, patients = make()
     member = np.stack([np.ones(labels.size, bool), attributes["sex"][0] == 1])
-    cells, resampling = Cells.build(labels, member), Resampling.build(labels.size, patients)
+    subgroups, resampling = Subgroups.build(labels, member), Resampling.build(labels.size, patients)
     ones, thresholds = np.ones(labels.size, np.float32), np.float32([0.4, 0.5, 0.6])
     names = ("auc", "acc", "brier")
     chunks = replicate_values(
-        cells, scores, thresholds, [Draws(resampling, 20)], ones, names, 4, Chunks(2, 8)
+        subgroups, scores, thresholds, [Draws(resampling, 20)], ones, names, 4, Chunks(2, 8)
     )
     replicates = np.concatenate([values for (values,) in chunks], axis=2)
-    point = sample_values(cells, scores, thresholds, ones, names)
+    point = sample_values(subgroups, scores, thresholds, ones, names)
     assert replicates.shape == (3, 2, 3, 20)
     weights = np.asarray(replicate_weights(resampling, 4, jnp.arange(20)))
     for values, w_nb in ((point[..., None], ones[:, None]), (replicates, weights)):
@@ -113,16 +113,16 @@ def test_counts_are_of_samples_and_of_positives():
 def test_results_do_not_depend_on_chunks(memory_bytes):
     data = make()
     assert_same(
-        evaluate(*data[:3], clusters=data[3]),
-        evaluate(*data[:3], clusters=data[3], memory_bytes=memory_bytes),
+        evaluate(*data[:3], patients=data[3]),
+        evaluate(*data[:3], patients=data[3], memory_bytes=memory_bytes),
     )
 
 
 def test_results_do_not_depend_on_how_many_cells_are_evaluated_together(monkeypatch):
     scores, labels, attributes, patients = make()
-    together = evaluate(scores, labels, attributes, clusters=patients, interval="bca")
+    together = evaluate(scores, labels, attributes, patients=patients, interval="bca")
     monkeypatch.setattr(evaluation, "_ENTRIES_AT_ONCE", len(labels) // 3)
-    assert_same(evaluate(scores, labels, attributes, clusters=patients, interval="bca"), together)
+    assert_same(evaluate(scores, labels, attributes, patients=patients, interval="bca"), together)
 
 
 def test_results_do_not_depend_on_the_other_runs():
@@ -140,25 +140,25 @@ def test_runs_are_paired_by_the_same_draws():
     assert_same(pick(table, run=0), pick(table, run=1), atol=0)
 
 
-def test_seed_confidence_and_clusters_matter():
+def test_seed_confidence_and_patients_matter():
     scores, labels, attributes, _ = make(n_runs=1)
     width = {}
     for name, options in {
         "plain": {},
         "seed": {"seed": 1},
         "narrow": {"confidence": 0.5},
-        "clusters": {"clusters": np.arange(labels.size) // 15},
+        "patients": {"patients": np.arange(labels.size) // 15},
     }.items():
         row = pick(evaluate(scores, labels, attributes, **options), attribute="all", metric="auc")
         width[name] = float((row["ci_high"] - row["ci_low"])[0])
     assert width["narrow"] < 0.5 * width["plain"]
     assert width["seed"] != width["plain"]
-    assert width["clusters"] != width["plain"]
+    assert width["patients"] != width["plain"]
 
 
 def test_intervals_are_about_the_values():
     scores, labels, attributes, patients = make()
-    table = evaluate(scores, labels, attributes, clusters=patients)
+    table = evaluate(scores, labels, attributes, patients=patients)
     numbers = pick(table, status="ok")
     keep = numbers["group"] != "gap_corrected"  # it carries the interval of the gap
     for end, sign in (("ci_low", 1), ("ci_high", -1)):
@@ -170,10 +170,10 @@ def test_the_interval_of_a_calibration_error_is_as_wide_as_its_replicates_spread
     row = pick(evaluate(scores[:1], labels, {}, n_boot=400), attribute="all", metric="ece")
     resampling = Resampling.build(labels.size)
     numbers = np.arange(400)
-    cells = Cells.build(labels, np.ones((1, labels.size)))
-    layout = per_weights.prepare(cells, scores[0], np.float32(0.5), ("ece",))
+    subgroups = Subgroups.build(labels, np.ones((1, labels.size)))
+    layout = per_weights.prepare(subgroups, scores[0], np.float32(0.5), ("ece",))
     draws = np.asarray(
-        per_weights.evaluate(cells, layout, replicate_weights(resampling, 0, numbers))["ece"]
+        per_weights.evaluate(subgroups, layout, replicate_weights(resampling, 0, numbers))["ece"]
     )[0]
     level = expanded(0.95, np.bincount(labels).min())
     low, high = (
@@ -222,7 +222,7 @@ def test_groups_without_enough_patients_are_listed_with_the_reason_and_left_out(
 
 def test_min_group_counts_patients_not_images():
     scores, labels, attributes, _ = make(n_runs=1)
-    table = evaluate(scores, labels, attributes, clusters=np.arange(labels.size) // 30, min_group=5)
+    table = evaluate(scores, labels, attributes, patients=np.arange(labels.size) // 30, min_group=5)
     assert (
         pick(table, group="male", metric="acc")["status"][0] == "3 negative patients, fewer than 5"
     )

@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 from fairjax.metrics.table import CLASSIFICATION, METRICS
 from fairjax.statistics import intervals
 from fairjax.statistics.evaluation import Evaluation, evaluate_runs
-from fairjax.statistics.permutation import MOST_GROUPS, gap_p_values
-from fairjax.statistics.schemes import MOST_BLOCKS, Jackknife, Permutation
+from fairjax.statistics.permutation import MAX_GROUPS, gap_p_values
+from fairjax.statistics.schemes import MAX_BLOCKS, Jackknife, Permutation
 
 
 def test_bca_equals_scipy_on_the_same_replicates():
@@ -44,8 +44,8 @@ def test_the_jackknife_leaves_out_each_cluster_once():
 
 
 def test_many_clusters_are_left_out_in_blocks():
-    jackknife = Jackknife.build(np.arange(2 * MOST_BLOCKS + 1))
-    assert jackknife.n_blocks == MOST_BLOCKS
+    jackknife = Jackknife.build(np.arange(2 * MAX_BLOCKS + 1))
+    assert jackknife.n_blocks == MAX_BLOCKS
     assert set(np.bincount(jackknife.block)) == {2, 3}
 
 
@@ -136,7 +136,7 @@ def test_identical_scores_have_the_p_value_one_and_too_many_groups_none():
     options = np.array([0.5]), np.arange(200), ones, ("auc",), 20, 0
     assert gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) // 100, *options)[0, 0] == 1
     assert np.isnan(
-        gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) % (MOST_GROUPS + 1), *options)
+        gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) % (MAX_GROUPS + 1), *options)
     ).all()
     assert np.isnan(
         gap_p_values(np.full((1, 200), 0.3), labels, np.zeros(200, int), *options)

@@ -43,7 +43,8 @@ def postprocessed(
     Args:
       condition: the condition of the sweep.
       sweep: has scores of the rows of `validation` and `test`.
-      validation, test: the images or volumes that the scores belong to.
+      validation: the images or volumes that the validation scores belong to.
+      test: those of the test scores.
       seed: seed of the experiment.
     """
     if not condition.postprocess:
