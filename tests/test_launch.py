@@ -348,6 +348,7 @@ def test_lists_are_read_however_they_are_written(checkpoint, tmp_path):
             f"--config.training.methods={methods}",
             "--config.attributes=sex",
             "--config.training.usages=linear_probe,mlp_probe",
+            "--config.memory_gib=4",
             "--config.training.learning_rates=1e-3,4e-3",
             f"--workdir={tmp_path / 'work'}",
             "--dry_run",
