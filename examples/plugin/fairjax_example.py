@@ -139,8 +139,7 @@ def shift(rule, scores_rn, codes):
 
 PRIOR_SHIFT = Postprocessor(
     title="mean score shifted to the prevalence",
-    paper="Saerens et al. 2002, Adjusting the outputs of a classifier to new a priori "
-    "probabilities",
+    paper="Saerens et al. 2002, Adjusting the outputs of a classifier to new priors",
     fit=fit_shift,
     apply=shift,
 )

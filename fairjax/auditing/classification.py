@@ -14,6 +14,7 @@ from fairjax.auditing.policies import POLICIES
 from fairjax.auditing.report import AuditReport
 from fairjax.auditing.settings import Settings
 from fairjax.metrics.threshold import RULES, parse_rule
+from fairjax.utils import plugins
 from fairjax.utils.errors import UserError
 
 
@@ -84,6 +85,7 @@ def audit(
     Raises:
       UserError: what is wrong with the input, in one line.
     """
+    plugins.load()  # their metrics
     choices = present.settings(
         policy=policy, threshold=threshold, n_boot=n_boot, seed=seed, **settings
     )

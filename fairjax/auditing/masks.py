@@ -111,7 +111,7 @@ def foreground(
       where: names the mask in messages.
       label: the value that is foreground; None: that of a mask of two values.
       threshold: cuts soft masks; None: they are refused.
-      predicted: whether probabilities are cut at 0.5 where no threshold is told.
+      predicted: whether probabilities are cut at 0.5 where no threshold is given.
 
     Raises:
       UserError: it cannot be read, or it is neither two-valued nor declared.

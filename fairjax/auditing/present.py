@@ -132,7 +132,7 @@ def _analysis(settings: Settings) -> dict[str, Any]:
 
 
 def _population(data: Predictions, stated: str) -> dict[str, Any]:
-    """What is known of who the numbers speak of."""
+    """Facts on who the numbers are about."""
     left_out = {f"left out: {reason}": count for reason, count in data.left_out.items()}
     units = {} if data.patients is None else {"patients": int(np.unique(data.patients).size)}
     missing = {

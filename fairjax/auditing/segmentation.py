@@ -61,7 +61,7 @@ def audit_segmentation(
       pred_masks: predicted masks or their paths; see `fairjax.auditing.masks.measure`.
       true_masks: true masks or their paths.
       policy: `strict`, or `compat`: the summary has the columns of the published FairMedFM code.
-      metrics: `dice`, `iou`, `nsd`, `hd95` of masks. The first is the one the report speaks of.
+      metrics: `dice`, `iou`, `nsd`, `hd95` of masks. The first is that of the report's verdict.
       masks_options: `label`, `mask_threshold`, `spacing`, `tolerance`, `empty` of
         `fairjax.auditing.masks.measure`.
       **settings: as in `fairjax.audit`, as far as they do not concern scores.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from fairjax.utils.errors import UserError
 
 EACH = "each"  # in place of cut points: every value is a group
-SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0)  # numbers that often stand for "not known"
+SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0)  # numbers that often mean "not known"
 
 # cut points, a number of quantiles, or EACH
 Cuts = tuple[float, ...] | int | str

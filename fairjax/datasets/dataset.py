@@ -175,7 +175,7 @@ class Dataset:
         return pd.factorize(self.table["volume"])[0].astype(np.int32)
 
     def by_volume(self) -> Dataset:
-        """One row per volume, in the order of `volumes`: the first of its slices stands for it."""
+        """One row per volume, in the order of `volumes`: that of the first of its slices."""
         return self.take(np.diff(self.volumes(), prepend=-1) > 0)
 
     def _masks(self) -> Masks:
@@ -261,7 +261,7 @@ def cohort(
 KEYS = ("image", "volume", "patient", "label")  # columns of the table that are no attributes
 SPLITS = ["train", "validation", "test"]
 MISSING = "missing"  # the name of those whose group is not known
-ALL = "all"  # attribute and group of everybody, where there is no other
+ALL = "all"  # attribute and group of all patients, where there is no other
 
 
 def require_both_classes(dataset: Dataset, attributes: list[str]) -> None:

@@ -22,7 +22,7 @@ from fairjax.utils.errors import UserError
 SEPARATORS = {",": ",", ";": ";", "\t": "tab", "|": "|", " ": "blank"}
 MAX_HEADER = 2**20  # bytes of one line of a header
 MAX_BLOCK = 2**22  # bytes that are parsed at a time; no row is longer
-SAMPLE = 50  # rows that the separator is told by
+SAMPLE = 50  # rows that show the separator
 PIECE = 2**20  # bytes that are decoded at a time
 DECIMAL = r"^[-+]?\d*(,\d+)?([eE][-+]?\d+)?$"
 GROUPED = r"^[-+]?\d{1,3}(\.\d{3})+(,\d+)?$"  # 1.234,5

@@ -1,4 +1,4 @@
-"""Rows that stand in files of their own: text files per patient, arrays per image, frames of one
+"""Rows in files of their own: text files per patient, arrays per image, frames of one
 file.
 """
 

@@ -72,7 +72,7 @@ def encode(
         rule = rule_for(name, cuts.get(name), tuple(missing))
         found = rule.group(values, "", keep_na=keep_na)
         used, codes = np.unique(found.codes[found.codes >= 0], return_inverse=True)
-        dense = np.full(len(values), -1)  # a group that nobody is in is none
+        dense = np.full(len(values), -1)  # a group without patients is left out
         dense[found.codes >= 0] = codes
         result.attributes[name] = dense, [found.names[i] for i in used]
         result.notes.extend(found.notes)

@@ -48,7 +48,7 @@ ANATOMY = {
 }
 
 # The lesion: drawn for every patient, painted only where its contrast is above zero, so that both
-# pictures match.
+# images match.
 LESION = {
     "side": (-1.0, 1.0),  # its sign: the patient's right or left lung
     "angle": (0.0, 2 * np.pi),
@@ -62,7 +62,7 @@ LESION = {
 
 @dataclasses.dataclass(frozen=True)
 class Acquisition:
-    """How one site's machine takes its pictures; ranges are drawn per image.
+    """How one site's machine takes its images; ranges are drawn per image.
 
     Attributes:
       gain: (low, high) multiplies the attenuation.
@@ -220,7 +220,7 @@ def _chest(x: Image, y: Image, a: SimpleNamespace, texture: Image, female: bool)
     radius = lx * lx + ((y - a.lung_y) / a.lung_height) ** 2
     dome = a.diaphragm + a.diaphragm_tilt * (left - 0.5) - a.dome * (1 - lx * lx)
     lung = _sigmoid((1 - radius) / 0.10) * _sigmoid((dome - y) / 0.02)
-    # Heart, great vessels and spine stand before the air.
+    # Heart, great vessels and spine are in front of the air.
     heart = ((x - a.heart_x) / a.heart_width) ** 2 + (
         (y - a.heart_y - 0.35 * (x - a.heart_x)) / a.heart_height
     ) ** 2

@@ -6,7 +6,7 @@ The planted truth of the default `PhantomConfig`:
 - `sex`: in women the lesion is fainter and the recorded label is wrong more often, so a model must
   do worse for them;
 - `age`: nothing depends on it, so it carries no disparity;
-- `site`: changes how the picture is taken (exposure, noise, blur, collimation, lead marker) and
+- `site`: changes how the image is taken (exposure, noise, blur, collimation, lead marker) and
   nothing else.
 
 A wrong label costs every model a known amount. Where the recorded label is flipped with probability
@@ -17,7 +17,7 @@ recorded label and in expectation,
 
 (`recorded_auc`; Menon et al., Learning from corrupted binary labels via class-probability
 estimation, ICML 2015, corollary 3): at the default prevalence of 0.4, A − 1/2 shrinks by 4 % for
-men, 13 % for women. What the fainter lesion costs depends on the observer. One who is told where to
+men, 13 % for women. What the fainter lesion costs depends on the observer. One who knows where to
 look, and compares the brightness there with that around it, has A = 0.998 at the men's contrast of
 0.25, 0.989 at the women's of 0.19, and 0.966 and 0.837 at 0.14 and 0.07 (in women as in men; 3,000
 phantoms each, `tests/datasets/test_phantoms.py`). What a linear probe of the encoder that ships
@@ -141,7 +141,7 @@ def render(
     Args:
       config: the cohort's.
       image: its name in the column `image`.
-      lesion: None draws the patient as it is; True or False the same picture with or without the
+      lesion: None draws the patient as it is; True or False the same image with or without the
         lesion.
 
     Returns:

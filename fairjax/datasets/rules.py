@@ -289,7 +289,7 @@ class Bins(Rule):
 
 
 def rule_for(column: str, cuts: Cuts | None, missing: tuple[str, ...] = ()) -> Rule:
-    """Returns the rule of an attribute that nobody has declared: its values, or bins."""
+    """Returns the rule of an undeclared attribute: its values, or bins."""
     if cuts is None or cuts == EACH:
         return Values(column, many=cuts == EACH, missing=missing)
     return Bins(column, cuts, missing=missing)

@@ -19,7 +19,7 @@ from fairjax.utils.errors import UserError
 
 
 class Rows(NamedTuple):
-    """What a source gives: text columns, '' where missing; and where they stand, for messages."""
+    """What a source gives: text columns, '' where missing; and where they are, for messages."""
 
     frame: pd.DataFrame
     where: str
@@ -51,7 +51,7 @@ class Table(Source):
 
     Attributes:
       files: names or patterns it may have, relative to the root; the first that is there is taken.
-      header_rows: rows at the top, of which each column's name stands in one: 2 with a title line.
+      header_rows: rows at the top, one of which holds each column's name: 2 with a title line.
       sheet: of an XLSX file.
       rows: column → regular expression that its cell must match for the row to count, where a
         header has more rows.

@@ -117,7 +117,7 @@ def nearest(mask: np.ndarray, h: int, w: int) -> np.ndarray:
 def loader(task: PromptedTask) -> LoadPrompted:
     """Makes what reads one image of a task with its prompts."""
     dataset, objects, transform = task.dataset, task.objects, task.segmenter.transform
-    sizes = objects.table[["height", "width"]].drop_duplicates().to_numpy()
+    sizes = objects.table[["height", "width"]].drop_duplicates().to_numpy().tolist()
     shapes = np.array([task.scoring.compared_size(h, w, transform) for h, w in sizes])
     height, width = (int(-(-side // BUCKET) * BUCKET) for side in shapes.max(axis=0))
     return LoadPrompted(

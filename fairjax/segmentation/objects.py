@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 from scipy import ndimage
 
 from fairjax.datasets.dataset import Dataset
@@ -56,7 +56,7 @@ class ObjectRule:
         lookup("objects", self.mode, MODES)
 
     def find(
-        self, codes: Int[np.ndarray, "h w"], n_classes: int
+        self, codes: Integer[np.ndarray, "h w"], n_classes: int
     ) -> Iterator[tuple[int, int, Bool[np.ndarray, "h w"]]]:
         """(class, component, mask) of every object; components by falling size, and 0 where a class
         is one object.

@@ -23,7 +23,7 @@ ADAPTED = -1  # of a warm-up: a few epochs, and fewer where training is short
 
 @dataclasses.dataclass(frozen=True)
 class LoaderOptions:
-    """Options of a user's own loader: those of its arguments that have plain defaults."""
+    """Options of a user's own loader: its arguments that have plain defaults."""
 
 
 Options = TableOptions | CatalogOptions | PhantomConfig | LoaderOptions

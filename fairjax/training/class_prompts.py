@@ -195,7 +195,7 @@ def require_cosines(module: Any) -> ZeroShotClassifier:
     if getattr(module.config.text, "queries", 0):
         raise UserError(
             f"{type(module).__name__}'s zero-shot logits are the largest of several cosines per "
-            "image, which no prototype stands for: take zero_shot or linear_probe"
+            "image, which no prototype represents: take zero_shot or linear_probe"
         )
     return known
 

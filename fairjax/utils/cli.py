@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shlex
 import signal
@@ -71,19 +72,29 @@ def run(main: Main, parse: Parse = parse, program: str = "") -> None:
         try:
             app.run(main, flags_parser=parse)
         except UserError as error:
-            _exit(str(error), EXIT_USER_ERROR)
+            _say(str(error))
+            sys.exit(EXIT_USER_ERROR)
         except KeyboardInterrupt as stop:
             sent, how = (signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")
             number, name = sent if isinstance(stop, Terminated) else how
             again = f"{program} {shlex.join(sys.argv[1:])}"
-            _exit(f"stopped by {name}; to continue, give the same command: {again}", 128 + number)
+            _say(f"stopped by {name}; to continue, give the same command: {again}")
+            _leave(128 + number)
         finally:
             signal.signal(signal.SIGTERM, before)
 
 
-def _exit(message: str, status: int) -> None:
+def _say(message: str) -> None:
     print(f"fairjax: {message}", file=sys.stderr)
-    sys.exit(status)
+
+
+def _leave(status: int) -> None:
+    """Ends at once: threads of XLA that still compute would crash in the interpreter's shutdown."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

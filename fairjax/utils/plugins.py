@@ -15,8 +15,6 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 GROUP = "fairjax.plugins"
 CODES: dict[tuple[str, str], str] = {}  # (kind, name) → hash of what was registered
 
@@ -104,7 +102,7 @@ class _Hasher:
         if isinstance(thing, (tuple, list)):
             return self._parts(type(thing).__name__, *thing)
         if hasattr(thing, "__array__"):
-            array = np.ascontiguousarray(thing)
+            array = thing.__array__()
             self._text(f"{array.dtype} {array.shape}")
             return self.digest.update(array.tobytes())
         return self._parts("object", type(thing), getattr(thing, "__dict__", {}))

@@ -166,7 +166,7 @@ def test_what_the_masks_depend_on_is_in_the_key(task, tmp_path):
     )
     options = {"batch_size": 2, "shard_batches": 2}
     keys = [
-        open_cache(dataclasses.replace(task, **changed), tmp_path, **options).folder
+        open_cache(dataclasses.replace(task, **changed), tmp_path, **options).directory
         for changed in changes
     ]
     assert len(set(keys)) == len(keys)

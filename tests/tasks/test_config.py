@@ -7,9 +7,10 @@ import pytest
 
 from fairjax.configs import common, quickstart, segmentation, sweep
 from fairjax.tasks import config, docs
-from fairjax.tasks.options import meanings, option
+from fairjax.tasks.options import option
 from fairjax.utils.errors import UserError
 from fairjax.utils.lists import split_list
+from fairjax.utils.meanings import meanings
 
 
 def built(cls=common.base, dataset="synthetic", **changes):

@@ -52,7 +52,7 @@ SPECS: Mapping[str, Spec] = {
         access="https://doi.org/10.6084/m9.figshare.12991592",
         tree="""
             Clinical-data.csv
-            COVID-19 Cases/P001/*.dcm  or one .nii.gz beside or inside the folder
+            COVID-19 Cases/P001/*.dcm  or one .nii.gz next to or inside the folder
             Cap Cases/cap001/*.dcm
             Normal Cases/normal001/*.dcm
         """,

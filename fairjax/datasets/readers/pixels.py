@@ -53,7 +53,7 @@ def to_uint8(
         rest is clipped.
 
     Raises:
-      ValueError: NaN, or numbers whose range nobody tells.
+      ValueError: NaN, or numbers whose range is not known.
     """
     check_finite(values, "the image")
     if window is None:

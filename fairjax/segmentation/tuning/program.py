@@ -217,7 +217,7 @@ class Programs:
         weight: Array,
         own: Batch,
     ) -> tuple:
-        """The loss of one run; objectives speak of many runs, so that here each array is given an
+        """The loss of one run; objectives take many runs, so that here each array is given an
         axis of one.
         """
         masks, _ = self._candidates(frozen, params, own)
