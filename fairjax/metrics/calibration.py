@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from fairjax.metrics.entries import EXACT, Entries, combine_blocks, sum_in_pieces, take
@@ -68,7 +69,7 @@ def prepare_logits(
     subgroups: Subgroups,
     rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]],
     scores: Float[Array, " n"],
-    dtype: jnp.dtype,
+    dtype: DTypeLike,
 ) -> Logits:
     """Log-odds of every entry, and the recalibration of every subgroup with equal weights."""
     logit = jnp.clip(jnp.log(scores) - jnp.log1p(-scores), -_LARGEST_LOGIT, _LARGEST_LOGIT).astype(

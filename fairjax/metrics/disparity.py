@@ -71,14 +71,14 @@ def std(groups: Float[np.ndarray, " g *n"], *_) -> Float[np.ndarray, " *n"]:
 
 
 def worst(
-    groups: Float[np.ndarray, " g *n"], overall: Float[np.ndarray, " *n"], metric: Metric
+    groups: Float[np.ndarray, " g *n"], overall: Float[np.ndarray, "..."], metric: Metric
 ) -> Float[np.ndarray, " *n"]:
     """Value of the group that fares worst."""
     return groups.min(0) if metric.higher_is_better else groups.max(0)
 
 
 def best(
-    groups: Float[np.ndarray, " g *n"], overall: Float[np.ndarray, " *n"], metric: Metric
+    groups: Float[np.ndarray, " g *n"], overall: Float[np.ndarray, "..."], metric: Metric
 ) -> Float[np.ndarray, " *n"]:
     """Value of the group that fares best."""
     return groups.max(0) if metric.higher_is_better else groups.min(0)

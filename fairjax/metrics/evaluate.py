@@ -18,6 +18,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from fairjax.metrics import sums, table
@@ -33,7 +34,7 @@ def prepare(
     threshold: Float[Array, ""],
     metrics: Sequence[str] = table.DEFAULT,
     edges: Float[Array, "c e"] | None = None,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> Layout:
     """Sorts one run's scores within subgroups and computes its per-sample statistics.
 

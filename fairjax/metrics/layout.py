@@ -22,10 +22,10 @@ class Columns:
       bins: name → (k, BLOCK) bin of each entry; else nothing.
     """
 
-    values: Float[Array, "k j t"] | None
-    score: Float[Array, "k t"] | None
-    above: Bool[Array, "k t"] | None
-    bins: dict[str, UInt8[Array, "k t"]]
+    values: Float[Array, "*r k j t"] | None
+    score: Float[Array, "*r k t"] | None
+    above: Bool[Array, "*r k t"] | None
+    bins: dict[str, UInt8[Array, "*r k t"]]
 
 
 @jax.tree_util.register_dataclass
@@ -47,11 +47,11 @@ class Layout:
       metrics: the metrics that can be evaluated.
     """
 
-    rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]]
+    rows: tuple[Int[Array, "*r t k0"], Int[Array, "*r t k1"]]
     columns: tuple[Columns, Columns]
-    higher: Int[Array, "t k1"]
-    not_lower: Int[Array, "t k1"]
-    own: Int[Array, "t k1"]
+    higher: Int[Array, "*r t k1"]
+    not_lower: Int[Array, "*r t k1"]
+    own: Int[Array, "*r t k1"]
     prepared: dict[str, Any]
-    threshold: Float[Array, ""]
+    threshold: Float[Array, "*r"]
     metrics: tuple[str, ...] = field(metadata={"static": True})

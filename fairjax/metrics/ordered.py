@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from fairjax.metrics.entries import Entries, take
@@ -40,7 +41,7 @@ def values_of_entries(
     subgroups: Subgroups,
     rows: tuple[Int[Array, "t k0"], Int[Array, "t k1"]],
     scores: Float[Array, " n"],
-    dtype: jnp.dtype,
+    dtype: DTypeLike,
 ) -> Float[Array, "t k0"]:
     """The value of each entry of label 0: values without classes all have that label."""
     return scores[jnp.minimum(rows[0], subgroups.n_samples - 1)].astype(dtype)

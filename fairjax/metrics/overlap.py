@@ -7,18 +7,24 @@ jitted, and take one pair of masks; a batch is `jax.lax.map` or `jax.vmap` of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
+
+Mask: TypeAlias = Bool[Array | np.ndarray, "*s"]
+Spacing: TypeAlias = Float[Array | np.ndarray, " d"]
 
 PERCENTILE = 0.95
 _FAR = 1e12  # squared distance of a voxel that has no surface to be near to
 
 
 def dice(
-    pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0
+    pred: Mask,
+    true: Mask,
+    empty: float | Array = 1.0,
 ) -> Float[Array, ""]:
     """2 |A ∩ B| / (|A| + |B|), as 1 − |A △ B| / (|A| + |B|), which is exact near 1.
 
@@ -34,19 +40,21 @@ def dice(
 
 
 def iou(
-    pred: Bool[Array, "*s"], true: Bool[Array, "*s"], empty: float | Array = 1.0
+    pred: Mask,
+    true: Mask,
+    empty: float | Array = 1.0,
 ) -> Float[Array, ""]:
     """|A ∩ B| / |A ∪ B|, and `empty` where both are empty; Jaccard 1912."""
     union = _count(pred | true)
     return jnp.where(union == 0, empty, 1 - _count(pred ^ true) / jnp.maximum(union, 1))
 
 
-def surface(mask: Bool[Array, "*s"]) -> Bool[Array, "*s"]:
+def surface(mask: Mask) -> Bool[Array, "*s"]:
     """The voxels of a mask that have a neighbour (by face) outside of it; beyond the image all is
     outside.
     """
     padded = jnp.pad(mask, 1)
-    inner = mask
+    inner = jnp.asarray(mask)
     for axis in range(mask.ndim):
         for shift in (0, 2):
             window = [
@@ -54,10 +62,10 @@ def surface(mask: Bool[Array, "*s"]) -> Bool[Array, "*s"]:
                 for a, n in enumerate(mask.shape)
             ]
             inner &= padded[tuple(window)]
-    return mask & ~inner
+    return jnp.asarray(mask) & ~inner
 
 
-def squared_distance(target: Bool[Array, "*s"], spacing: Float[Array, " d"]) -> Float[Array, "*s"]:
+def squared_distance(target: Mask, spacing: Spacing) -> Float[Array, "*s"]:
     """Exact squared Euclidean distance of every voxel to the nearest voxel of `target`; 1e12 where
     there is none.
 
@@ -84,7 +92,9 @@ def squared_distance(target: Bool[Array, "*s"], spacing: Float[Array, " d"]) -> 
 
 
 def hd95(
-    pred: Bool[Array, "*s"], true: Bool[Array, "*s"], spacing: Float[Array, " d"]
+    pred: Mask,
+    true: Mask,
+    spacing: Spacing,
 ) -> Float[Array, ""]:
     """Robust Hausdorff distance: the larger of the 95th percentiles of the distances from either
     surface to the other.
@@ -101,9 +111,9 @@ def hd95(
 
 
 def nsd(
-    pred: Bool[Array, "*s"],
-    true: Bool[Array, "*s"],
-    spacing: Float[Array, " d"],
+    pred: Mask,
+    true: Mask,
+    spacing: Spacing,
     tolerance: float | Array,
     empty: float | Array = 1.0,
 ) -> Float[Array, ""]:
@@ -146,12 +156,12 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def _count(mask: Array) -> Array:
-    return mask.sum(dtype=jnp.int32)
+def _count(mask: Mask) -> Array:
+    return jnp.asarray(mask).sum(dtype=jnp.int32)
 
 
 def _surface_distances(
-    pred: Array, true: Array, spacing: Array
+    pred: Mask, true: Mask, spacing: Spacing
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Of either mask, its surface, and the distance of every voxel to the surface of the other."""
     a, b = surface(pred), surface(true)

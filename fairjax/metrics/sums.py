@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from fairjax.metrics.entries import EXACT, sum_in_pieces
@@ -90,7 +91,7 @@ def slices(names: Iterable[str]) -> dict[str, slice]:
 
 
 def columns(
-    sample: Sample, names: Iterable[str], edges: Array, mass_bin: MassBin, dtype: np.dtype
+    sample: Sample, names: Iterable[str], edges: Array, mass_bin: MassBin, dtype: DTypeLike
 ) -> Columns:
     """The statistics of the entries of one label: computed, or if they are many, what they are
     computed from.

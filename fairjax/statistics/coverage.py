@@ -131,10 +131,16 @@ def coverage(
 
 
 def _bootstrap(design: Design, who: Study, scores: np.ndarray, n_boot: int, interval: str) -> dict:
-    options = {"metrics": ("auc", "tpr"), "n_boot": n_boot, "interval": interval, "min_group": 1}
-    attributes = {"g": (who.groups, list(GROUPS))}
-    # type: ignore[arg-type]
-    evaluation = Evaluation(who.labels, attributes, who.labels.size, who.patients, **options)
+    evaluation = Evaluation(
+        who.labels,
+        {"g": (who.groups, list(GROUPS))},
+        who.labels.size,
+        who.patients,
+        metrics=("auc", "tpr"),
+        n_boot=n_boot,
+        interval=interval,
+        min_group=1,
+    )
     parts = [
         pd.DataFrame(
             evaluation.evaluate(

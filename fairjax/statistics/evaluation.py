@@ -29,7 +29,7 @@ Columns = dict[str, np.ndarray]
 
 
 def evaluate_runs(
-    scores: Float[np.ndarray, "r n"],
+    scores: Float[np.ndarray, "*r n"],
     labels: Int[np.ndarray, " n"] | None,
     attributes: Mapping[str, Attribute],
     thresholds: Float[np.ndarray, " r"] | float,
@@ -159,14 +159,14 @@ class Evaluation:
         )
 
     def evaluate(
-        self, scores: Float[np.ndarray, "r n"], thresholds: Float[np.ndarray, " r"] | float
+        self, scores: Float[np.ndarray, "*r n"], thresholds: Float[np.ndarray, " r"] | float
     ) -> Columns:
         """Evaluates runs; see `evaluate_runs`."""
         return self.evaluate_and_compare(scores, thresholds, [])[0]
 
     def evaluate_and_compare(
         self,
-        scores: Float[np.ndarray, "r n"],
+        scores: Float[np.ndarray, "*r n"],
         thresholds: Float[np.ndarray, " r"] | float,
         pairs: Sequence[tuple[int, int]] | None = None,
     ) -> tuple[Columns, Columns]:
@@ -226,9 +226,18 @@ class Evaluation:
         codes, names = self.attributes[attribute]
         number = {name: i for i, name in enumerate(self._usable(attribute))}
         recoded = np.array([*(number.get(name, -1) for name in names), -1])[codes]
-        data = scores, self.labels, recoded, thresholds, self.patients, self.weights
         return gap_p_values(
-            *data, self.metrics, n_permutations, self.seed, self.memory_bytes, advance
+            scores,
+            self.labels,
+            recoded,
+            thresholds=thresholds,
+            patients=self.patients,
+            weights=self.weights,
+            metrics=self.metrics,
+            n_permutations=n_permutations,
+            seed=self.seed,
+            memory_bytes=self.memory_bytes,
+            advance=advance,
         )
 
     def n_usable(self, attribute: str) -> int:
@@ -286,11 +295,12 @@ class Evaluation:
                 scores,
                 thresholds,
                 draws,
-                *arguments[2:],
-                self.seed,
-                chunks,
-                e,
-                self.advance,
+                weights=self.weights,
+                metrics=self.metrics,
+                seed=self.seed,
+                chunks=chunks,
+                edges=e,
+                advance=self.advance,
             )
             for subgroups, e in zip(self.subgroups, edges, strict=True)
         ]
@@ -301,7 +311,7 @@ class Evaluation:
             yield Values(sample[..., runs], bootstrap, *jackknife).centred(self.metrics)
 
     def _edges_of_subgroups(self, scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, "c e"]:
-        # type: ignore[misc]
+        assert self.edges is not None
         return np.stack([self.edges(scores, member) for member in self.plan.members])
 
     def _compared(

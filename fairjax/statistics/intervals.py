@@ -91,30 +91,26 @@ def p_value(replicates: Float[np.ndarray, " *n b"]) -> Float[np.ndarray, " *n"]:
 
 
 def expanded(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
-    """The level at which percentiles of the bootstrap of n independent units cover as often as
-    Student's t would.
+    """The level at which percentiles of n resampled patients cover as often as Student's t would.
 
-    Resampling n units has a variance too small by (n − 1) / n, and tails too light: the level is
+    Resampling n patients has a variance too small by (n − 1) / n, and tails too light: the level is
     that of a normal distribution at √(n / (n − 1)) t_{n−1}. For n = 10 and 95 % it is 98.3 %, for n
     = 100 it is 95.4 %.
 
     Source: Hesterberg 2015, What teachers should know about the bootstrap, section 5.3.
     """
     n = np.maximum(n, 2)
-    return 1 - 2 * special.ndtr(
-        -np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2)
-    )
+    quantile = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + confidence) / 2)
+    return np.asarray(1 - 2 * special.ndtr(-quantile))
 
 
 def perfect(confidence: float, n: Int[np.ndarray, " *n"]) -> Float[np.ndarray, " *n"]:
-    """Lower end of the exact interval of a share that is 1 in n independent units (Clopper &
-    Pearson 1934).
-    """
-    return ((1 - confidence) / 2) ** (1 / np.maximum(n, 1))
+    """Lower end of the exact interval of a fraction that is 1 of n (Clopper & Pearson 1934)."""
+    return np.asarray(((1 - confidence) / 2) ** (1 / np.maximum(n, 1)))
 
 
 def percentile(
-    replicates: Float[np.ndarray, " *n b"], confidence: float | Float[np.ndarray, " *n"]
+    replicates: Float[np.ndarray, " *n b"], confidence: float | Float[np.ndarray, "*#n"]
 ) -> Interval:
     """Equal-tailed percentile interval (Efron & Tibshirani 1993, ch. 13)."""
     low, high = quantiles(replicates, ((1 - confidence) / 2, (1 + confidence) / 2))
@@ -125,7 +121,7 @@ def bca(
     value: Float[np.ndarray, " *n"],
     replicates: Float[np.ndarray, " *n b"],
     jackknife: Float[np.ndarray, " *n k"],
-    confidence: float | Float[np.ndarray, " *n"],
+    confidence: float | Float[np.ndarray, "*#n"],
 ) -> Interval:
     """Bias-corrected and accelerated interval.
 

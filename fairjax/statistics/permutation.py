@@ -20,6 +20,7 @@ def gap_p_values(
     scores: Float[np.ndarray, "r n"],
     labels: Int[np.ndarray, " n"],
     codes: Int[np.ndarray, " n"],
+    *,
     thresholds: Float[np.ndarray, " r"],
     patients: Int[np.ndarray, " n"],
     weights: Float[np.ndarray, " n"],
@@ -49,7 +50,7 @@ def gap_p_values(
       advance: called with the number of columns × runs that were finished since the last call.
 
     Returns:
-      (M, R) shares (1 + #{gap* ≥ gap}) / (1 + P); NaN where there is no gap, or more than
+      (M, R) fractions (1 + #{gap* ≥ gap}) / (1 + P); NaN where there is no gap, or more than
       `MAX_GROUPS` groups.
 
     Source: Phipson & Smyth 2010, Permutation p-values should never be zero.
@@ -62,7 +63,15 @@ def gap_p_values(
     draws = [Draws(Permutation.build(codes, labels, patients), columns)]
     chunks = plan_chunks(subgroups.n_entries, len(scores), columns, memory_bytes)
     values = replicate_values(
-        subgroups, scores, thresholds, draws, weights, tuple(metrics), seed, chunks, None, advance
+        subgroups,
+        scores,
+        thresholds,
+        draws,
+        weights=weights,
+        metrics=tuple(metrics),
+        seed=seed,
+        chunks=chunks,
+        advance=advance,
     )
     of_runs = np.concatenate([drawn for (drawn,) in values], axis=2)[:, 0]  # (M, R, (P + 1) · G)
     gaps = gap(np.moveaxis(of_runs.reshape(*of_runs.shape[:2], -1, n_groups), -1, 0))

@@ -78,6 +78,7 @@ def replicate_values(
     scores: Float[np.ndarray, "r n"],
     thresholds: Float[np.ndarray, " r"],
     draws: Sequence[Draws],
+    *,
     weights: Float[np.ndarray, " n"],
     metrics: tuple[str, ...],
     seed: int,

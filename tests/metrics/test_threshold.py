@@ -43,7 +43,7 @@ def test_rules_find_what_a_search_over_all_thresholds_finds(rule, grid, dtype):
 @pytest.mark.parametrize("rule", [0.3, "0.3", 1])
 def test_a_number_is_the_threshold(rule):
     np.testing.assert_array_equal(
-        choose_threshold(np.zeros((2, 3), np.float32), np.zeros(3), rule), np.float32(rule)
+        choose_threshold(np.zeros((2, 3), np.float32), np.zeros(3, int), rule), np.float32(rule)
     )
 
 

@@ -42,9 +42,9 @@ def test_every_replicate_equals_scikit_learn_on_its_weights():
     subgroups, resampling = Subgroups.build(labels, member), Resampling.build(labels.size, patients)
     ones, thresholds = np.ones(labels.size, np.float32), np.float32([0.4, 0.5, 0.6])
     names = ("auc", "acc", "brier")
-    chunks = replicate_values(
-        subgroups, scores, thresholds, [Draws(resampling, 20)], ones, names, 4, Chunks(2, 8)
-    )
+    options = {"weights": ones, "metrics": names, "seed": 4, "chunks": Chunks(2, 8)}
+    draws = [Draws(resampling, 20)]
+    chunks = replicate_values(subgroups, scores, thresholds, draws, **options)
     replicates = np.concatenate([values for (values,) in chunks], axis=2)
     point = sample_values(subgroups, scores, thresholds, ones, names)
     assert replicates.shape == (3, 2, 3, 20)

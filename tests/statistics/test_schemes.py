@@ -85,15 +85,25 @@ def test_a_permutation_keeps_the_groups_of_each_label_and_moves_patients_whole()
     assert (weights[:, 1] != weights[:, 2]).any()
 
 
+def options_of(n, metrics, n_permutations):
+    """Samples of weight 1, each of its own patient."""
+    return {
+        "thresholds": np.array([0.5]),
+        "patients": np.arange(n),
+        "weights": np.ones(n),
+        "metrics": metrics,
+        "n_permutations": n_permutations,
+        "seed": 0,
+    }
+
+
 def test_p_values_are_those_of_scipy_on_the_same_statistic():
     rng = np.random.default_rng(4)
     n = 160
     labels, codes = np.arange(n) % 2, rng.integers(0, 2, n)
     scores = 1 / (1 + np.exp(-rng.normal(labels * (1 + 0.9 * codes), 1)))
-    ones, clusters = np.ones(n, np.float32), np.arange(n)
-    got = gap_p_values(
-        scores[None], labels, codes, np.array([0.5]), clusters, ones, ("auc", "brier"), 4000, 0
-    )[:, 0]
+    options = options_of(n, ("auc", "brier"), 4000)
+    got = gap_p_values(scores[None], labels, codes, **options)[:, 0]
 
     def shuffled():
         drawn = codes.copy()
@@ -117,30 +127,17 @@ def test_p_values_of_no_gap_are_uniform():
     n, runs = 100, 400
     labels, codes = np.arange(n) % 2, np.arange(n) // 2 % 3
     scores = 1 / (1 + np.exp(-rng.normal(labels, 1, (runs, n))))
-    p = gap_p_values(
-        scores.astype(np.float32),
-        labels,
-        codes,
-        np.full(runs, 0.5, np.float32),
-        np.arange(n),
-        np.ones(n),
-        ("auc",),
-        199,
-        0,
-    )
+    options = options_of(n, ("auc",), 199) | {"thresholds": np.full(runs, 0.5, np.float32)}
+    p = gap_p_values(scores.astype(np.float32), labels, codes, **options)
     assert stats.kstest(p[0], "uniform").pvalue > 0.01
 
 
 def test_identical_scores_have_the_p_value_one_and_too_many_groups_none():
-    labels, ones = np.arange(200) % 2, np.ones(200)
-    options = np.array([0.5]), np.arange(200), ones, ("auc",), 20, 0
-    assert gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) // 100, *options)[0, 0] == 1
-    assert np.isnan(
-        gap_p_values(np.full((1, 200), 0.3), labels, np.arange(200) % (MAX_GROUPS + 1), *options)
-    ).all()
-    assert np.isnan(
-        gap_p_values(np.full((1, 200), 0.3), labels, np.zeros(200, int), *options)
-    ).all()
+    n = np.arange(200)
+    scores, labels, options = np.full((1, 200), 0.3), n % 2, options_of(200, ("auc",), 20)
+    assert gap_p_values(scores, labels, n // 100, **options)[0, 0] == 1
+    for codes in (n % (MAX_GROUPS + 1), 0 * n):
+        assert np.isnan(gap_p_values(scores, labels, codes, **options)).all()
 
 
 def test_groups_without_numbers_take_no_part_in_the_test():
