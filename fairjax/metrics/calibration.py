@@ -4,7 +4,9 @@ recalibration.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from fairjax.metrics.entries import EXACT, Entries, combine_blocks, sum_in_pieces, take
+from fairjax.metrics.entries import EXACT, Entries, Take, combine_blocks, sum_in_pieces, take
 from fairjax.metrics.logistic import newton_direction
 from fairjax.metrics.subgroups import Subgroups
 
@@ -114,14 +116,17 @@ def recalibration(entries: Entries) -> Float[Array, "2 c b"]:
 
 
 def _newton(
-    subgroups: Subgroups, value, weights, start: Float[Array, "2 c b"]
+    subgroups: Subgroups,
+    value: Sequence[Array],
+    weights: Sequence[Array],
+    start: Float[Array, "2 c b"],
 ) -> tuple[Array, Array]:
     """Newton's steps for all subgroups and replicates; each stops when its own step is small."""
 
     def sums(label: int, parameters: Float[Array, "2 c b"]) -> Float[Array, "c 5 b"]:
         """Of one label, the two numbers of the score and the three of the information."""
 
-        def blocks(piece) -> Float[Array, "k 5 b"]:
+        def blocks(piece: Take) -> Float[Array, "k 5 b"]:
             v, weight = piece(value[label], 1).T, jnp.swapaxes(piece(weights[label], 1), 0, 1)
             power = jnp.stack([jnp.ones_like(v), v, v * v], 1)  # (k, 3, t)
             of_block = [
@@ -138,7 +143,7 @@ def _newton(
 
         return sum_in_pieces(blocks, subgroups.subgroup[label], subgroups.n_subgroups)
 
-    def step(state):
+    def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         number, parameters, _, active = state
         u, v, a, b, c = jnp.moveaxis(sums(0, parameters) + sums(1, parameters), 1, 0)
         change, determinant = newton_direction((u, v), (a, b, c))
@@ -153,7 +158,7 @@ def _newton(
             active & ~converged,
         )
 
-    def unfinished(state):
+    def unfinished(state: tuple[Any, ...]) -> Array:
         number, _, _, active = state
         return active.any() & (number < _MAX_STEPS)
 

@@ -5,7 +5,7 @@ criteria of fairness.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -60,12 +60,12 @@ class Criterion(NamedTuple):
     complement: bool = False
 
 
-def gap(groups: Float[np.ndarray, " g *n"], *_) -> Float[np.ndarray, " *n"]:
+def gap(groups: Float[np.ndarray, " g *n"], *_: Any) -> Float[np.ndarray, " *n"]:
     """Largest difference between two groups."""
     return groups.max(0) - groups.min(0)
 
 
-def std(groups: Float[np.ndarray, " g *n"], *_) -> Float[np.ndarray, " *n"]:
+def std(groups: Float[np.ndarray, " g *n"], *_: Any) -> Float[np.ndarray, " *n"]:
     """Population standard deviation over groups, each group counting as one."""
     return groups.std(0)
 
@@ -84,12 +84,12 @@ def best(
     return groups.max(0) if metric.higher_is_better else groups.min(0)
 
 
-def ratio(groups: Float[np.ndarray, " g *n"], *_) -> Float[np.ndarray, " *n"]:
+def ratio(groups: Float[np.ndarray, " g *n"], *_: Any) -> Float[np.ndarray, " *n"]:
     """Smallest value over largest; NaN where all are 0."""
     return _divide(groups.min(0), groups.max(0))
 
 
-def skewness(groups: Float[np.ndarray, " g *n"], *_) -> Float[np.ndarray, " *n"]:
+def skewness(groups: Float[np.ndarray, " g *n"], *_: Any) -> Float[np.ndarray, " *n"]:
     """Largest error over smallest, (1 − min) / (1 − max); NaN where the best group has none."""
     return _divide(1 - groups.min(0), 1 - groups.max(0))
 

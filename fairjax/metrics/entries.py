@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Int
 from fairjax.metrics.layout import Layout
 from fairjax.metrics.subgroups import BLOCK, PIECE, Subgroups
 
+Take = Callable[[Array, int], Array]  # (array, axis) → a piece of it along the axis
+
 EXACT = lax.Precision.HIGHEST  # accelerators would otherwise round weights to bfloat16 or tf32
 
 
@@ -51,7 +53,7 @@ class Entries:
 
 
 def sum_in_pieces(
-    blocks_of: Callable[[Callable[[Array, int], Array]], Array],
+    blocks_of: Callable[[Take], Array],
     subgroup: Int[Array, " k"],
     n_subgroups: int,
 ) -> Float[Array, " c *b"]:
@@ -112,7 +114,7 @@ def _earlier_blocks(totals: Float[Array, "k b"], subgroup: Int[Array, " k"]) -> 
     Sums are restarted, not subtracted, so that nothing cancels.
     """
 
-    def combine(left, right):
+    def combine(left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:
         (left_starts, left_sum), (right_starts, right_sum) = left, right
         return left_starts | right_starts, right_sum + jnp.where(right_starts, 0, left_sum)
 

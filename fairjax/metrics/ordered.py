@@ -4,6 +4,8 @@ blocks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -58,7 +60,12 @@ def median(entries: Entries) -> Float[Array, "c b"]:
     higher = entries.earlier[0].reshape(weight.shape)
     half = (entries.sum_over_subgroups(weight, 0) / 2)[subgroup]
 
-    def over_subgroup(reduce, combine, allowed, otherwise):
+    def over_subgroup(
+        reduce: Callable[..., Array],
+        combine: Callable[..., Array],
+        allowed: Array,
+        otherwise: float,
+    ) -> Array:
         return combine(
             reduce(jnp.where((weight > 0) & allowed, value, otherwise), axis=0),
             subgroup,

@@ -7,7 +7,7 @@ jitted, and take one pair of masks; a batch is `jax.lax.map` or `jax.vmap` of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -83,7 +83,12 @@ def squared_distance(target: Mask, spacing: Spacing) -> Float[Array, "*s"]:
         lines = jnp.moveaxis(distance, axis, 0)
         places = jnp.arange(len(lines), dtype=jnp.float32)
 
-        def nearest(place: Array, lines=lines, places=places, step=spacing[axis]) -> Array:
+        def nearest(
+            place: Array,
+            lines: Array = lines,
+            places: Array = places,
+            step: Any = spacing[axis],
+        ) -> Array:
             squares = ((places - place) * step) ** 2
             return (lines + squares.reshape(-1, *[1] * (lines.ndim - 1))).min(0)
 

@@ -17,7 +17,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from fairjax.metrics.entries import EXACT, sum_in_pieces
+from fairjax.metrics.entries import EXACT, Take, sum_in_pieces
 from fairjax.metrics.layout import Columns, Layout
 from fairjax.metrics.subgroups import PIECE, Subgroups
 
@@ -141,7 +141,7 @@ def weighted_sums(
     """Sums all statistics over the entries of each subgroup, weighted, apart for either label."""
 
     def of_label(label: int) -> Float[Array, "c j b"]:
-        def blocks(take) -> Float[Array, "p j b"]:
+        def blocks(take: Take) -> Float[Array, "p j b"]:
             piece = jax.tree.map(lambda array: take(array, 0), layout.columns[label])
             values = piece.values
             if values is None:

@@ -9,7 +9,7 @@ metric, add a row to `METRICS`, and one to `SUMS` or `DERIVED` if it needs a new
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +31,7 @@ class Derived(NamedTuple):
     """
 
     compute: Callable[[Entries], Array]
-    prepare: Callable | None = None
+    prepare: Callable[..., Any] | None = None
 
 
 class Metric(NamedTuple):
@@ -117,16 +117,16 @@ DERIVED: dict[str, Derived] = {
 }
 
 
-def _calibration_error(t: Tallies):
+def _calibration_error(t: Tallies) -> Array:
     return divide(jnp.abs(t.sums["residual_by_bin"].sum(0)).sum(1), t.total)
 
 
-def _debiased_calibration_error(t: Tallies):
+def _debiased_calibration_error(t: Tallies) -> Array:
     weight, score = jnp.split(t.sums["weight_and_score_by_mass"], 2, axis=2)
     return calibration.debiased_error(weight, score.sum(0), t.total)
 
 
-def _net_benefit(t: Tallies):
+def _net_benefit(t: Tallies) -> Array:
     odds = t.threshold / (1 - t.threshold)
     return divide(t.tp - t.fp * odds, t.total)
 
@@ -274,7 +274,7 @@ METRICS: dict[str, Metric] = {
 
 def _per_case(
     name: str, label: str, higher_is_better: bool, bounds: tuple[float, float], source: str
-):
+) -> dict[str, Metric]:
     """Rows of a metric that every case has: its mean and its median."""
     return {
         name: Metric(

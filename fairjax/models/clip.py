@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
@@ -89,7 +92,7 @@ class ProjectionMLP(nnx.Module):
 
 
 # From a tower's pooled feature to the joint space: (n_in, n_out, dtype, rngs) -> a module, or None.
-PROJECTIONS = {
+PROJECTIONS: dict[str, Callable[..., Any]] = {
     "none": lambda n_in, n_out, **kwargs: None,
     "linear": lambda n_in, n_out, **kwargs: linear(n_in, n_out, bias=False, **kwargs),
     "affine": linear,

@@ -142,7 +142,8 @@ def train(
                     recent = state["losses"][max(0, step + 1 - AVERAGED_STEPS) : step + 1].mean()
                     progress.set_description_str(f"pretraining, loss {recent:.4f}", refresh=False)
                 progress.update(batch)
-    return nnx.merge(graph, state["params"]).encoder, np.asarray(state["losses"])
+    pretrained: Any = nnx.merge(graph, state["params"])
+    return pretrained.encoder, np.asarray(state["losses"])
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

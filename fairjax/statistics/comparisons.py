@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ def benjamini_hochberg(p_values: Float[np.ndarray, " *n"]) -> Float[np.ndarray, 
     return _on_tests(p_values, stats.false_discovery_control)
 
 
-def _on_tests(p_values: np.ndarray, adjust) -> np.ndarray:
+def _on_tests(p_values: np.ndarray, adjust: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     p_values = np.asarray(p_values, np.float64)
     result = np.full(p_values.shape, np.nan)
     tested = ~np.isnan(p_values)

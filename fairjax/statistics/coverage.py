@@ -9,7 +9,7 @@ the scores are drawn.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from fairjax.statistics.evaluation import Evaluation
 GROUPS = ("a", "b")
 _IMAGES = (1, 2, 3)  # of a patient, in turn
 _RUNS_AT_ONCE = 250
+
+Found = dict[Any, tuple[np.ndarray, np.ndarray]]  # (metric, group) → ends of intervals
 
 
 class Design(NamedTuple):
@@ -130,7 +132,7 @@ def coverage(
     return pd.DataFrame(rows, columns=["metric", "group", "truth", "covered", "width", "positives"])
 
 
-def _bootstrap(design: Design, who: Study, scores: np.ndarray, n_boot: int, interval: str) -> dict:
+def _bootstrap(design: Design, who: Study, scores: np.ndarray, n_boot: int, interval: str) -> Found:
     evaluation = Evaluation(
         who.labels,
         {"g": (who.groups, list(GROUPS))},
@@ -154,8 +156,8 @@ def _bootstrap(design: Design, who: Study, scores: np.ndarray, n_boot: int, inte
     return {key: (of["ci_low"].to_numpy(), of["ci_high"].to_numpy()) for key, of in keyed}
 
 
-def _delong(who: Study, scores: np.ndarray) -> dict:
-    found: dict[tuple[str, str], list] = {("auc", name): [] for name in (*GROUPS, "a − b")}
+def _delong(who: Study, scores: np.ndarray) -> Found:
+    found: dict[tuple[str, str], list[Any]] = {("auc", name): [] for name in (*GROUPS, "a − b")}
     n_patients = who.patients[-1] + 1
     for run in scores:
         members = [who.groups == code for code in range(len(GROUPS))]

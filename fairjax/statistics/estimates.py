@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -134,7 +134,7 @@ def simple(
     confidence: float,
     rows: Sequence[Row],
     bounds: tuple[float, float] = (-np.inf, np.inf),
-) -> tuple:
+) -> tuple[np.ndarray, ...]:
     """Value, ends of the interval and number of undefined replicates of rows of subgroups or
     differences.
 
@@ -161,7 +161,7 @@ def simple(
 
 def _disparity(
     name: str, metric: str, m: int, row: Row, values: Values, confidence: float
-) -> tuple:
+) -> tuple[np.ndarray, ...]:
     """As `simple`, of one disparity: each (R,)."""
     disparity, of = DISPARITIES[name], METRICS[metric]
     groups, replicates = (
@@ -191,7 +191,7 @@ def _disparity(
 
 def _criterion(
     criterion: Criterion, metrics: Sequence[str], row: Row, values: Values, confidence: float
-) -> tuple:
+) -> tuple[np.ndarray, ...]:
     """As `_disparity`; of several metrics, the interval is made as that of a spread, from the
     combined errors.
     """
@@ -206,7 +206,7 @@ def _criterion(
         values.bootstrap[at].swapaxes(0, 1),
     )  # (G, metrics, R, B)
 
-    def combined(groups: np.ndarray, *_) -> np.ndarray:
+    def combined(groups: np.ndarray, *_: Any) -> np.ndarray:
         return criterion.combine(gap(groups), axis=0)
 
     value = combined(groups)
@@ -225,6 +225,6 @@ def _unzip(rows: Sequence[tuple[int, Row]]) -> tuple[list[int], list[Row]]:
     return [k for k, _ in rows], [row for _, row in rows]
 
 
-def _fill(result: Estimates, at: tuple, *columns: np.ndarray) -> None:
+def _fill(result: Estimates, at: Any, *columns: np.ndarray) -> None:
     for whole, part in zip(result, columns, strict=True):
         whole[at] = part

@@ -398,7 +398,7 @@ def _columns(
     )
     n_runs, n_metrics, n_rows = len(finite), len(metrics), len(of)
 
-    def of_rows(values: Sequence, dtype: type = np.int64) -> np.ndarray:
+    def of_rows(values: Sequence[Any], dtype: type = np.int64) -> np.ndarray:
         return np.tile(np.array(values, dtype), n_runs * n_metrics)
 
     status = of_rows([row.status for row in of], object)

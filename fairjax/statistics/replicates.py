@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -154,9 +154,14 @@ def replicate_values(
 
 @partial(jax.jit, static_argnames="metrics")
 def _evaluate_sample(
-    subgroups, scores, thresholds, edges, weights, metrics: tuple[str, ...]
+    subgroups: Subgroups,
+    scores: Array,
+    thresholds: Array,
+    edges: Array | None,
+    weights: Array,
+    metrics: tuple[str, ...],
 ) -> Float[Array, "r m c"]:
-    def of_run(run) -> Float[Array, "m c"]:
+    def of_run(run: tuple[Array, Array, Array | None]) -> Float[Array, "m c"]:
         score, threshold, edge = run
         values = evaluate(
             subgroups,
@@ -181,19 +186,24 @@ def _prepare(
 
 
 @cache
-def _evaluate_steps(mesh: Mesh):
+def _evaluate_steps(mesh: Mesh) -> Callable[..., Array]:
     """Compiles steps of draws, shared out over `mesh`: `(subgroups, layouts, scheme, weights, seed,
     numbers)`.
     """
 
     def step(
-        subgroups, layouts, scheme, weights, seed, numbers: Int[Array, " d"]
+        subgroups: Subgroups,
+        layouts: Layout,
+        scheme: Any,
+        weights: Array,
+        seed: Any,
+        numbers: Int[Array, " d"],
     ) -> Float[Array, "m r c b"]:
         drawn = scheme.weights(seed, numbers) * weights[:, None]
         values = jax.vmap(evaluate, (None, 0, None))(subgroups, layouts, drawn)
         return jnp.stack([values[name] for name in layouts.metrics])
 
-    def steps(*arguments):
+    def steps(*arguments: Any) -> Array:
         *constant, numbers = arguments
         return jax.lax.map(partial(step, *constant), numbers)
 

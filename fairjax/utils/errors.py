@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 EXIT_USER_ERROR = 2
+Row = TypeVar("Row")
 
 
 class UserError(Exception):
@@ -24,7 +26,7 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(choices)}"
 
 
-def lookup(kind: str, name: str, table):
+def lookup(kind: str, name: str, table: Mapping[str, Row]) -> Row:
     """Returns `table[name]`, or raises a `UserError` that says which `kind` of name is unknown and
     which is nearest.
     """

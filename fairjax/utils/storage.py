@@ -19,7 +19,7 @@ import numpy as np
 from fairjax.utils.errors import UserError
 
 
-def atomic_write(path: str | os.PathLike, write: Callable[[IO[bytes]], Any]) -> None:
+def atomic_write(path: str | os.PathLike[str], write: Callable[[IO[bytes]], Any]) -> None:
     """Lets `write(file)` fill a temporary file, then renames it: a reader sees all or nothing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,17 +37,17 @@ def atomic_write(path: str | os.PathLike, write: Callable[[IO[bytes]], Any]) -> 
         raise
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes UTF-8 text atomically."""
     atomic_write(path, lambda file: file.write(text.encode()))
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes indented JSON atomically; keys keep their order."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads JSON; a `UserError` names a file that is not."""
     try:
         return json.loads(Path(path).read_text())
@@ -55,7 +55,7 @@ def read_json(path: str | os.PathLike) -> Any:
         raise UserError(f"{path} is not valid JSON ({error}); delete it or restore it") from None
 
 
-def hash_file(path: str | os.PathLike) -> str:
+def hash_file(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, as hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -79,7 +79,7 @@ def hash_arrays(arrays: dict[str, np.ndarray]) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike, message: str) -> Iterator[None]:
+def locked(path: str | os.PathLike[str], message: str) -> Iterator[None]:
     """Holds an exclusive lock on the file `path`; the system lets it go when the process dies,
     however it dies.
 
