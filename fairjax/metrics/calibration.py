@@ -36,9 +36,9 @@ class Logits:
         replicates begin.
     """
 
-    value: tuple[Float[Array, "t k0"], Float[Array, "t k1"]]
-    mean: Float[Array, " c"]
-    start: Float[Array, "2 c"]
+    value: tuple[Float[Array, "*r t k0"], Float[Array, "*r t k1"]]
+    mean: Float[Array, "*r c"]
+    start: Float[Array, "*r 2 c"]
 
 
 def debiased_error(

@@ -155,9 +155,9 @@ def bca(
 
 
 def spread(
-    value: Float[np.ndarray, " *n"],
-    groups: Float[np.ndarray, " g *n"],
-    replicates: Float[np.ndarray, "g *n b"],
+    value: Float[np.ndarray, "*#n"],
+    groups: Float[np.ndarray, " g *#n"],
+    replicates: Float[np.ndarray, "g *#n b"],
     confidence: float,
     statistic: Callable[[np.ndarray], np.ndarray] = gap,
 ) -> Interval:
@@ -179,9 +179,9 @@ def spread(
 
 
 def extreme(
-    value: Float[np.ndarray, " *n"],
-    groups: Float[np.ndarray, " g *n"],
-    replicates: Float[np.ndarray, "g *n b"],
+    value: Float[np.ndarray, "*#n"],
+    groups: Float[np.ndarray, " g *#n"],
+    replicates: Float[np.ndarray, "g *#n b"],
     confidence: float,
 ) -> Interval:
     """Interval of an extreme over groups: value ± q, q the `confidence` quantile of max_g |m*_g −
@@ -195,9 +195,9 @@ def extreme(
 
 
 def log_range(
-    value: Float[np.ndarray, " *n"],
-    groups: Float[np.ndarray, " g *n"],
-    replicates: Float[np.ndarray, "g *n b"],
+    value: Float[np.ndarray, "*#n"],
+    groups: Float[np.ndarray, " g *#n"],
+    replicates: Float[np.ndarray, "g *#n b"],
     confidence: float,
     scale: Callable[[np.ndarray], np.ndarray],
 ) -> Interval:
