@@ -61,6 +61,12 @@ def load_dataset(config: Config) -> Dataset:
     return dataset
 
 
+def notes_of(dataset: Dataset) -> dict[str, str]:
+    """The row of a dry run that says how the dataset was read; empty if there is nothing to say."""
+    notes = dataset.info.get("notes", ())
+    return {"notes": "; ".join(notes)} if notes else {}
+
+
 def split_dataset(cfg: DatasetConfig, seed: int, dataset: Dataset) -> np.ndarray:
     """The split of every image: 'train', 'validation', 'test' or 'unused'."""
     return split(

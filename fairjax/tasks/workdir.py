@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,20 @@ class WorkDir:
 
     def log(self, event: str, **facts: Any) -> None:
         """Appends one line to `log.jsonl` and says it on the terminal."""
+        self._log(event, facts, ", ".join(f"{key} {value}" for key, value in facts.items()))
+
+    def notes(self, texts: Iterable[str]) -> None:
+        """Logs what a user must know, a line each."""
+        for text in texts:
+            self._log("note", {"text": text}, text)
+
+    def _log(self, event: str, facts: Mapping[str, Any], text: str) -> None:
         if not self.first:
             return
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts}
         with open(self.path / "log.jsonl", "a") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        print(
-            f"{event}: " + ", ".join(f"{key} {value}" for key, value in facts.items()), flush=True
-        )
+        print(f"{event}: {text}", flush=True)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from fairjax.models.zoo import MODELS
 from fairjax.tasks import setup
 from fairjax.tasks.config import from_dict
 from fairjax.tasks.sections import ModelConfig
+from fairjax.tasks.workdir import WorkDir
 from fairjax.utils.errors import UserError
 
 
@@ -67,3 +68,19 @@ def test_images_are_preprocessed_as_the_model_or_as_fairmedfm_does():
     assert published.preprocess == compat(None).replace(size=64)
     assert card["preprocess"]["resize"] == "shorter"
     assert own.key != published.key  # other embeddings
+
+
+def test_what_was_missing_in_a_table_is_said_before_a_run_and_in_its_log(tmp_path, capsys):
+    sexes = ["F", "M", "f", "NA", "M", "F", "M", "F"]
+    rows = [f"{i}.png,{i % 2},{sex}" for i, sex in enumerate(sexes)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label,sex", *rows]))
+    for i in range(len(sexes)):
+        (tmp_path / f"{i}.png").touch()
+    made = common.base("table")
+    made.dataset.update(root=str(tmp_path), table="t.csv")
+    made.update(attributes=("sex",), evaluation={"one_class": "report"})
+    dataset = setup.load_dataset(from_dict(made.to_dict()))
+    assert "sex: 1 row is missing: 'NA'" in setup.notes_of(dataset)["notes"]
+    WorkDir(tmp_path, {}).notes(dataset.info["notes"])
+    assert "note: sex: 1 row is missing" in capsys.readouterr().out
+    assert setup.notes_of(setup.load_dataset(config(n_patients=300))) == {}

@@ -82,6 +82,7 @@ def notes(subject: Subject, run: str, sweeps: Mapping[Condition, Sweep]) -> list
         if isinstance(sweep, Postprocessed)
         for note in sweep.notes()
     ]
+    lines += dataset.info.get("notes", ())
     if any(condition.decides for condition in sweeps):
         lines.append(
             "Thresholds of groups give decisions, no scores: they have accuracy and rates, and no "

@@ -63,6 +63,7 @@ def run(
         # dataset
         with work.stage("dataset") as log:
             dataset, split = subject.dataset, subject.splits
+            work.notes(dataset.info.get("notes", ()))
             if work.first:
                 splits.export(dataset, split, path / "split.csv")
             log.update(
@@ -209,6 +210,7 @@ def describe(config: ClassificationConfig, path: Path, cache: Path) -> str:
     rows = {
         "dataset": f"{dataset.name}: {len(dataset)} images ({dataset.labels.sum()} positive) of "
         f"{dataset.n_patients} patients; {counts}",
+        **setup.notes_of(dataset),
         "attributes": ", ".join(config.attributes),
         "model": f"{card['model']}: {card['probe_width']} features",
         "embeddings": f"{missing} images to embed, {len(dataset) - missing} in the cache "

@@ -63,6 +63,7 @@ def run(
         # dataset
         with work.stage("dataset") as log:
             dataset = sample(setup.load_dataset(config), cfg.max_images, config.seed)
+            work.notes(dataset.info.get("notes", ()))
             log.update(name=dataset.name, images=len(dataset), patients=dataset.n_patients)
 
         # ------------------------------------------------------------------------------------------
@@ -206,6 +207,7 @@ def describe(config: SegmentationConfig, path: Path, cache: Path) -> str:
     cached = f"{len(targets) - missing} in the cache {store.directory}"
     rows = {
         "dataset": f"{dataset.name}: {len(dataset)} images of {dataset.n_patients} patients",
+        **setup.notes_of(dataset),
         "objects": objects,
         "attributes": ", ".join(config.attributes),
         "model": f"{card['model']} at {segmenter.transform.preprocess.size} pixels",

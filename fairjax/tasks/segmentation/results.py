@@ -139,6 +139,7 @@ def notes(
     if unread := len(measured.quarantined) + len(found.unreadable):
         lines.append(f"{unread} images or masks could not be read and are left out.")
     lines += _of_volumes(dataset, measured) + _of_spacing(found, cfg)
+    lines += dataset.info.get("notes", ())
     if dataset.n_patients == len(dataset):
         lines.append(
             "Every image is its own patient: intervals assume that images are independent."
