@@ -110,7 +110,15 @@ def audit(
         "value": next(iter(outcome.thresholds.values())),
         "models": outcome.thresholds,
     }
-    return present.report(data, cohort, outcome, choices, thresholds, population, dict(facts or {}))
+    return present.report(
+        data,
+        cohort,
+        outcome,
+        choices,
+        thresholds=thresholds,
+        population=population,
+        facts=dict(facts or {}),
+    )
 
 
 def _validation(

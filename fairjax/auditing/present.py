@@ -64,6 +64,7 @@ def report(
     cohort: Cohort,
     outcome: Outcome,
     settings: Settings,
+    *,
     thresholds: dict[str, Any],
     population: str,
     facts: dict[str, Any],

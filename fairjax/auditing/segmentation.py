@@ -115,7 +115,15 @@ def audit_segmentation(
     results = pd.concat([outcome.results for *_, outcome in parts], ignore_index=True)
     compared = [outcome.comparisons for *_, outcome in parts if outcome.comparisons is not None]
     outcome = Outcome(results, pd.concat(compared, ignore_index=True) if compared else None, {})
-    return present.report(data, cohort, outcome, choices, {}, population, dict(facts or {}))
+    return present.report(
+        data,
+        cohort,
+        outcome,
+        choices,
+        thresholds={},
+        population=population,
+        facts=dict(facts or {}),
+    )
 
 
 def _per_case(values: Any, name: str) -> np.ndarray:
