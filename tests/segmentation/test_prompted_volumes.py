@@ -101,7 +101,7 @@ def test_a_volume_has_the_mean_of_its_slices(finished):
 def test_the_report_says_what_a_value_is_and_in_which_unit(finished):
     page = (finished / "report" / "index.html").read_text()
     assert "Slices were segmented one by one" in page
-    assert "in mm, as their files tell the spacing, in 18 images" in page
+    assert "in mm, with the spacing of their files, in 18 images" in page
 
 
 def test_slices_tell_the_spacing_of_their_volume(volumes):
