@@ -200,7 +200,7 @@ def test_tuned_decoders_are_compared_with_the_frozen_one_on_the_test_side(
     )
     assert row["ci_low"] <= row["value"] <= row["ci_high"]
     page = (tmp_path / "work" / "report" / "index.html").read_text()
-    assert "Decoders were tuned on the training side" in page
+    assert "Decoders were tuned on the training split" in page
     assert "febs: bbox" in page
     pipeline.run(tuned(root, checkpoint), tmp_path / "work", tmp_path / "cache", progress=False)
     pd.testing.assert_frame_equal(tidy, pd.read_parquet(tmp_path / "work" / "results.parquet"))
