@@ -71,7 +71,7 @@ def test_every_number_equals_that_of_fairmedfm(**case):
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(**cases)
 def test_every_number_equals_that_of_fairmedfm_on_many_inputs(**case):
     assert_same(*make(**case))
