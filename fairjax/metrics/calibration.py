@@ -162,6 +162,6 @@ def _newton(
         number, _, _, active = state
         return active.any() & (number < _MAX_STEPS)
 
-    nobody = jnp.zeros(start.shape[1:], bool)
-    _, parameters, converged, _ = lax.while_loop(unfinished, step, (0, start, nobody, ~nobody))
+    none_yet = jnp.zeros(start.shape[1:], bool)
+    _, parameters, converged, _ = lax.while_loop(unfinished, step, (0, start, none_yet, ~none_yet))
     return parameters, converged

@@ -70,7 +70,7 @@ def pretrain(config: Config, out: Path) -> models.checkpoint.Card:
 
 
 def make_card(encoder: ViT, loss: float, config: Config) -> models.checkpoint.Card:
-    """The model's card, with what its features are worth beside those of an untrained encoder and
+    """The model's card, with what its features are worth next to those of an untrained encoder and
     of the pixels.
     """
     measured = {

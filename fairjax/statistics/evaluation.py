@@ -90,7 +90,7 @@ class Evaluation:
       disparities: names from `fairjax.metrics.disparity.DISPARITIES`.
       with_criteria: whether rows of `CRITERIA` are added.
       min_group: fewest patients with either label for a group to have numbers.
-      memory_bytes: bound on the temporaries of one step, beside the inputs and the replicates'
+      memory_bytes: bound on the temporaries of one step, next to the inputs and the replicates'
         values of a few runs; None: by the kind of device.
       edges: `(scores (n,), members (n,)) -> (9,)`, edges of the bins of the calibration error of a
         run in a subgroup; None: equal widths on [0, 1].

@@ -59,7 +59,7 @@ def compare_methods(
       chunks: names of runs (`run_id`) and their scores (R, n) of the same samples; runs not in
         `table` are skipped.
       table: one row for each run that represents a method: `run_id`, `usage`, `method`, `sensitive`
-        (the attribute that the method was told of, "" for none), `seed`; and any of `SETTINGS`, the
+        (the attribute that the method uses, "" for none), `seed`; and any of `SETTINGS`, the
         same for all seeds of a method.
       labels: (n,) in {0, 1}.
       attributes: name → (codes (n,), names of groups).

@@ -35,7 +35,7 @@ from fairjax.statistics.estimates import Values, simple
 from fairjax.statistics.evaluation import Evaluation
 from fairjax.statistics.rows import SUBGROUP, Row, applies
 
-Key = tuple[str, str, str]  # usage, method, and the attribute that it was told of
+Key = tuple[str, str, str]  # usage, method, and the attribute that it uses
 SUMMARIES = {
     "gap": gap,
     "worst": lambda errors: np.abs(errors).max(0),

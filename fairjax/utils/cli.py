@@ -62,9 +62,12 @@ def run(main: Main, parse: Parse = parse, program: str = "") -> None:
       program: how the command is called; by default as Python was started.
     """
     module = sys.modules[main.__module__]
-    program = program or f"python -m {module.__spec__.name.removesuffix('.__main__')}"  # type: ignore[union-attr]
+    if not program:
+        name = module.__spec__.name if module.__spec__ else module.__name__
+        program = f"python -m {name.removesuffix('.__main__')}"
     ours = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     if HELP & set(ours):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--help | head` ends in silence
         print(help_text(module.__name__))
         return
     with failing_at_once():
